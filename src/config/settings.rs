@@ -1,0 +1,260 @@
+//! What the settings are: plain types, no reading of them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::Method;
+use crate::domain::node::{Password, Tls};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// `[server]`
+    pub server: Server,
+    /// `[database]`
+    pub database: Database,
+    /// `[instance]`
+    pub instance: Instance,
+    /// `[nodes]`
+    pub nodes: Nodes,
+    /// `[[node]]`, in the order of the files.
+    pub node: Vec<NodeEntry>,
+    /// `[health]`
+    pub health: Health,
+    /// `[migrations]`
+    pub migrations: Migrations,
+    /// `[log]`
+    pub log: Log,
+    /// The file that was read, if one was.
+    pub file: Option<PathBuf>,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Bearer token of writes; without one they are refused.
+    pub token: Option<Password>,
+    /// Bearer token of reads; without one they are open.
+    pub read_token: Option<Password>,
+    /// How long `/readyz` says 503 before connections are refused.
+    pub drain: Duration,
+    /// Prefixes under which every route is served as well, such as `/dashboard/api`.
+    pub base_paths: Vec<String>,
+    /// Origins that browsers may call from, or `*`; empty is off.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8686)),
+            token: None,
+            read_token: None,
+            drain: Duration::from_millis(500),
+            base_paths: Vec::new(),
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// The database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// `sqlite://PATH`; a secret, since other engines have a password in it.
+    pub url: Password,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: Password::new("sqlite://procwarden.db".to_owned()) }
+    }
+}
+
+/// Who we are among several.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Instance {
+    /// Defaults to the host name.
+    pub name: String,
+}
+
+/// How nodes are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nodes {
+    /// Time between two checks of one node.
+    pub interval: Duration,
+    /// How the background task checks.
+    pub method: Method,
+    /// Limit of the TCP connect.
+    pub connect_timeout: Duration,
+    /// Limit of the whole RPC exchange, body included.
+    pub api_timeout: Duration,
+    /// Checks under way at once.
+    pub concurrency: usize,
+    /// Failures in a row before a working node is down.
+    pub failure_threshold: u32,
+    /// Successes in a row before a node that is down works again.
+    pub success_threshold: u32,
+    /// Remove nodes that came from the configuration and left it.
+    pub prune: bool,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            method: Method::Api,
+            connect_timeout: Duration::from_secs(1),
+            api_timeout: Duration::from_secs(3),
+            concurrency: 128,
+            failure_threshold: 1,
+            success_threshold: 1,
+            prune: false,
+        }
+    }
+}
+
+/// One `[[node]]`: a key that is absent leaves what the registry has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeEntry {
+    /// Unique.
+    pub name: String,
+    /// See [`crate::domain::Node`], as every field below.
+    pub title: Option<String>,
+    /// Defaults to 127.0.0.1 for a new node.
+    pub host: Option<String>,
+    /// Required for a new node.
+    pub port: Option<u16>,
+    /// Defaults to `off` for a new node.
+    pub tls: Option<Tls>,
+    /// User of the RPC login.
+    pub username: Option<String>,
+    /// Password of the RPC login.
+    pub password: Option<Password>,
+    /// The daemon it uses.
+    pub daemon: Option<String>,
+    /// Its PID.
+    pub pid: Option<i64>,
+    /// A file with its PID.
+    pub pid_file: Option<String>,
+    /// Defaults to `monero-wallet-rpc` for a new node.
+    pub process_name: Option<String>,
+    /// Applies to a new node only: later the operator's word counts.
+    pub available: Option<bool>,
+}
+
+/// Which nodes `/health` counts by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HealthScope {
+    /// The ones that this instance answers for.
+    #[default]
+    Instance,
+    /// All.
+    Fleet,
+}
+
+/// What healthy means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// Whose nodes count.
+    pub scope: HealthScope,
+    /// How many of them must work.
+    pub min_working: MinWorking,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { scope: HealthScope::Instance, min_working: MinWorking::Percent(100) }
+    }
+}
+
+/// `health.min_working`: `"100 %"`, `"50%"`, or a count such as `3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MinWorking {
+    /// At least this share of the total, 0 to 100.
+    Percent(u8),
+    /// At least this many, or all where there are fewer.
+    Count(u32),
+}
+
+impl MinWorking {
+    /// Is `working` of `total` enough?
+    #[must_use]
+    pub fn is_met(self, working: u64, total: u64) -> bool {
+        match self {
+            Self::Percent(percent) => working * 100 >= total * u64::from(percent),
+            Self::Count(count) => working >= u64::from(count).min(total),
+        }
+    }
+}
+
+/// `migrations.scope`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ScopeSetting {
+    /// `local` in the initial PID namespace on a local file system, else `shared`.
+    #[default]
+    Auto,
+    /// This PID table is the jobs'.
+    Local,
+    /// Other hosts or containers write locks here too.
+    Shared,
+}
+
+/// How migrations are reconciled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrations {
+    /// Where the locks are; none: migrations are off.
+    pub lock_dir: Option<PathBuf>,
+    /// Which key gave the directory, for messages: `migrations.lock_dir` or `CACHE_PATH`, with its source.
+    pub lock_dir_source: String,
+    /// Time between two scans.
+    pub interval: Duration,
+    /// How old a lock must be before its dead process is an error.
+    pub grace: Duration,
+    /// How far apart two looks must be that prove something.
+    pub settle: Duration,
+    /// Whose PIDs the locks hold.
+    pub scope: ScopeSetting,
+}
+
+impl Default for Migrations {
+    fn default() -> Self {
+        Self {
+            lock_dir: None,
+            lock_dir_source: String::new(),
+            interval: Duration::from_secs(10),
+            grace: Duration::from_secs(600),
+            settle: Duration::from_secs(5),
+            scope: ScopeSetting::Auto,
+        }
+    }
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where and how it is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Lines for people, or JSON.
+    pub format: LogFormat,
+    /// A file instead of standard error.
+    pub file: Option<PathBuf>,
+    /// A level or a filter such as `info,procwarden::http=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, file: None, level: "info".to_owned() }
+    }
+}

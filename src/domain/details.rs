@@ -1,0 +1,256 @@
+//! Reading an observation: works or not, why, and the JSON that the seeds' clients know.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::observation::{
+    ApiFacts, ApiSeen, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason,
+};
+use super::time::Timestamp;
+
+/// What an observation means by itself, before thresholds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Finding {
+    /// `Some(true)` works, `Some(false)` does not, `None` cannot be told.
+    pub works: Option<bool>,
+    /// Why; may stand beside a working node.
+    pub reason: Option<Reason>,
+    /// One of the seeds' messages.
+    pub message: &'static str,
+}
+
+impl Finding {
+    const fn up(message: &'static str) -> Self {
+        Self { works: Some(true), reason: None, message }
+    }
+
+    const fn up_but(message: &'static str, reason: Reason) -> Self {
+        Self { works: Some(true), reason: Some(reason), message }
+    }
+
+    const fn down(message: &'static str, reason: Reason) -> Self {
+        Self { works: Some(false), reason: Some(reason), message }
+    }
+
+    /// Does it certainly work?
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.works, Some(true))
+    }
+}
+
+/// What the observation means.
+#[must_use]
+pub fn find(observation: &Observation) -> Finding {
+    match observation {
+        Observation::Pid(pid) => find_pid(pid),
+        Observation::Port(port) => find_port(port),
+        Observation::Api(api) => find_api(api),
+        Observation::Full(pid, port, api) => find_full(pid, port, api),
+    }
+}
+
+fn find_pid(facts: &PidFacts) -> Finding {
+    const RUNNING: &str = "Process is running";
+    match facts.seen {
+        PidSeen::NotSet => Finding::down("PID not set", Reason::PidMissing),
+        PidSeen::NotApplicable => {
+            Finding { works: None, reason: Some(Reason::PidNotApplicable), message: "PID not set" }
+        }
+        PidSeen::Gone => Finding::down("Process not found", Reason::ProcessGone),
+        PidSeen::Zombie => Finding::down("Process not found", Reason::ProcessZombie),
+        PidSeen::Stopped => Finding::down("Process is not running", Reason::ProcessStopped),
+        PidSeen::WrongProgram => {
+            Finding::down("Process exists but not monero-wallet-rpc", Reason::WrongProcess)
+        }
+        PidSeen::Running => Finding::up(RUNNING),
+        PidSeen::Restarted => Finding::up_but(RUNNING, Reason::Restarted),
+        PidSeen::Adopted => Finding::up_but(RUNNING, Reason::PidAdopted),
+        PidSeen::Unknown(_) => {
+            Finding { works: None, reason: None, message: "Process not found" }
+        }
+    }
+}
+
+fn find_port(facts: &PortFacts) -> Finding {
+    const FREE: &str = "Port is not in use";
+    match facts.seen {
+        PortSeen::Open => Finding::up("Port is in use"),
+        PortSeen::Taken => Finding::down("Port is in use", Reason::PortTaken),
+        PortSeen::Closed(_) => Finding::down(FREE, Reason::PortClosed),
+        PortSeen::Timeout(_) => Finding::down(FREE, Reason::ConnectTimeout),
+        PortSeen::Dns(_) => Finding::down(FREE, Reason::Dns),
+        PortSeen::Io(_) => Finding::down(FREE, Reason::Io),
+    }
+}
+
+fn find_api(facts: &ApiFacts) -> Finding {
+    const FAILED: &str = "API check failed";
+    const ERROR: &str = "API returned error";
+    match facts.seen {
+        ApiSeen::Version(_) => Finding::up("API is responding"),
+        ApiSeen::Unauthorized(_) => Finding::down(ERROR, Reason::Unauthorized),
+        ApiSeen::HttpStatus(_) => Finding::down(ERROR, Reason::HttpStatus),
+        ApiSeen::RpcError(..) => Finding::down(ERROR, Reason::RpcError),
+        ApiSeen::NotJsonRpc(_) => Finding::down(FAILED, Reason::NotJsonRpc),
+        ApiSeen::WrongService(_) => Finding::down(FAILED, Reason::WrongService),
+        ApiSeen::ConnectTimeout(_) => Finding::down(FAILED, Reason::ConnectTimeout),
+        ApiSeen::Timeout(_) => Finding::down(FAILED, Reason::ApiTimeout),
+        ApiSeen::Refused(_) => Finding::down(FAILED, Reason::PortClosed),
+        ApiSeen::Tls(_) => Finding::down(FAILED, Reason::Tls),
+        ApiSeen::Dns(_) => Finding::down(FAILED, Reason::Dns),
+        ApiSeen::Io(_) => Finding::down(FAILED, Reason::Io),
+    }
+}
+
+/// The verdict of `full` is the API's; the message tells which of the three failed, as the seed's does.
+fn find_full(pid: &PidFacts, port: &PortFacts, api: &ApiFacts) -> Finding {
+    let (pid_found, port_found, found) = (find_pid(pid), find_port(port), find_api(api));
+    if found.is_up() {
+        let reason = pid_found.reason.filter(|_| pid_found.is_up());
+        return Finding { reason, message: "Process is fully operational", ..found };
+    }
+    let message = if port_found.message == "Port is in use" {
+        "Port is occupied but API is not responding"
+    } else if pid_found.is_up() {
+        "Process exists but port is not in use"
+    } else {
+        "Process is not running"
+    };
+    // A stopped process explains its own silence; everything else the API's reason tells best.
+    let reason = if pid.seen == PidSeen::Stopped { pid_found.reason } else { found.reason };
+    Finding { reason, message, ..found }
+}
+
+/// `details` of an answer and `worked_data` of a row: the seed's fields, then `reason` and `last_check`.
+#[must_use]
+pub fn details(observation: &Observation, checked_at: Timestamp) -> Value {
+    let mut map = match observation {
+        Observation::Pid(pid) => pid_details(pid),
+        Observation::Port(port) => port_details(port),
+        Observation::Api(api) => api_details(api),
+        Observation::Full(pid, port, api) => full_details(pid, port, api, checked_at),
+    };
+    map.insert("last_check".into(), checked_at.rfc3339().into());
+    Value::Object(map)
+}
+
+fn close(mut map: Map<String, Value>, finding: &Finding) -> Map<String, Value> {
+    map.insert("message".into(), finding.message.into());
+    if let Some(reason) = finding.reason {
+        map.insert("reason".into(), reason.as_str().into());
+    }
+    map
+}
+
+fn pid_details(facts: &PidFacts) -> Map<String, Value> {
+    let ours = matches!(
+        facts.seen,
+        PidSeen::Running | PidSeen::Restarted | PidSeen::Adopted | PidSeen::Stopped
+    );
+    let mut map = Map::new();
+    map.insert("method".into(), "pid".into());
+    map.insert("pid".into(), facts.pid.into());
+    map.insert("cmdline".into(), facts.cmdline.clone().into());
+    map.insert("is_monero_process".into(), ours.into());
+    if let PidSeen::Unknown(why) = facts.seen {
+        map.insert("error".into(), why.as_str().into());
+    }
+    close(map, &find_pid(facts))
+}
+
+fn port_details(facts: &PortFacts) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("method".into(), "port".into());
+    map.insert("host".into(), facts.host.clone().into());
+    map.insert("port".into(), facts.port.into());
+    let error = match &facts.seen {
+        PortSeen::Open | PortSeen::Taken => None,
+        PortSeen::Timeout(limit) => Some(timed_out(*limit)),
+        PortSeen::Closed(text) | PortSeen::Dns(text) | PortSeen::Io(text) => Some(text.clone()),
+    };
+    if let Some(error) = error {
+        map.insert("error".into(), error.into());
+    }
+    if let Some(listener) = &facts.listener {
+        map.insert(
+            "listener".into(),
+            json!({"pid": listener.pid, "program": listener.program}),
+        );
+    }
+    close(map, &find_port(facts))
+}
+
+fn api_details(facts: &ApiFacts) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("method".into(), "api".into());
+    map.insert("url".into(), facts.url.clone().into());
+    match &facts.seen {
+        ApiSeen::Version(version) => {
+            map.insert("version".into(), (*version).into());
+        }
+        ApiSeen::Unauthorized(text) => {
+            map.insert("status_code".into(), 401.into());
+            map.insert("error".into(), text.clone().into());
+        }
+        ApiSeen::HttpStatus(code) => {
+            map.insert("status_code".into(), (*code).into());
+        }
+        ApiSeen::RpcError(code, text) => {
+            map.insert("status_code".into(), 200.into());
+            map.insert("error".into(), format!("{code}: {text}").into());
+        }
+        ApiSeen::ConnectTimeout(limit) | ApiSeen::Timeout(limit) => {
+            map.insert("error".into(), timed_out(*limit).into());
+        }
+        ApiSeen::NotJsonRpc(text)
+        | ApiSeen::WrongService(text)
+        | ApiSeen::Refused(text)
+        | ApiSeen::Tls(text)
+        | ApiSeen::Dns(text)
+        | ApiSeen::Io(text) => {
+            map.insert("error".into(), text.clone().into());
+        }
+    }
+    close(map, &find_api(facts))
+}
+
+fn full_details(
+    pid: &PidFacts,
+    port: &PortFacts,
+    api: &ApiFacts,
+    checked_at: Timestamp,
+) -> Map<String, Value> {
+    let (pid_found, port_found, api_found) = (find_pid(pid), find_port(port), find_api(api));
+    let mut map = Map::new();
+    map.insert("method".into(), "full".into());
+    map.insert(
+        "checks".into(),
+        json!({
+            "pid": {"status": pid_found.is_up(), "details": pid_details(pid)},
+            "port": {"status": port_found.is_up(), "details": port_details(port)},
+            "api": {"status": api_found.is_up(), "details": api_details(api)},
+        }),
+    );
+    map.insert(
+        "summary".into(),
+        json!({
+            "pid_alive": pid_found.is_up(),
+            "port_in_use": port_found.message == "Port is in use",
+            "api_responding": api_found.is_up(),
+        }),
+    );
+    let mut map = close(map, &find_full(pid, port, api));
+    map.insert("timestamp".into(), checked_at.rfc3339().into());
+    map
+}
+
+/// `timed out after 3 s`: the limit is in the text, so that nobody has to guess which one it was.
+fn timed_out(limit: Duration) -> String {
+    if limit.subsec_nanos() == 0 {
+        format!("timed out after {} s", limit.as_secs())
+    } else {
+        format!("timed out after {} ms", limit.as_millis())
+    }
+}

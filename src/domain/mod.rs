@@ -1,0 +1,21 @@
+//! What procwarden talks about, and how it judges: plain types and pure functions.
+//!
+//! Nothing here does I/O, spawns, or knows a database, an HTTP library or a clock: the time is an
+//! argument. Every type is `Clone + Eq + Hash`, and there are no floats, so a decision can be
+//! replayed, compared and put into a table of test cases.
+
+pub mod details;
+pub mod migration;
+pub mod node;
+pub mod observation;
+pub mod process;
+pub mod reconcile;
+pub mod report;
+pub mod time;
+pub mod verdict;
+
+pub use migration::{Key, Migration};
+pub use node::{Method, Node};
+pub use observation::Observation;
+pub use process::{Exit, Here, Identity, Presence};
+pub use time::{Now, Timestamp, Uptime};

@@ -1,0 +1,100 @@
+//! Two clocks: the wall clock for what people and files say, the boot clock for how long it has been.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat};
+use serde::{Serialize, Serializer};
+
+/// A moment on the wall clock, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// From whole seconds since the Unix epoch, as lock files have them.
+    #[must_use]
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down.
+    #[must_use]
+    pub const fn secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339, UTC, whole seconds, `+00:00` (the contract's form for every time we make).
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        DateTime::from_timestamp_millis(self.0)
+            .map(|t| t.to_rfc3339_opts(SecondsFormat::Secs, false))
+            .unwrap_or_default()
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.rfc3339())
+    }
+}
+
+/// A moment on `CLOCK_BOOTTIME`, in milliseconds since the machine started.
+///
+/// It never steps and goes on while the machine sleeps, so ages and settle times are measured on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Uptime(pub i64);
+
+impl Uptime {
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// This moment plus a duration.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+
+    /// This moment minus a duration; may be before the machine started.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Both clocks read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Now {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// The boot clock.
+    pub up: Uptime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_utc_with_an_offset() {
+        assert_eq!(Timestamp(1_736_937_045_999).rfc3339(), "2025-01-15T10:30:45+00:00");
+        assert_eq!(Timestamp(-1).rfc3339(), "1969-12-31T23:59:59+00:00");
+    }
+
+    #[test]
+    fn an_age_is_never_negative() {
+        assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
+        assert_eq!(Uptime(9).since(Uptime(5)), Duration::from_millis(4));
+    }
+}

@@ -1,0 +1,4 @@
+//! procwarden keeps what a database says about processes in agreement with the processes themselves.
+pub mod config;
+pub mod domain;
+pub mod snapshot;
