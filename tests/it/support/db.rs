@@ -1,0 +1,43 @@
+//! What the SQLite file holds, read with the `sqlite3` program: the one place in the tests that knows table names.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Rows of a query as JSON objects.
+pub fn query(file: &Path, sql: &str) -> Vec<Value> {
+    let output = Command::new("sqlite3")
+        .args(["-readonly", "-json", "-cmd", ".timeout 5000"])
+        .arg(file)
+        .arg(sql)
+        .output()
+        .expect("sqlite3 is installed");
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    // No rows: nothing is printed at all.
+    if output.stdout.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// Every migration, oldest first.
+pub fn migrations(file: &Path) -> Vec<Value> {
+    query(file, "SELECT * FROM procwarden_migrations ORDER BY id")
+}
+
+/// Every node, by id.
+pub fn nodes(file: &Path) -> Vec<Value> {
+    query(file, "SELECT * FROM procwarden_nodes ORDER BY id")
+}
+
+/// Every committed event, in order.
+pub fn events(file: &Path) -> Vec<Value> {
+    query(file, "SELECT * FROM procwarden_events ORDER BY instance, seq")
+}
+
+/// Committed events of one kind (`node`, `migration`), in order.
+pub fn events_of(file: &Path, kind: &str) -> Vec<Value> {
+    events(file).into_iter().filter(|event| event["kind"] == kind).collect()
+}
