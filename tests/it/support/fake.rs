@@ -1,7 +1,8 @@
 //! Servers in this process that misbehave in one way each.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -23,11 +24,11 @@ pub enum Manner {
 }
 
 impl Manner {
-    /// A whole HTTP answer with this status line and body.
+    /// A whole HTTP answer with this status line and body, and the end of the connection.
     pub fn answers(status: &str, body: &str) -> Self {
         Self::Says(
             format!(
-                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )
             .into_bytes(),
@@ -37,35 +38,36 @@ impl Manner {
 
 /// Serves on a free port until the test ends; the port.
 pub fn serve(manner: Manner) -> u16 {
+    serve_by(move |_| manner.clone())
+}
+
+/// The same with a manner chosen for each request; an empty one before anything was read.
+pub fn serve_by(choose: impl Fn(&str) -> Manner + Send + Sync + 'static) -> u16 {
     let held = HeldPort::take();
     let port = held.number();
-    serve_on(held.into_listener(), manner);
+    let listener = held.into_listener();
+    let choose = Arc::new(choose);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let choose = choose.clone();
+            thread::spawn(move || behave(stream, choose.as_ref()));
+        }
+    });
     port
 }
 
-/// The same on a listener of the test's own.
-pub fn serve_on(listener: TcpListener, manner: Manner) {
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let manner = manner.clone();
-            thread::spawn(move || behave(stream, &manner));
-        }
-    });
-}
-
-fn behave(mut stream: TcpStream, manner: &Manner) {
-    if matches!(manner, Manner::Closes) {
+fn behave(mut stream: TcpStream, choose: &dyn Fn(&str) -> Manner) {
+    // A test that is over lets nobody wait.
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(300)));
+    if let Manner::Closes = choose("") {
         return;
     }
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
-    if !matches!(manner, Manner::Silent) && !read_head(&mut stream) {
-        return;
-    }
-    match manner {
+    let Some(request) = read_request(&mut stream) else { return };
+    match choose(&request) {
         Manner::Closes => {}
-        Manner::Says(bytes) => drop(stream.write_all(bytes)),
+        Manner::Says(bytes) => drop(stream.write_all(&bytes)),
         Manner::SaysAndHolds(bytes) => {
-            let _ = stream.write_all(bytes);
+            let _ = stream.write_all(&bytes);
             hold(&mut stream);
         }
         Manner::Silent => hold(&mut stream),
@@ -79,16 +81,30 @@ fn behave(mut stream: TcpStream, manner: &Manner) {
     }
 }
 
-fn read_head(stream: &mut TcpStream) -> bool {
+/// Head and body of one request; none if the other side closed before.
+fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut seen = Vec::new();
     let mut buffer = [0; 4096];
-    while !seen.windows(4).any(|window| window == b"\r\n\r\n") {
+    loop {
         match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => return false,
+            Ok(0) | Err(_) => return None,
             Ok(n) => seen.extend_from_slice(&buffer[..n]),
         }
+        let text = String::from_utf8_lossy(&seen);
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= content_length(head)
+        {
+            return Some(text.into_owned());
+        }
     }
-    true
+}
+
+fn content_length(head: &str) -> usize {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 /// Until the other side closes.
