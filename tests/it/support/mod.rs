@@ -9,6 +9,7 @@ pub mod monerod;
 pub mod poll;
 pub mod ports;
 pub mod program;
+pub mod raw;
 pub mod shape;
 pub mod wallet;
 pub mod warden;
