@@ -11,6 +11,8 @@ pub mod ports;
 pub mod program;
 pub mod raw;
 pub mod shape;
+#[cfg(test)]
+mod tests;
 pub mod wallet;
 pub mod warden;
 
