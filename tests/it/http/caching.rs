@@ -1,4 +1,4 @@
-//! ETag, 304 and compression of the two lists.
+//! `ETag`, 304 and compression of the two lists.
 
 use std::io::Read;
 

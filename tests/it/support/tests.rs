@@ -18,7 +18,7 @@ async fn a_wallet_server_is_what_the_kernel_says_it_is() {
     wallet.cont();
     let mut second =
         Wallet::launch(&WalletOptions { port: Some(wallet.port()), ..Default::default() });
-    assert_eq!(second.wait_exit(Duration::from_secs(60)).await.code(), Some(1));
+    assert_eq!(second.wait_exit(Duration::from_mins(1)).await.code(), Some(1));
     wallet.kill_unreaped().await;
     assert!(!kernel::listens(wallet.pid(), wallet.port()));
     wallet.reap();
