@@ -95,7 +95,7 @@ async fn a_plain_server_is_asked_over_one_connection_as_well() {
         .collect();
     for ask in asks {
         let answer: Value = ask.await.unwrap().unwrap().json().await.unwrap();
-        assert_eq!(answer["details"]["summary"]["port_in_use"].as_bool().unwrap_or(true), true);
+        assert!(answer["details"]["summary"]["port_in_use"].as_bool().unwrap_or(true));
         assert_eq!(answer["status"], true, "{answer:#}");
     }
     // `full` looks at the port with a connection of its own, which it closes.

@@ -10,7 +10,7 @@ use crate::support::wallet::WalletOptions;
 use crate::support::{Wallet, Warden, WardenConfig};
 
 /// Creating a wallet takes 3.5 to 8.4 s alone on the machine.
-const CREATE: Duration = Duration::from_secs(120);
+const CREATE: Duration = Duration::from_mins(2);
 /// Auto-refresh comes every 20 s.
 const REFRESH: Duration = Duration::from_secs(90);
 

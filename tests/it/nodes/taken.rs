@@ -36,7 +36,7 @@ async fn a_second_server_on_the_same_port_ends_and_the_first_stays_the_node() {
         .node(node_with("first", first.port(), json!({"pid": first.pid()})))
         .node(node_with("second", first.port(), json!({"pid": second.pid()})));
     let warden = Warden::start(config).await;
-    let status = second.wait_exit(Duration::from_secs(60)).await;
+    let status = second.wait_exit(Duration::from_mins(1)).await;
     assert_eq!(status.code(), Some(1));
 
     live(&warden, "first", "full", true, None).await;

@@ -41,3 +41,14 @@ pub fn events(file: &Path) -> Vec<Value> {
 pub fn events_of(file: &Path, kind: &str) -> Vec<Value> {
     events(file).into_iter().filter(|event| event["kind"] == kind).collect()
 }
+
+/// The steps of the schema that were applied, as the names of their files.
+pub fn schema_steps(file: &Path) -> Vec<String> {
+    query(file, "SELECT version, description FROM procwarden_schema ORDER BY version")
+        .iter()
+        .map(|row| {
+            let name = row["description"].as_str().unwrap().replace(' ', "_");
+            format!("{:04}_{name}.sql", row["version"].as_i64().unwrap())
+        })
+        .collect()
+}

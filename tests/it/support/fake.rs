@@ -58,7 +58,7 @@ pub fn serve_by(choose: impl Fn(&str) -> Manner + Send + Sync + 'static) -> u16 
 
 fn behave(mut stream: TcpStream, choose: &dyn Fn(&str) -> Manner) {
     // A test that is over lets nobody wait.
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(300)));
+    let _ = stream.set_read_timeout(Some(Duration::from_mins(5)));
     if let Manner::Closes = choose("") {
         return;
     }

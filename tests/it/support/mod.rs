@@ -9,7 +9,10 @@ pub mod monerod;
 pub mod poll;
 pub mod ports;
 pub mod program;
+pub mod raw;
 pub mod shape;
+#[cfg(test)]
+mod tests;
 pub mod wallet;
 pub mod warden;
 

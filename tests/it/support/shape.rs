@@ -62,3 +62,20 @@ fn kind(value: &Value) -> &'static str {
         Value::Object(_) => "an object",
     }
 }
+
+#[test]
+fn a_difference_of_shape_is_found() {
+    use serde_json::json;
+
+    let example = json!({"a": 1, "list": [{"b": null, "c": 1.5}]});
+    let faults = |answer: Value, nullable: &[&str]| {
+        let mut faults = Vec::new();
+        compare(&answer, &example, "", nullable, &mut faults);
+        faults.len()
+    };
+    let same = json!({"a": 2, "list": [{"b": null, "c": 0.5, "more": 1}], "more": 1});
+    assert_eq!(faults(same, &[]), 0);
+    assert_eq!(faults(json!({"a": 2.0, "list": [{"b": "x", "c": 1}]}), &[]), 3);
+    assert_eq!(faults(json!({"a": 2, "list": [{"b": "x", "c": 1.5}]}), &["/list/*/b"]), 0);
+    assert_eq!(faults(json!({"list": []}), &[]), 2, "missing, and nothing to compare");
+}
