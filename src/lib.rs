@@ -1,4 +1,6 @@
 //! procwarden keeps what a database says about processes in agreement with the processes themselves.
 pub mod config;
 pub mod domain;
+pub mod failpoint;
 pub mod snapshot;
+pub mod store;
