@@ -1,0 +1,5 @@
+//! The node reconciler.
+
+mod handle;
+
+pub use handle::Handle;
