@@ -1,2 +1,0 @@
-//! stub
-pub fn at(_n: &str) {}
