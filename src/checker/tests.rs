@@ -1,0 +1,1 @@
+//! The checker against made-up servers and against the real one.
