@@ -92,7 +92,7 @@ impl Checker {
     /// Looks at a node now, or joins a look of the same method that is under way.
     pub async fn check(&self, node: &Node, method: Method) -> Checked {
         let slot = self.slot(node);
-        self.run(slot, node, method).await
+        self.run(&slot, node, method).await
     }
 
     /// As [`Self::check`], but an answer of the last second is given again.
@@ -101,7 +101,7 @@ impl Checker {
         if let Some(answer) = slot.recent(method, clock::now()) {
             return answer;
         }
-        self.run(slot, node, method).await
+        self.run(&slot, node, method).await
     }
 
     /// Forgets a node's recent answers: something happened to it.
@@ -143,7 +143,7 @@ impl Checker {
 
     fn run(
         &self,
-        slot: Arc<Slot>,
+        slot: &Arc<Slot>,
         node: &Node,
         method: Method,
     ) -> Shared<BoxFuture<'static, Checked>> {

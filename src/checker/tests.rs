@@ -1,1 +1,0 @@
-//! The checker against made-up servers and against the real one.
