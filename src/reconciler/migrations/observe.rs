@@ -158,7 +158,7 @@ impl Observer {
         dir: Option<DirMark>,
         rules: &Rules,
     ) -> Seen {
-        let data = (!found.data.is_empty()).then(|| Arc::new(mask_json(&found.data)));
+        let data = (!found.data.is_empty()).then(|| Arc::new(mask_json(found.data.clone())));
         let lock = LockSight::Present(found.lock.clone());
         let (process, exit) = self.process(&found.key, row, &lock, rules);
         let text = data.as_ref().map(|data| Value::Object(Map::clone(data)).to_string());

@@ -8,7 +8,7 @@ use super::{Inspection, Reconciler};
 use crate::clock;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{LockSight, Rules, Standing, Write, evaluate, standing};
-use crate::domain::report::{Refusal, Report, may_take, report, take};
+use crate::domain::report::{Refusal, Report, may_take, report, take as taken};
 use crate::locks::Removal;
 use crate::snapshot::MigrationView;
 use crate::store::{Applied, StoredMigration};
@@ -80,7 +80,7 @@ impl Reconciler {
             if !force && !may_take(&standing) {
                 return Err(RequestError::ProcessAlive(whose(row, &standing)));
             }
-            let (write, next) = take(&key, row, lock, &seen.sight, &rules, now);
+            let (write, next) = taken(&key, row, lock, &seen.sight, &rules, now);
             let Some(stored) = self.commit(&key, write, now.wall).await? else { continue };
             let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
             let found = found.clone();
