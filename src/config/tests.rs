@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -10,7 +10,9 @@ use tempfile::TempDir;
 use super::read::load_with;
 use super::*;
 use crate::domain::Method;
-use crate::domain::node::Tls;
+
+mod files;
+mod nodes;
 
 /// A working directory with files in it, and what the process is started with.
 struct Case {
@@ -187,8 +189,8 @@ fn foreign_lines_of_env_are_ignored_even_broken_ones() {
                 BROKEN='never closed\n\
                 garbage without equals\n\
                 9=digit\n\
-                ROOT=/srv/app\n\
-                export CACHE_PATH=\"${ROOT}/cache\" # theirs\n\
+                PW_TEST_ROOT=/srv/app\n\
+                export CACHE_PATH=\"${PW_TEST_ROOT}/cache\" # theirs\n\
                 PROCWARDEN__SERVER__TOKEN='pa$word'\r\n\
                 PROCWARDEN__LOG__FORMAT=json   ";
     let settings = Case::new().file(".env", text).settings();
