@@ -158,7 +158,7 @@ impl Gathered {
                     self.fault("node", &source, "must be written as [[node]]");
                 }
                 _ if !is_main => {
-                    self.fault(&section, &source, "only [[node]] may stand in nodes.d")
+                    self.fault(&section, &source, "only [[node]] may stand in nodes.d");
                 }
                 _ if section.contains('.') => {
                     self.fault(&section, &source, "must stand in its [section], not in quotes");
@@ -219,7 +219,7 @@ impl Gathered {
                     good.push_str(line);
                     good.push('\n');
                 }
-                Err(_) => {
+                Err(()) => {
                     if let Some(name) = our_name(line) {
                         let (line, name) = (at + 1, name.to_owned());
                         let source =
