@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -10,7 +10,9 @@ use tempfile::TempDir;
 use super::read::load_with;
 use super::*;
 use crate::domain::Method;
-use crate::domain::node::Tls;
+
+mod files;
+mod nodes;
 
 /// A working directory with files in it, and what the process is started with.
 struct Case {
@@ -85,11 +87,13 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
     for info in known_keys().iter().filter(|info| !info.default.is_empty()) {
         let (section, name) = info.key.split_once('.').unwrap();
         if section != "node" {
-            *sections.entry(section).or_default() += &format!("{name} = {}\n", info.default);
+            let lines = sections.entry(section).or_default();
+            lines.extend([name, " = ", info.default, "\n"]);
         }
     }
-    let text: String =
+    let sections: Vec<String> =
         sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}")).collect();
+    let text = sections.concat();
     let given = Case::toml(&text);
     let settings = given.settings();
     assert_eq!(
@@ -187,8 +191,8 @@ fn foreign_lines_of_env_are_ignored_even_broken_ones() {
                 BROKEN='never closed\n\
                 garbage without equals\n\
                 9=digit\n\
-                ROOT=/srv/app\n\
-                export CACHE_PATH=\"${ROOT}/cache\" # theirs\n\
+                PW_TEST_ROOT=/srv/app\n\
+                export CACHE_PATH=\"${PW_TEST_ROOT}/cache\" # theirs\n\
                 PROCWARDEN__SERVER__TOKEN='pa$word'\r\n\
                 PROCWARDEN__LOG__FORMAT=json   ";
     let settings = Case::new().file(".env", text).settings();
@@ -315,8 +319,8 @@ fn values_that_are_accepted() {
     assert_eq!(settings.nodes.method, Method::Full);
     assert!(settings.nodes.prune);
     assert_eq!(settings.health.min_working, MinWorking::Count(3));
-    assert_eq!(settings.migrations.grace, Duration::from_secs(90 * 86_400));
-    assert_eq!(settings.migrations.interval, Duration::from_secs(7200));
+    assert_eq!(settings.migrations.grace, Duration::from_hours(90 * 24));
+    assert_eq!(settings.migrations.interval, Duration::from_hours(2));
 
     let settings = Case::new()
         .env("PROCWARDEN__SERVER__BASE_PATHS", "/a, /b,")
