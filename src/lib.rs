@@ -1,4 +1,15 @@
 //! procwarden keeps what a database says about processes in agreement with the processes themselves.
+pub mod checker;
+pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod failpoint;
+pub mod locks;
+pub mod mask;
+pub mod process;
+pub mod reconciler;
+pub mod registry;
+pub mod shutdown;
 pub mod snapshot;
+pub mod store;
+pub mod telemetry;

@@ -385,6 +385,8 @@ pub fn row_for(
     }
     next.lock_file = Some(lock.file.clone());
     if let LockPid::Number(pid) = lock.pid {
+        // It stands again, or was never removed: the usual rules apply to it.
+        next.lock_taken = false;
         next.lock_pid = Some(pid);
         next.lock_started = lock.started;
     }
@@ -468,15 +470,15 @@ fn present(
         LockPid::Missing => (next.lock_pid, next.lock_started),
     };
     let mut memory = Memory { dead: memory.dead, absent: None, watched: true };
-    let mut look = Look { settled: false, old: age > rules.grace, wake: None };
+    let mut held = Look { settled: false, old: age > rules.grace, wake: None };
     if let Standing::Dead(_) = standing {
         let earlier = memory.dead.filter(|dead| dead.whose == whose);
         let dead = earlier.unwrap_or(Dead { whose, up: now.up, wall: now.wall });
         memory.dead = Some(dead);
         // A row that is not there yet is inserted unfinished, or its error would be no flip and have no event.
-        look.settled = row.is_some() && earlier.is_some() && now.up.since(dead.up) >= rules.settle;
-        look.wake = look.next(dead.up, age, rules, now.up);
-        if look.settled && next.ended_at.is_none() {
+        held.settled = row.is_some() && earlier.is_some() && now.up.since(dead.up) >= rules.settle;
+        held.wake = held.next(dead.up, age, rules, now.up);
+        if held.settled && next.ended_at.is_none() {
             next.ended_at = Some(dead.wall);
         }
     } else {
@@ -487,10 +489,10 @@ fn present(
     }
     let explain = explain(&standing, &memory, age, row.or(Some(&next)), sight.exit, rules, now);
     if unfinished {
-        judge(&mut next, &standing, look, sight.exit, rules, now);
+        judge(&mut next, &standing, held, sight.exit, rules, now);
     }
     let dead = matches!(standing, Standing::Dead(_));
-    let remove_lock = dead && look.settled && look.old && next.status.is_final();
+    let remove_lock = dead && held.settled && held.old && next.status.is_final();
     let outcome = match (unfinished, dead) {
         (true, true) if next.status == Status::Error => Outcome::Error,
         (_, true) if !remove_lock => Outcome::Wait,
@@ -501,7 +503,7 @@ fn present(
         memory,
         row: Some(next),
         remove_lock,
-        wake: look.wake,
+        wake: held.wake,
         outcome,
         explain,
     }

@@ -1,0 +1,324 @@
+//! The registry: nodes as their operator edits them. Used by HTTP, the command line and the configuration.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::checker::Checker;
+use crate::clock;
+use crate::config::NodeEntry;
+use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Password, Tls, check_name};
+use crate::reconciler::nodes::Handle;
+use crate::store::{NewNode, Origin, Store, StoreError, StoredNode};
+
+/// What an operator says of a node: an absent field leaves what is there, `null` clears it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodePatch {
+    /// Unique; see [`check_name`].
+    pub name: Option<String>,
+    /// What people call it.
+    #[serde(default, deserialize_with = "given")]
+    pub title: Option<Option<String>>,
+    /// Host name or address; 127.0.0.1 for a new node.
+    pub host: Option<String>,
+    /// TCP port; required for a new node.
+    pub port: Option<u16>,
+    /// `off` for a new node.
+    pub tls: Option<Tls>,
+    /// User of the RPC login.
+    #[serde(default, deserialize_with = "given")]
+    pub username: Option<Option<String>>,
+    /// Password of the RPC login.
+    #[serde(default, deserialize_with = "given_password")]
+    pub password: Option<Option<Password>>,
+    /// The daemon it uses.
+    #[serde(default, deserialize_with = "given")]
+    pub daemon: Option<Option<String>>,
+    /// Its PID.
+    #[serde(default, deserialize_with = "given")]
+    pub pid: Option<Option<i64>>,
+    /// A file with its PID.
+    #[serde(default, deserialize_with = "given")]
+    pub pid_file: Option<Option<String>>,
+    /// `monero-wallet-rpc` for a new node.
+    pub process_name: Option<String>,
+    /// True for a new node.
+    pub available: Option<bool>,
+}
+
+/// Tells `null` from an absent field.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+fn given_password<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<Password>>, D::Error> {
+    Ok(Some(Option::<String>::deserialize(deserializer)?.map(Password::new)))
+}
+
+/// Why the registry was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A field breaks its rule.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong, with what is allowed.
+        problem: String,
+    },
+    /// There is no such node.
+    #[error("no node '{0}'")]
+    NotFound(String),
+    /// The database refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Validates, writes, and wakes whoever works with nodes.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    store: Store,
+    checker: Checker,
+    instance: String,
+    reconciler: Option<Handle>,
+}
+
+impl Registry {
+    /// A registry for a process in which no reconciler runs.
+    #[must_use]
+    pub fn new(store: Store, checker: Checker, instance: String) -> Self {
+        Self { store, checker, instance, reconciler: None }
+    }
+
+    /// The same, waking this process's node reconciler after each write.
+    #[must_use]
+    pub fn waking(self, reconciler: Handle) -> Self {
+        Self { reconciler: Some(reconciler), ..self }
+    }
+
+    /// Every node.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    pub async fn list(&self) -> Result<Vec<StoredNode>, RegistryError> {
+        Ok(self.store.nodes().await?)
+    }
+
+    /// A node by its id (digits) or its name.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`], [`RegistryError::Store`].
+    pub async fn get(&self, id_or_name: &str) -> Result<StoredNode, RegistryError> {
+        let id = parse_id(id_or_name);
+        self.store
+            .nodes()
+            .await?
+            .into_iter()
+            .find(|it| id.map_or_else(|| it.node.name == id_or_name, |id| it.node.id == id))
+            .ok_or_else(|| RegistryError::NotFound(id_or_name.to_owned()))
+    }
+
+    /// Makes a node.
+    ///
+    /// # Errors
+    /// [`RegistryError::Invalid`], a duplicate name as [`StoreError::DuplicateName`].
+    pub async fn create(&self, patch: NodePatch) -> Result<StoredNode, RegistryError> {
+        let node = self.insert(patch, Origin::User).await?;
+        self.changed().await;
+        Ok(node)
+    }
+
+    /// Changes a node; ends its kept connection.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`], [`RegistryError::Invalid`], a duplicate name as [`StoreError::DuplicateName`].
+    pub async fn update(
+        &self,
+        id_or_name: &str,
+        patch: NodePatch,
+    ) -> Result<StoredNode, RegistryError> {
+        let before = self.get(id_or_name).await?.node;
+        self.write(&before, patch).await?;
+        self.changed().await;
+        self.get(&before.id.to_string()).await
+    }
+
+    /// Removes a node; ends its kept connection.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`], [`RegistryError::Store`].
+    pub async fn delete(&self, id_or_name: &str) -> Result<StoredNode, RegistryError> {
+        let before = self.get(id_or_name).await?;
+        if !self.store.delete_node(before.node.id).await? {
+            return Err(RegistryError::NotFound(id_or_name.to_owned()));
+        }
+        self.checker.reset(before.node.id);
+        self.changed().await;
+        Ok(before)
+    }
+
+    /// Brings the registry in line with `[[node]]`: keys in the file win, except `available` of a node that exists.
+    /// A node that left the file stays, unless `prune` removes what the file once brought.
+    ///
+    /// # Errors
+    /// The first node's that cannot be written; those before it are.
+    pub async fn apply_config(
+        &self,
+        entries: &[NodeEntry],
+        prune: bool,
+    ) -> Result<(), RegistryError> {
+        let existing = self.store.nodes().await?;
+        let mut wrote = false;
+        for entry in entries {
+            let found = existing.iter().find(|it| it.node.name == entry.name);
+            wrote |= match found {
+                Some(it) => self.write(&it.node, patch_of(entry, false)).await?,
+                None => {
+                    self.insert(patch_of(entry, true), Origin::Config).await?;
+                    true
+                }
+            };
+        }
+        for it in existing.iter().filter(|it| prune && it.from_config) {
+            if !entries.iter().any(|entry| entry.name == it.node.name) {
+                wrote |= self.store.delete_node(it.node.id).await?;
+                self.checker.reset(it.node.id);
+            }
+        }
+        if wrote {
+            self.changed().await;
+        }
+        Ok(())
+    }
+
+    async fn insert(&self, patch: NodePatch, origin: Origin) -> Result<StoredNode, RegistryError> {
+        let name = patch.name.clone().ok_or_else(|| missing("name"))?;
+        let port = patch.port.ok_or_else(|| missing("port"))?;
+        let blank = Node {
+            id: 0,
+            name,
+            title: None,
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls: Tls::Off,
+            username: None,
+            password: None,
+            daemon: None,
+            pid: None,
+            pid_file: None,
+            process_name: DEFAULT_PROCESS_NAME.to_owned(),
+            available: true,
+            instance: self.instance.clone(),
+            identity: None,
+        };
+        let node = merged(&blank, patch)?;
+        let id = self.store.insert_node(&NewNode { node, origin }, clock::now().wall).await?;
+        self.get(&id.to_string()).await
+    }
+
+    /// Writes what differs; true if something did.
+    async fn write(&self, before: &Node, patch: NodePatch) -> Result<bool, RegistryError> {
+        let after = merged(before, patch)?;
+        if after == *before {
+            return Ok(false);
+        }
+        let reset = !after.same_target(before);
+        if !self.store.update_node(&after, reset, clock::now().wall).await? {
+            return Err(RegistryError::NotFound(before.id.to_string()));
+        }
+        self.checker.reset(before.id);
+        Ok(true)
+    }
+
+    async fn changed(&self) {
+        if let Some(reconciler) = &self.reconciler {
+            reconciler.reload().await;
+        }
+    }
+}
+
+/// The id that digits are; names are never all digits.
+#[must_use]
+pub fn parse_id(id_or_name: &str) -> Option<i64> {
+    let digits = !id_or_name.is_empty() && id_or_name.bytes().all(|b| b.is_ascii_digit());
+    // An id too large for the column is no node's: -1 is never given.
+    digits.then(|| id_or_name.parse().unwrap_or(-1))
+}
+
+fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {
+    NodePatch {
+        name: Some(entry.name.clone()),
+        title: entry.title.clone().map(Some),
+        host: entry.host.clone(),
+        port: entry.port,
+        tls: entry.tls,
+        username: entry.username.clone().map(Some),
+        password: entry.password.clone().map(Some),
+        daemon: entry.daemon.clone().map(Some),
+        // A file that names one of the two means that the other is not used.
+        pid: entry.pid.map(Some).or_else(|| entry.pid_file.is_some().then_some(None)),
+        pid_file: entry.pid_file.clone().map(Some).or_else(|| entry.pid.is_some().then_some(None)),
+        process_name: entry.process_name.clone(),
+        available: entry.available.filter(|_| is_new),
+    }
+}
+
+fn missing(field: &'static str) -> RegistryError {
+    RegistryError::Invalid { field, problem: "is required".to_owned() }
+}
+
+/// The node as the patch makes it.
+fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryError> {
+    let mut node = before.clone();
+    if let Some(name) = patch.name {
+        check_name(&name).map_err(|problem| RegistryError::Invalid { field: "name", problem })?;
+        node.name = name;
+    }
+    if let Some(host) = patch.host {
+        node.host = host.trim_matches(['[', ']']).to_owned();
+    }
+    node.port = patch.port.unwrap_or(node.port);
+    node.tls = patch.tls.unwrap_or(node.tls);
+    node.title = patch.title.unwrap_or(node.title);
+    node.username = patch.username.unwrap_or(node.username);
+    node.password = patch.password.unwrap_or(node.password);
+    node.daemon = patch.daemon.unwrap_or(node.daemon);
+    node.pid = patch.pid.unwrap_or(node.pid);
+    node.pid_file = patch.pid_file.unwrap_or(node.pid_file);
+    node.process_name = patch.process_name.unwrap_or(node.process_name);
+    node.available = patch.available.unwrap_or(node.available);
+    check(&node)?;
+    Ok(node)
+}
+
+fn check(node: &Node) -> Result<(), RegistryError> {
+    let text = |field, value: &str, min: usize| {
+        let length = value.chars().count();
+        if length < min || length > 255 || value.chars().any(char::is_control) {
+            let problem = format!("must have {min} to 255 characters, none of them control");
+            return Err(RegistryError::Invalid { field, problem });
+        }
+        Ok(())
+    };
+    let number = |field, good: bool, problem: &str| {
+        if good { Ok(()) } else { Err(RegistryError::Invalid { field, problem: problem.to_owned() }) }
+    };
+    text("host", &node.host, 1)?;
+    let spaced = node.host.contains([' ', '/', '@', '?', '#']);
+    number("host", !spaced, "must be a host name or an address, without scheme or port")?;
+    text("process_name", &node.process_name, 1)?;
+    text("title", node.title.as_deref().unwrap_or_default(), 0)?;
+    text("username", node.username.as_deref().unwrap_or_default(), 0)?;
+    text("daemon", node.daemon.as_deref().unwrap_or_default(), 0)?;
+    text("password", node.password.as_ref().map_or("", Password::expose), 0)?;
+    let path = node.pid_file.as_deref().unwrap_or("/");
+    number("pid_file", path.len() <= 4096 && !path.is_empty(), "must have 1 to 4096 bytes")?;
+    number("port", node.port > 0, "must be 1 to 65535")?;
+    let pid_fits = node.pid.is_none_or(|pid| (1..=i64::from(i32::MAX)).contains(&pid));
+    number("pid", pid_fits, "must be 1 to 2147483647")?;
+    let one = node.pid.is_none() || node.pid_file.is_none();
+    number("pid_file", one, "cannot be given together with pid")
+}

@@ -1,0 +1,152 @@
+//! The store: the only place that knows sqlx. Every method is one transaction; none is held across a probe.
+//!
+//! Rows that change together change in one transaction: a flip, its event and its outbox rows.
+
+mod error;
+mod events;
+mod identity;
+mod instances;
+mod migrations;
+mod nodes;
+mod schema;
+mod server_lock;
+#[cfg(test)]
+mod tests;
+mod verdicts;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::domain::node::Password;
+
+pub use error::StoreError;
+pub use events::Event;
+pub use instances::{Beat, InstanceRow};
+pub use migrations::{Applied, StoredMigration};
+pub use nodes::{NewNode, Origin, StoredNode};
+pub use schema::{SchemaState, embedded};
+pub use server_lock::{LockHeld, ServerLock};
+pub use verdicts::VerdictWrite;
+
+/// How long a writer waits for another one before it is an error. Readers never wait (WAL).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a call waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections: one writer at a time is all SQLite has, the others are readers.
+const MAX_CONNECTIONS: u32 = 4;
+
+/// What to do where there is no database, or an old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Make it, or bring it up to date.
+    Create,
+    /// Fail.
+    Existing,
+}
+
+/// The database; cheap to clone, all clones share one pool.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the database that the URL names.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::OlderSchema`] with [`Open::Existing`]; [`StoreError::NewerSchema`],
+    /// [`StoreError::Url`], [`StoreError::Open`] always.
+    pub async fn open(url: &Password, open: Open) -> Result<Self, StoreError> {
+        let store = Self::connect(url, open).await?;
+        match open {
+            Open::Create => store.migrate().await?,
+            Open::Existing => store.require_current_schema().await?,
+        }
+        Ok(store)
+    }
+
+    /// Opens the database without looking at its schema.
+    ///
+    /// # Errors
+    /// As [`Store::open`], without the schema's.
+    pub async fn connect(url: &Password, open: Open) -> Result<Self, StoreError> {
+        let path = sqlite_path(url.expose())?;
+        if open == Open::Existing && !path.exists() {
+            return Err(StoreError::Missing(path));
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(open == Open::Create)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A row that says `error` must survive a power cut: its lock is removed right after.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await
+            .map_err(|source| StoreError::Open { url: redacted(url.expose()), source })?;
+        Ok(Self { pool, path })
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Asks the database for one row.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] if it does not answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// A transaction that is a writer from its start: a read that turns into a write would get BUSY at once.
+    async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// The file that a `sqlite://` URL names.
+///
+/// # Errors
+/// [`StoreError::Url`] for any other URL.
+pub fn sqlite_path(url: &str) -> Result<PathBuf, StoreError> {
+    let path = url
+        .strip_prefix("sqlite://")
+        .or_else(|| url.strip_prefix("sqlite:"))
+        .map(|rest| rest.split('?').next().unwrap_or(rest))
+        .filter(|path| !path.is_empty())
+        .ok_or_else(|| StoreError::Url(format!("'{}' is no sqlite:// URL", redacted(url))))?;
+    Ok(PathBuf::from(path))
+}
+
+/// A URL without its userinfo and query.
+#[must_use]
+pub fn redacted(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or(url);
+    match url.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://***@{host}"),
+            None => url.to_owned(),
+        },
+        None => url.to_owned(),
+    }
+}

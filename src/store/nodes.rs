@@ -1,0 +1,247 @@
+//! Nodes as rows: reading them all, and the registry's writes.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row};
+
+use super::identity::IdentityColumns;
+use super::{Store, StoreError};
+use crate::domain::node::{Method, Node, Password, Tls};
+use crate::domain::observation::Reason;
+use crate::domain::verdict::{State, Verdict};
+use crate::domain::{Timestamp, Uptime};
+
+/// Where a node came from; only those of the configuration are pruned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// `POST /nodes` or `procwarden nodes add`.
+    User,
+    /// `[[node]]`.
+    Config,
+}
+
+impl Origin {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Config => "config",
+        }
+    }
+}
+
+/// A node to be inserted; its id is the database's. `node.id` is ignored.
+#[derive(Debug, Clone)]
+pub struct NewNode {
+    /// What it is.
+    pub node: Node,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A node's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredNode {
+    /// What its operator says, and the identity last observed.
+    pub node: Node,
+    /// Grows with each write of the registry, so that a verdict on what it was before is not recorded.
+    pub version: i64,
+    /// Whether it came from the configuration.
+    pub from_config: bool,
+    /// The last recorded verdict; its age on the boot clock is not known here.
+    pub verdict: Verdict,
+}
+
+const COLUMNS: &str = "SELECT id, version, origin, instance, name, title, host, port, tls, username, password, daemon, \
+     pid, pid_file, process_name, available, state, reason, message, method, worked_data, checked_at, \
+     since, latency_ms, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode \
+     FROM procwarden_nodes ORDER BY id";
+
+impl FromRow<'_, SqliteRow> for StoredNode {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let identity = IdentityColumns::from_row(row)?.into_identity();
+        let port: i64 = row.try_get("port")?;
+        let tls: String = row.try_get("tls")?;
+        let state: String = row.try_get("state")?;
+        let reason: Option<String> = row.try_get("reason")?;
+        let method: Option<String> = row.try_get("method")?;
+        let latency: Option<i64> = row.try_get("latency_ms")?;
+        let node = Node {
+            id: row.try_get("id")?,
+            name: row.try_get("name")?,
+            title: row.try_get("title")?,
+            host: row.try_get("host")?,
+            port: u16::try_from(port).map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
+            tls: tls.parse::<Tls>().map_err(|e| sqlx::Error::Decode(e.into()))?,
+            username: row.try_get("username")?,
+            password: row.try_get::<Option<String>, _>("password")?.map(Password::new),
+            daemon: row.try_get("daemon")?,
+            pid: row.try_get("pid")?,
+            pid_file: row.try_get("pid_file")?,
+            process_name: row.try_get("process_name")?,
+            available: row.try_get::<i64, _>("available")? != 0,
+            instance: row.try_get("instance")?,
+            identity: identity.clone(),
+        };
+        let verdict = Verdict {
+            state: State::parse(&state),
+            reason: reason.as_deref().and_then(Reason::parse),
+            message: row.try_get("message")?,
+            method: method.and_then(|word| word.parse::<Method>().ok()),
+            data: row.try_get("worked_data")?,
+            checked_at: row.try_get::<Option<i64>, _>("checked_at")?.map(Timestamp),
+            checked_up: None::<Uptime>,
+            since: row.try_get::<Option<i64>, _>("since")?.map(Timestamp),
+            latency_ms: latency.and_then(|ms| u32::try_from(ms).ok()),
+            identity,
+            streak: 0,
+        };
+        Ok(Self {
+            node,
+            version: row.try_get("version")?,
+            from_config: row.try_get::<String, _>("origin")? == Origin::Config.as_str(),
+            verdict,
+        })
+    }
+}
+
+impl Store {
+    /// Every node, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
+        Ok(sqlx::query_as(COLUMNS).fetch_all(&self.pool).await?)
+    }
+
+    /// Inserts a node and gives its id.
+    ///
+    /// # Errors
+    /// [`StoreError::DuplicateName`], [`StoreError::Database`].
+    pub async fn insert_node(&self, new: &NewNode, now: Timestamp) -> Result<i64, StoreError> {
+        let node = &new.node;
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "INSERT INTO procwarden_nodes \
+             (version, origin, instance, name, title, host, port, tls, username, password, daemon, pid, \
+             pid_file, process_name, available, state, message, worked, created_at, updated_at) \
+             VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)",
+        )
+        .bind(new.origin.as_str())
+        .bind(&node.instance)
+        .bind(&node.name)
+        .bind(&node.title)
+        .bind(&node.host)
+        .bind(i64::from(node.port))
+        .bind(node.tls.as_str())
+        .bind(&node.username)
+        .bind(node.password.as_ref().map(Password::expose))
+        .bind(&node.daemon)
+        .bind(node.pid)
+        .bind(&node.pid_file)
+        .bind(&node.process_name)
+        .bind(i64::from(node.available))
+        .bind(now.0)
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| duplicate(error, &node.name))?;
+        bump(&mut tx).await?;
+        tx.commit().await?;
+        Ok(done.last_insert_rowid())
+    }
+
+    /// Writes what its operator says of a node. When what is checked changed (`reset`), its verdict is forgotten:
+    /// it was another node's. False if there is no such node.
+    ///
+    /// # Errors
+    /// [`StoreError::DuplicateName`], [`StoreError::Database`].
+    pub async fn update_node(
+        &self,
+        node: &Node,
+        reset: bool,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "UPDATE procwarden_nodes SET version = version + 1, name = ?, title = ?, host = ?, port = ?, tls = ?, \
+             username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
+             available = ?, updated_at = ? WHERE id = ?",
+        )
+        .bind(&node.name)
+        .bind(&node.title)
+        .bind(&node.host)
+        .bind(i64::from(node.port))
+        .bind(node.tls.as_str())
+        .bind(&node.username)
+        .bind(node.password.as_ref().map(Password::expose))
+        .bind(&node.daemon)
+        .bind(node.pid)
+        .bind(&node.pid_file)
+        .bind(&node.process_name)
+        .bind(i64::from(node.available))
+        .bind(now.0)
+        .bind(node.id)
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| duplicate(error, &node.name))?;
+        if reset {
+            sqlx::query(
+                "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
+                 worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, \
+                 host_id = NULL, boot_id = NULL, pid_ns = NULL, identity_pid = NULL, \
+                 start_ticks = NULL, pidfd_inode = NULL WHERE id = ?",
+            )
+            .bind(node.id)
+            .execute(&mut *tx)
+            .await?;
+        }
+        bump(&mut tx).await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Removes a node. False if there was none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn delete_node(&self, id: i64) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query("DELETE FROM procwarden_nodes WHERE id = ?")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        bump(&mut tx).await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Grows with each write of the registry, by whichever process.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn revision(&self) -> Result<i64, StoreError> {
+        let revision: Option<i64> =
+            sqlx::query_scalar("SELECT revision FROM procwarden_revision WHERE name = 'nodes'")
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(revision.unwrap_or(0))
+    }
+}
+
+async fn bump(tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO procwarden_revision (name, revision) VALUES ('nodes', 1) \
+         ON CONFLICT (name) DO UPDATE SET revision = procwarden_revision.revision + 1",
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn duplicate(error: sqlx::Error, name: &str) -> StoreError {
+    match &error {
+        sqlx::Error::Database(db) if db.is_unique_violation() => {
+            StoreError::DuplicateName(name.to_owned())
+        }
+        _ => error.into(),
+    }
+}
