@@ -41,7 +41,7 @@ async fn the_examples_of_real_runners() {
     for entry in fs::read_dir(fixtures).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        if name.ends_with(".lock") {
+        if Path::new(&name).extension() == Some(OsStr::new("lock")) {
             fs::copy(entry.path(), warden.lock_dir().join(&name)).unwrap();
             names.push(name);
         }

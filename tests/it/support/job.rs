@@ -1,5 +1,6 @@
 //! Background jobs: real processes, and lock files as PHP's `json_encode` with `JSON_PRETTY_PRINT` leaves them.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -75,7 +76,7 @@ impl Lock {
                 Ok(b'/') => text.push_str("\\/"),
                 Ok(byte) if byte.is_ascii() => text.push(char::from(byte)),
                 // Outside the basic plane these are two escapes, as in PHP.
-                _ => text.push_str(&format!("\\u{unit:04x}")),
+                _ => write!(text, "\\u{unit:04x}").unwrap(),
             }
         }
         text
