@@ -1,4 +1,5 @@
 //! procwarden keeps what a database says about processes in agreement with the processes themselves.
+pub mod checker;
 pub mod clock;
 pub mod config;
 pub mod domain;
