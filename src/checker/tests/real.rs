@@ -161,6 +161,8 @@ async fn all_three_at_once_and_then_stopped_and_dead() {
 
     let process = rustix::process::Pid::from_child(&real.child);
     rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+    // A signal is sent before it takes effect.
+    until_seen(&checker, &node, PidSeen::Stopped).await;
     let Observation::Full(pid, port, api) = checker.check(&node, Method::Full).await.observation
     else {
         panic!()
@@ -171,16 +173,7 @@ async fn all_three_at_once_and_then_stopped_and_dead() {
 
     real.child.kill().unwrap();
     // Not reaped: its parent is this test.
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    loop {
-        let Observation::Pid(pid) = checker.check(&node, Method::Pid).await.observation else {
-            panic!()
-        };
-        if pid.seen == PidSeen::Zombie {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{pid:?}");
-    }
+    until_seen(&checker, &node, PidSeen::Zombie).await;
     real.child.wait().unwrap();
     let Observation::Full(pid, port, api) = patient.check(&node, Method::Full).await.observation
     else {
@@ -189,4 +182,18 @@ async fn all_three_at_once_and_then_stopped_and_dead() {
     assert_eq!(pid.seen, PidSeen::Gone);
     assert_eq!(port.seen, PortSeen::Closed("111: Connection refused".into()));
     assert_eq!(api.seen, ApiSeen::Refused("Connection refused".into()));
+}
+
+async fn until_seen(checker: &Checker, node: &Node, expected: PidSeen) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let Observation::Pid(pid) = checker.check(node, Method::Pid).await.observation else {
+            panic!()
+        };
+        if pid.seen == expected {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{pid:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
