@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::migration::{
-    DirMark, Key, Lock, LockPid, Migration, Reason, Source, State, Status,
+use super::migration::{DirMark, Key, Lock, LockPid, Migration, Reason, Source, State, Status};
+use super::process::{
+    Alive, DeathProof, Exit, Here, Identity, OtherNamespaces, Presence, Unknowable,
 };
-use super::process::{Alive, DeathProof, Exit, Here, Identity, OtherNamespaces, Presence, Unknowable};
 use super::time::{Now, Timestamp, Uptime};
 
 /// How much later than its lock a process must have started to count as a stranger at first sight.
@@ -218,12 +218,7 @@ pub fn needs_namespace_scan(row: Option<&Migration>, sight: &Sight, rules: &Rule
 
 /// What the process is, with the recorded identity, the scope and the other namespaces considered.
 #[must_use]
-pub fn standing(
-    row: Option<&Migration>,
-    sight: &Sight,
-    rules: &Rules,
-    now: Timestamp,
-) -> Standing {
+pub fn standing(row: Option<&Migration>, sight: &Sight, rules: &Rules, now: Timestamp) -> Standing {
     let (pid, recorded) = subject(row, &sight.lock, &rules.here);
     let Some(presence) = sight.process.as_ref().filter(|_| pid.is_some()) else {
         return standing_without_pid(&sight.lock, now);
@@ -342,11 +337,9 @@ pub fn row_for(
 ) -> Migration {
     let mut next = match row {
         None => first_row(key, rules, now),
-        Some(row) if is_another_attempt(row, lock, standing) => Migration {
-            run: row.run + 1,
-            created_at: row.created_at,
-            ..first_row(key, rules, now)
-        },
+        Some(row) if is_another_attempt(row, lock, standing) => {
+            Migration { run: row.run + 1, created_at: row.created_at, ..first_row(key, rules, now) }
+        }
         Some(row) => row.clone(),
     };
     if !next.is_attempt_of(lock) {
@@ -410,11 +403,9 @@ fn is_another_attempt(row: &Migration, lock: &Lock, standing: &Standing) -> bool
         return false;
     }
     match standing {
-        Standing::Alive(Some(alive)) => {
-            row.identity.as_ref().is_none_or(|recorded| {
-                recorded.boot_id != alive.identity.boot_id || recorded.differs_from(&alive.identity)
-            })
-        }
+        Standing::Alive(Some(alive)) => row.identity.as_ref().is_none_or(|recorded| {
+            recorded.boot_id != alive.identity.boot_id || recorded.differs_from(&alive.identity)
+        }),
         _ => row.ended_at.is_some_and(|ended| lock.began() > ended),
     }
 }
@@ -439,10 +430,11 @@ fn present(
     let mut memory = Memory { dead: memory.dead, absent: None, watched: true };
     let mut look = Look { settled: false, old: age > rules.grace, wake: None };
     if let Standing::Dead(_) = standing {
-        let dead = memory
-            .dead
-            .filter(|dead| dead.whose == whose)
-            .unwrap_or(Dead { whose, up: now.up, wall: now.wall });
+        let dead = memory.dead.filter(|dead| dead.whose == whose).unwrap_or(Dead {
+            whose,
+            up: now.up,
+            wall: now.wall,
+        });
         memory.dead = Some(dead);
         look.settled = now.up.since(dead.up) >= rules.settle;
         look.wake = look.next(dead.up, age, rules, now.up);
@@ -614,7 +606,8 @@ fn released(next: &mut Migration, exit: Option<Exit>, watched: bool, now: Now) {
             finish(next, Status::Completed, Reason::Exited, Source::Monitor, now);
         }
         Some(exit) => {
-            let reason = if matches!(exit, Exit::Signal(_)) { Reason::Killed } else { Reason::Exited };
+            let reason =
+                if matches!(exit, Exit::Signal(_)) { Reason::Killed } else { Reason::Exited };
             finish(next, Status::Error, reason, Source::Monitor, now);
             next.error = Some(format!("{} {exit}", whom(next)));
         }
@@ -623,8 +616,7 @@ fn released(next: &mut Migration, exit: Option<Exit>, watched: bool, now: Now) {
             next.error = Some(format!("{} was gone before its lock was removed", whom(next)));
         }
         None => {
-            let source =
-                if watched { Source::LockReleased } else { Source::LockReleasedUnwatched };
+            let source = if watched { Source::LockReleased } else { Source::LockReleasedUnwatched };
             finish(next, Status::Completed, Reason::LockRemoved, source, now);
             next.reason = None;
         }
@@ -652,14 +644,13 @@ fn taken(
             return None;
         }
         // Without an identity nobody can be waited for; the absence itself is proven twice.
-        Standing::Unknown(_) | Standing::Foreign => {
-            memory.absent.map_or(now.up, |since| since)
-        }
+        Standing::Unknown(_) | Standing::Foreign => memory.absent.map_or(now.up, |since| since),
         Standing::Dead(_) => {
-            let dead = memory
-                .dead
-                .filter(|dead| dead.whose == whose)
-                .unwrap_or(Dead { whose, up: now.up, wall: now.wall });
+            let dead = memory.dead.filter(|dead| dead.whose == whose).unwrap_or(Dead {
+                whose,
+                up: now.up,
+                wall: now.wall,
+            });
             memory.dead = Some(dead);
             dead.up
         }
