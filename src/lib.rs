@@ -4,3 +4,4 @@ pub mod domain;
 pub mod failpoint;
 pub mod snapshot;
 pub mod store;
+pub mod telemetry;

@@ -135,8 +135,8 @@ pub(super) fn names_in(section: &str) -> Vec<&'static str> {
 
 const MS_10: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Linux's `PID_MAX_LIMIT` on 64 bits (`include/linux/threads.h`).
 const PID_MAX: i64 = 4_194_304;
@@ -283,7 +283,7 @@ static KEYS: &[KeyInfo] = &[
         "Its PID; without one and without a file, the process that owns the port.",
         |n, raw| raw.integer(1, PID_MAX).map(|v| n.pid = Some(v))),
     node("node.pid_file", Kind::Path, "",
-        "A file with its PID.",
+        "A file with its PID, instead of pid.",
         |n, raw| super::node_entry::pid_file(raw).map(|v| n.pid_file = Some(v))),
     node("node.process_name", Kind::Text, "\"monero-wallet-rpc\"",
         "File name of the executable that it must be.",

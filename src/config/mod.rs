@@ -13,6 +13,8 @@ mod raw;
 mod read;
 mod settings;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 pub use fault::{Fault, Faults};
 pub use keys::{KeyInfo, Kind, known_keys};

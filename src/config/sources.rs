@@ -155,10 +155,13 @@ impl Gathered {
                     self.toml_nodes(items, &source, &raw);
                 }
                 _ if section == "node" => {
-                    self.fault("node", &source, "must be written as [[node]]")
+                    self.fault("node", &source, "must be written as [[node]]");
                 }
                 _ if !is_main => {
-                    self.fault(&section, &source, "only [[node]] may stand in nodes.d")
+                    self.fault(&section, &source, "only [[node]] may stand in nodes.d");
+                }
+                _ if section.contains('.') => {
+                    self.fault(&section, &source, "must stand in its [section], not in quotes");
                 }
                 _ if keys::names_in(&section).is_empty() => {
                     self.fault(&section, &source, keys::unknown(&section));
@@ -216,7 +219,7 @@ impl Gathered {
                     good.push_str(line);
                     good.push('\n');
                 }
-                Err(_) => {
+                Err(()) => {
                     if let Some(name) = our_name(line) {
                         let (line, name) = (at + 1, name.to_owned());
                         let source =
@@ -226,7 +229,8 @@ impl Gathered {
                 }
             }
         }
-        // Together, since one line may use another's variable: CACHE_PATH=${ROOT}/cache.
+        // Together, since one line may use another's variable: CACHE_PATH=${ROOT}/cache. The crate asks the
+        // process's environment for it first.
         let pairs = parse_env(&good).unwrap_or_default();
         let given = lines.into_iter().zip(pairs).map(|(line, (name, value))| {
             (Source::DotEnv { path: path.clone(), line, name: name.clone() }, name, value)
