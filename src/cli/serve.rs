@@ -19,9 +19,6 @@ pub(super) async fn run(
         tracing::warn!("{warning}");
     }
     let app = App::build(loaded.settings).await?;
-    if let Ok(address) = app.address() {
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
-    }
     let reread = Box::new(move || {
         telemetry.reopen().map_err(|error| format!("the log file: {error}"))?;
         reread_nodes(&overrides).map_err(|faults| faults.to_string())
