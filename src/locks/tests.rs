@@ -186,7 +186,7 @@ fn a_file_without_permission() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for file in [&name(1), "composer.lock"] {
         dir.write(file, json(1, 7));
-        fs::set_permissions(dir.path().join(file), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dir.path().join(file), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let scan = unprivileged(|| dir.scan());
     assert_eq!(told(&scan), [(name(1).as_str(), "permission")]);
@@ -231,10 +231,13 @@ fn a_lock_is_removed() {
     }
 }
 
+/// What somebody does to the lock of key 1.
+type Change = fn(&Dir);
+
 #[test]
 fn a_lock_that_changed_since_it_was_judged_stays() {
     let dir = Dir::new();
-    let changes: [(&str, fn(&Dir)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("rewritten", |dir| dir.write(&name(1), json(1, 8))),
         ("replaced", |dir| {
             dir.write("new", json(1, 7));
