@@ -97,7 +97,9 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
             if name != "tests" {
                 collect(&path, files);
             }
-        } else if Path::new(&name).extension().is_some_and(|ext| ext == "rs") && name != "tests.rs"
+        } else if Path::new(&name).extension().is_some_and(|ext| ext == "rs")
+            && name != "tests.rs"
+            && !name.ends_with("_tests.rs")
         {
             files.push(path);
         }
