@@ -1,5 +1,23 @@
 //! Settings: what they are, and how they are read.
+//!
+//! `defaults < TOML file < nodes.d/*.toml < .env < environment < flags`; the last wins. Each key is read
+//! by itself, so that all faults are told at once. [`known_keys`] is the one table from which reading,
+//! the detection of unknown keys and the example configuration follow.
 
+mod fault;
+mod keys;
+mod node_entry;
+mod overrides;
+mod parse;
+mod raw;
+mod read;
 mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
 
+pub use fault::{Fault, Faults};
+pub use keys::{KeyInfo, Kind, known_keys};
+pub use overrides::Overrides;
+pub use read::{Loaded, load, reread_nodes};
 pub use settings::*;

@@ -225,7 +225,7 @@ impl Default for Migrations {
             lock_dir: None,
             lock_dir_source: String::new(),
             interval: Duration::from_secs(10),
-            grace: Duration::from_secs(600),
+            grace: Duration::from_mins(10),
             settle: Duration::from_secs(5),
             scope: ScopeSetting::Auto,
         }

@@ -67,9 +67,7 @@ fn find_pid(facts: &PidFacts) -> Finding {
         PidSeen::Running => Finding::up(RUNNING),
         PidSeen::Restarted => Finding::up_but(RUNNING, Reason::Restarted),
         PidSeen::Adopted => Finding::up_but(RUNNING, Reason::PidAdopted),
-        PidSeen::Unknown(_) => {
-            Finding { works: None, reason: None, message: "Process not found" }
-        }
+        PidSeen::Unknown(_) => Finding { works: None, reason: None, message: "Process not found" },
     }
 }
 
@@ -174,10 +172,7 @@ fn port_details(facts: &PortFacts) -> Map<String, Value> {
         map.insert("error".into(), error.into());
     }
     if let Some(listener) = &facts.listener {
-        map.insert(
-            "listener".into(),
-            json!({"pid": listener.pid, "program": listener.program}),
-        );
+        map.insert("listener".into(), json!({"pid": listener.pid, "program": listener.program}));
     }
     close(map, &find_port(facts))
 }

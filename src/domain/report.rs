@@ -1,7 +1,9 @@
 //! What people and runners say of a migration: the runner's report, the operator's removal of a lock.
 
 use super::migration::{Key, Lock, Migration, Reason, Source, Status};
-use super::reconcile::{Rules, Sight, Standing, Write, finish, first_row, row_for, standing, write};
+use super::reconcile::{
+    Rules, Sight, Standing, Write, finish, first_row, row_for, standing, write,
+};
 use super::time::Now;
 
 /// `PATCH /migrations/{id}`: the runner's own word about its end.

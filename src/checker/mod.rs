@@ -1,0 +1,228 @@
+//! The checker: looks at nodes by PID, port and RPC. One instance, shared by the background task, HTTP
+//! and the command line, so that a node is never asked twice at a time.
+//!
+//! It says what was seen and judges nothing; see [`crate::domain::verdict`].
+
+mod answer;
+mod connection;
+mod digest;
+mod pid;
+mod port;
+mod reach;
+mod rpc;
+mod slot;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+
+use crate::clock;
+use crate::domain::observation::ApiFacts;
+use crate::domain::process::Presence;
+use crate::domain::{Here, Method, Node, Now, Observation};
+use crate::process::{self, ListenerSight, Processes};
+use slot::Slot;
+use table::{Program, Table};
+
+/// How long a check may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Until the TCP connection stands, the name's resolution included.
+    pub connect_timeout: Duration,
+    /// From then on, until the RPC answer is read: TLS, login and body included.
+    pub api_timeout: Duration,
+}
+
+/// Why nothing can be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckerError {
+    /// The cryptography at hand speaks no TLS.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+/// What a check saw, and when it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The facts.
+    pub observation: Observation,
+    /// When the look ended.
+    pub at: Now,
+}
+
+/// Checks nodes; cheap to clone.
+#[derive(Clone)]
+pub struct Checker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    processes: Processes,
+    limits: Limits,
+    tls: tls::Configs,
+    slots: Mutex<HashMap<i64, Arc<Slot>>>,
+}
+
+impl fmt::Debug for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checker").field("limits", &self.inner.limits).finish_non_exhaustive()
+    }
+}
+
+impl Checker {
+    /// A checker that has looked at nothing yet.
+    ///
+    /// # Errors
+    /// [`CheckerError::Tls`]
+    pub fn new(processes: Processes, limits: Limits) -> Result<Self, CheckerError> {
+        let tls = tls::Configs::new().map_err(CheckerError::Tls)?;
+        let slots = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { processes, limits, tls, slots }) })
+    }
+
+    /// Looks at a node now, or joins a look of the same method that is under way.
+    pub async fn check(&self, node: &Node, method: Method) -> Checked {
+        let slot = self.slot(node);
+        self.run(&slot, node, method).await
+    }
+
+    /// As [`Self::check`], but an answer of the last second is given again.
+    pub async fn live(&self, node: &Node, method: Method) -> Checked {
+        let slot = self.slot(node);
+        if let Some(answer) = slot.recent(method, clock::now()) {
+            return answer;
+        }
+        self.run(&slot, node, method).await
+    }
+
+    /// Forgets a node's recent answers: something happened to it.
+    pub fn forget(&self, id: i64) {
+        if let Some(slot) = self.slots().get(&id) {
+            slot.forget();
+        }
+    }
+
+    /// Forgets all that is held for a node, and ends its kept connection: it was changed or removed.
+    pub fn reset(&self, id: i64) {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.remove(&id)
+            && let Some(rest) = slot.remains()
+        {
+            slots.insert(id, Arc::new(rest));
+        }
+        slots.retain(|_, slot| !slot.is_spent());
+    }
+
+    /// The slot of a node as it is now: a node that points elsewhere than before starts anew.
+    fn slot(&self, node: &Node) -> Arc<Slot> {
+        let mut slots = self.slots();
+        let before = slots.get(&node.id);
+        if let Some(slot) = before
+            && slot.serves(node)
+        {
+            return slot.clone();
+        }
+        let slot = Arc::new(Slot::new(node.clone(), before.map(AsRef::as_ref)));
+        slots.insert(node.id, slot.clone());
+        slot
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<i64, Arc<Slot>>> {
+        // A panic cannot leave the map half changed.
+        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(
+        &self,
+        slot: &Arc<Slot>,
+        node: &Node,
+        method: Method,
+    ) -> Shared<BoxFuture<'static, Checked>> {
+        slot.run(method).join(|| {
+            let (inner, slot, node) = (self.inner.clone(), slot.clone(), node.clone());
+            let epoch = slot.epoch();
+            async move {
+                let observation = inner.look(&slot, &node, method).await;
+                let checked = Checked { observation, at: clock::now() };
+                slot.remember(epoch, method, &checked);
+                checked
+            }
+            .boxed()
+        })
+    }
+}
+
+impl Inner {
+    async fn look(self: &Arc<Self>, slot: &Arc<Slot>, node: &Node, method: Method) -> Observation {
+        let pid = || pid::look(node, self.limits, &self.processes);
+        let port = || port::look(node, self.limits, &self.processes);
+        let api = || self.api(slot, node);
+        match method {
+            Method::Pid => Observation::Pid(pid().await),
+            Method::Port => Observation::Port(port().await),
+            Method::Api => Observation::Api(api().await),
+            Method::Full => {
+                let (pid, port, api) = tokio::join!(pid(), port(), api());
+                Observation::Full(pid, port, api)
+            }
+        }
+    }
+
+    /// One RPC exchange at a time, whatever method it is for.
+    fn api(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        node: &Node,
+    ) -> Shared<BoxFuture<'static, ApiFacts>> {
+        slot.api.join(|| {
+            let (inner, slot, node) = (self.clone(), slot.clone(), node.clone());
+            async move {
+                let _turn = slot.turn().await;
+                let (facts, connection) =
+                    rpc::ask(&node, slot.take(), inner.limits, &inner.tls).await;
+                slot.keep(connection);
+                facts
+            }
+            .boxed()
+        })
+    }
+}
+
+impl Table for Processes {
+    fn here(&self) -> &Here {
+        self.here()
+    }
+
+    fn look(&self, pid: i64) -> Presence {
+        self.look(pid)
+    }
+
+    fn program(&self, pid: i32, name: &str) -> Program {
+        let program = self.program(pid);
+        Program {
+            name: program.name().unwrap_or("?").to_owned(),
+            fits: program.is(name),
+            cmdline: program.cmdline,
+        }
+    }
+
+    fn listener(&self, address: IpAddr, port: u16, hint: Option<i32>) -> Option<i32> {
+        match self.listener(address, port, hint) {
+            ListenerSight::Owner { pid } => Some(pid),
+            ListenerSight::Hidden | ListenerSight::None => None,
+        }
+    }
+
+    fn is_local(&self, address: IpAddr) -> bool {
+        process::is_local(address)
+    }
+}

@@ -1,0 +1,181 @@
+//! What is held for one node between checks: its connection, the checks under way, and their last answers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+
+use super::Checked;
+use super::connection::Connection;
+use crate::domain::observation::ApiFacts;
+use crate::domain::{Method, Node, Now};
+
+/// How long an answer is given again (CONTRACT, `GET /nodes/{id}/status`).
+const RECENT: Duration = Duration::from_secs(1);
+
+/// A run that anybody may join until it has ended. It goes on while somebody waits for it, and is dropped
+/// with the last of them.
+pub struct Flight<T: Clone>(Mutex<Option<WeakShared<BoxFuture<'static, T>>>>);
+
+impl<T: Clone> Default for Flight<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Clone> Flight<T> {
+    /// The run that is under way, or a new one.
+    pub fn join(
+        &self,
+        start: impl FnOnce() -> BoxFuture<'static, T>,
+    ) -> Shared<BoxFuture<'static, T>> {
+        let mut place = lock(&self.0);
+        if let Some(run) = place.as_ref().and_then(WeakShared::upgrade)
+            && run.peek().is_none()
+        {
+            return run;
+        }
+        let run = start().shared();
+        *place = run.downgrade();
+        run
+    }
+
+    /// Lets nobody else join the run that is under way.
+    fn close(&self) {
+        *lock(&self.0) = None;
+    }
+}
+
+/// The last answers, one per method.
+#[derive(Default)]
+struct Recent {
+    /// Grows when they are forgotten, so that a run which began before that leaves none behind.
+    epoch: u64,
+    answers: [Option<Checked>; 4],
+}
+
+/// All that is held for one node.
+pub struct Slot {
+    node: Node,
+    /// One check of each method.
+    runs: [Flight<Checked>; 4],
+    /// One RPC exchange, shared by `api` and `full`.
+    pub api: Flight<ApiFacts>,
+    /// Absent while an exchange uses it: a dropped exchange takes its connection with it.
+    kept: Mutex<Option<Connection>>,
+    recent: Mutex<Recent>,
+    /// Held by an exchange; handed on to the slot that replaces this one, so that the old exchange ends
+    /// before the node is asked anew.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Nothing but a turn that is not over: left by a reset, to go with a later one.
+    leftover: bool,
+}
+
+impl Slot {
+    /// An empty slot for a node; `before` is the one that it replaces.
+    #[must_use]
+    pub fn new(node: Node, before: Option<&Self>) -> Self {
+        Self {
+            node,
+            runs: Default::default(),
+            api: Flight::default(),
+            kept: Mutex::new(None),
+            recent: Mutex::default(),
+            turn: before.map(|slot| slot.turn.clone()).unwrap_or_default(),
+            leftover: false,
+        }
+    }
+
+    /// What must stay when this slot is reset: its turn, while an exchange has it.
+    #[must_use]
+    pub fn remains(&self) -> Option<Self> {
+        let slot = Self { leftover: true, ..Self::new(self.node.clone(), Some(self)) };
+        (!self.is_idle()).then_some(slot)
+    }
+
+    /// May this be thrown away?
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.leftover && self.is_idle()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.turn.try_lock().is_ok()
+    }
+
+    /// Is it for this node as it is now?
+    #[must_use]
+    pub fn serves(&self, node: &Node) -> bool {
+        !self.leftover && self.node.same_target(node)
+    }
+
+    /// The checks of a method.
+    #[must_use]
+    pub fn run(&self, method: Method) -> &Flight<Checked> {
+        &self.runs[index(method)]
+    }
+
+    /// The right to ask the node; one at a time.
+    pub async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.turn.clone().lock_owned().await
+    }
+
+    /// The kept connection, if there is one.
+    #[must_use]
+    pub fn take(&self) -> Option<Connection> {
+        lock(&self.kept).take()
+    }
+
+    /// Keeps a connection for the next exchange.
+    pub fn keep(&self, connection: Option<Connection>) {
+        *lock(&self.kept) = connection;
+    }
+
+    /// Which answers may be kept; to be asked when a run begins.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        lock(&self.recent).epoch
+    }
+
+    /// Keeps an answer, unless it was begun before the answers were forgotten.
+    pub fn remember(&self, epoch: u64, method: Method, answer: &Checked) {
+        let mut recent = lock(&self.recent);
+        if recent.epoch == epoch {
+            recent.answers[index(method)] = Some(answer.clone());
+        }
+    }
+
+    /// The last answer, if it is younger than a second.
+    #[must_use]
+    pub fn recent(&self, method: Method, now: Now) -> Option<Checked> {
+        let recent = lock(&self.recent);
+        recent.answers[index(method)].as_ref().filter(|a| now.up.since(a.at.up) < RECENT).cloned()
+    }
+
+    /// Forgets the answers, and lets nobody join a run that may have looked already.
+    ///
+    /// An RPC exchange that is under way may be joined still: what it says, the node says at its end.
+    pub fn forget(&self) {
+        let mut recent = lock(&self.recent);
+        recent.epoch += 1;
+        recent.answers = Default::default();
+        for run in &self.runs {
+            run.close();
+        }
+    }
+}
+
+const fn index(method: Method) -> usize {
+    match method {
+        Method::Pid => 0,
+        Method::Port => 1,
+        Method::Api => 2,
+        Method::Full => 3,
+    }
+}
+
+/// What these locks guard is whole at every moment, so a panic elsewhere leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,127 @@
+//! Tables that fit: one line a row, long cells cut with `…`, ids never.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table as Comfy};
+
+use super::output::printable;
+
+/// How a column behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Shown whole, whatever its neighbours lose: ids, words of closed lists.
+    Whole,
+    /// A number: whole, to the right.
+    Number,
+    /// Cut where there is no room.
+    Text,
+}
+
+/// A table being filled.
+#[derive(Debug)]
+pub struct Table {
+    columns: Vec<(&'static str, Kind)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these columns.
+    #[must_use]
+    pub fn new(columns: &[(&'static str, Kind)]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row; its cells are made harmless here.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());
+    }
+
+    /// The lines, none wider than `width` as long as its whole columns leave any room.
+    #[must_use]
+    pub fn render(&self, width: u16) -> String {
+        let mut table = Comfy::new();
+        table
+            .load_style(NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width)
+            .set_truncation_indicator("…")
+            // No word wrap: a cell that is cut keeps as much as fits.
+            .set_delimiter('\u{0}')
+            .set_header(one_line(self.columns.iter().map(|(name, _)| *name)));
+        for row in &self.rows {
+            table.add_row(one_line(row.iter().map(String::as_str)));
+        }
+        for (at, (_, kind)) in self.columns.iter().enumerate() {
+            let Some(column) = table.column_mut(at) else { continue };
+            let gap = if at + 1 == self.columns.len() { 0 } else { 2 };
+            column.set_padding((0, gap));
+            if *kind != Kind::Text {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+            if *kind == Kind::Number {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
+}
+
+fn one_line<'a>(cells: impl Iterator<Item = &'a str>) -> Row {
+    let mut row = Row::from(cells.map(Cell::new).collect::<Vec<_>>());
+    row.max_height(1);
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [(&str, Kind); 4] = [
+        ("ID", Kind::Number),
+        ("NAME", Kind::Text),
+        ("STATE", Kind::Whole),
+        ("MESSAGE", Kind::Text),
+    ];
+
+    fn widths(text: &str) -> Vec<usize> {
+        text.lines().map(|line| line.chars().count()).collect()
+    }
+
+    #[test]
+    fn hostile_names_fit_into_eighty_columns() {
+        let mut table = Table::new(&COLUMNS);
+        for name in ["x".repeat(128), "y ".repeat(64), "\u{1b}[2J".repeat(20), "я".repeat(128)] {
+            table.row([
+                "9223372036854775807".to_owned(),
+                name,
+                "unknown".to_owned(),
+                "Port is occupied but API is not responding (api_timeout) ".repeat(3),
+            ]);
+        }
+        let text = table.render(80);
+        assert!(widths(&text).iter().all(|width| *width <= 80), "{text}");
+        assert_eq!(text.matches("9223372036854775807").count(), 4, "{text}");
+        assert_eq!(text.matches("unknown").count(), 4, "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
+        assert!(text.contains('…') && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn wide_characters_count_twice() {
+        let mut table = Table::new(&COLUMNS);
+        table.row(["1".into(), "节".repeat(100), "up".into(), "ok".into()]);
+        let text = table.render(80);
+        let line = text.lines().nth(1).unwrap();
+        let cells: usize = line.chars().map(|c| if c == '节' { 2 } else { 1 }).sum();
+        assert!(cells <= 80, "{text}");
+    }
+
+    #[test]
+    fn a_short_table_is_not_stretched() {
+        let mut table = Table::new(&COLUMNS);
+        table.row(["1".into(), "main".into(), "up".into(), "API is responding".into()]);
+        assert_eq!(
+            table.render(80),
+            "ID  NAME  STATE  MESSAGE\n 1  main  up     API is responding\n"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! The two clocks of the judgement, read from the kernel.
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::domain::Now;
+use crate::domain::time::{Timestamp, Uptime};
+
+/// Both clocks: `CLOCK_REALTIME` for what people and files say, `CLOCK_BOOTTIME` for how long it has been.
+#[must_use]
+pub fn now() -> Now {
+    Now {
+        wall: Timestamp(millis(clock_gettime(ClockId::Realtime))),
+        up: Uptime(millis(clock_gettime(ClockId::Boottime))),
+    }
+}
+
+fn millis(time: Timespec) -> i64 {
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_is_a_date_and_the_boot_clock_is_not() {
+        let first = now();
+        let second = now();
+        // 2020-01-01; the boot clock counts from the start of this machine.
+        assert!(first.wall.0 > 1_577_836_800_000);
+        assert!(first.up.0 > 0 && first.up.0 < first.wall.0);
+        assert!(second.up >= first.up);
+    }
+}

@@ -1,0 +1,294 @@
+//! The table of all keys: reading, the detection of unknown keys and the documentation follow from it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::parse::Problem;
+use super::raw::Raw;
+use super::settings::{HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
+use crate::domain::Method;
+use crate::domain::node::{Tls, check_name};
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An IP address with a port.
+    Address,
+    /// Text that is never shown.
+    Secret,
+    /// The URL of a database; may hold a password.
+    DatabaseUrl,
+    /// Text.
+    Text,
+    /// A path.
+    Path,
+    /// A duration with its unit.
+    Duration,
+    /// A whole number.
+    Integer,
+    /// True or false.
+    Bool,
+    /// One of the words.
+    Word(&'static [&'static str]),
+    /// A list of texts.
+    List,
+    /// A percentage or a count.
+    Share,
+    /// A level or a filter of log lines.
+    Filter,
+}
+
+impl Kind {
+    /// Is a value of it never to be shown?
+    #[must_use]
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::DatabaseUrl)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Word(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Address => f.write_str("address and port"),
+            Self::Secret => f.write_str("secret text"),
+            Self::DatabaseUrl => f.write_str("database URL"),
+            Self::Text => f.write_str("text"),
+            Self::Path => f.write_str("path"),
+            Self::Duration => f.write_str("duration"),
+            Self::Integer => f.write_str("whole number"),
+            Self::Bool => f.write_str("true or false"),
+            Self::List => f.write_str("list of texts"),
+            Self::Share => f.write_str("percentage or count"),
+            Self::Filter => f.write_str("level or filter"),
+        }
+    }
+}
+
+/// Reads a value into its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Set {
+    Setting(fn(&mut Settings, &Raw) -> Result<(), Problem>),
+    Node(fn(&mut NodeEntry, &Raw) -> Result<(), Problem>),
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyInfo {
+    /// Dotted; `node.` begins those of `[[node]]`.
+    pub key: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// The default as TOML; empty where there is none.
+    pub default: &'static str,
+    /// One line for people.
+    pub help: &'static str,
+    /// Reads it.
+    pub(super) set: Set,
+}
+
+/// Every key that may be given, in the order of the documentation.
+#[must_use]
+pub fn known_keys() -> &'static [KeyInfo] {
+    KEYS
+}
+
+/// The key of that name that is a setting.
+pub(super) fn setting(key: &str) -> Option<&'static KeyInfo> {
+    KEYS.iter().find(|info| info.key == key && matches!(info.set, Set::Setting(_)))
+}
+
+/// The key of `[[node]]` of that name, without `node.`.
+pub(super) fn of_node(key: &str) -> Option<&'static KeyInfo> {
+    KEYS.iter().find(|info| {
+        info.key.strip_prefix("node.") == Some(key) && matches!(info.set, Set::Node(_))
+    })
+}
+
+/// Why `key` is not known, with what is.
+pub(super) fn unknown(key: &str) -> Problem {
+    let section = key.split_once('.').map_or("", |(section, _)| section);
+    let siblings = names_in(section);
+    if section == "node" {
+        format!("unknown key; [[node]] in a file takes {}", siblings.join(", "))
+    } else if siblings.is_empty() {
+        let mut sections: Vec<&str> = Vec::new();
+        for (section, _) in KEYS.iter().filter_map(|info| info.key.split_once('.')) {
+            if !sections.contains(&section) {
+                sections.push(section);
+            }
+        }
+        format!("unknown section; the sections are {}", sections.join(", "))
+    } else {
+        format!("unknown key; [{section}] takes {}", siblings.join(", "))
+    }
+}
+
+/// The keys of a section, without its name.
+pub(super) fn names_in(section: &str) -> Vec<&'static str> {
+    KEYS.iter()
+        .filter_map(|info| info.key.split_once('.'))
+        .filter(|(of, _)| *of == section)
+        .map(|(_, name)| name)
+        .collect()
+}
+
+const MS_10: Duration = Duration::from_millis(10);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Linux's `PID_MAX_LIMIT` on 64 bits (`include/linux/threads.h`).
+const PID_MAX: i64 = 4_194_304;
+
+const fn key(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+    set: fn(&mut Settings, &Raw) -> Result<(), Problem>,
+) -> KeyInfo {
+    KeyInfo { key, kind, default, help, set: Set::Setting(set) }
+}
+
+const fn node(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+    set: fn(&mut NodeEntry, &Raw) -> Result<(), Problem>,
+) -> KeyInfo {
+    KeyInfo { key, kind, default, help, set: Set::Node(set) }
+}
+
+#[rustfmt::skip] // A table: one key a paragraph, its reading in the last line.
+static KEYS: &[KeyInfo] = &[
+    key("server.listen", Kind::Address, "\"127.0.0.1:8686\"",
+        "Where HTTP is served.",
+        |s, raw| raw.address().map(|v| s.server.listen = v)),
+    key("server.token", Kind::Secret, "",
+        "Bearer token of writes; without one every write is refused.",
+        |s, raw| raw.token().map(|v| s.server.token = Some(v))),
+    key("server.read_token", Kind::Secret, "",
+        "Bearer token of reads; without one reads are open. Health routes are always open.",
+        |s, raw| raw.token().map(|v| s.server.read_token = Some(v))),
+    key("server.drain", Kind::Duration, "\"500ms\"",
+        "How long /readyz says 503 before connections are refused, 0s to 7s (a stop ends after 8s).",
+        |s, raw| raw.duration(Duration::ZERO, 7 * SECOND).map(|v| s.server.drain = v)),
+    key("server.base_paths", Kind::List, "[]",
+        "Prefixes under which every route is served as well, such as \"/dashboard/api\".",
+        |s, raw| raw.base_paths().map(|v| s.server.base_paths = v)),
+    key("server.cors_origins", Kind::List, "[]",
+        "Origins that browsers may call from, such as \"https://example.org\", or \"*\"; none is off.",
+        |s, raw| raw.origins().map(|v| s.server.cors_origins = v)),
+
+    key("database.url", Kind::DatabaseUrl, "\"sqlite://procwarden.db\"",
+        "The database file; a relative path starts at this file's directory.",
+        |s, raw| raw.database_url().map(|v| s.database.url = v)),
+
+    key("instance.name", Kind::Text, "",
+        "Who this is among several; the host name by default.",
+        |s, raw| raw.text().and_then(|v| check_name(&v).map(|()| s.instance.name = v))),
+
+    key("nodes.interval", Kind::Duration, "\"30s\"",
+        "Time between two checks of one node.",
+        |s, raw| raw.duration(MS_10, DAY).map(|v| s.nodes.interval = v)),
+    key("nodes.method", Kind::Word(&["pid", "port", "api", "full"]), "\"api\"",
+        "How the background task checks: pid, port, api or full (all three).",
+        |s, raw| raw.word(&Method::ALL.map(|m| (m.as_str(), m))).map(|v| s.nodes.method = v)),
+    key("nodes.connect_timeout", Kind::Duration, "\"1s\"",
+        "Limit of the TCP connect.",
+        |s, raw| raw.duration(MS_10, MINUTE).map(|v| s.nodes.connect_timeout = v)),
+    key("nodes.api_timeout", Kind::Duration, "\"3s\"",
+        "Limit of the whole RPC exchange, body included.",
+        |s, raw| raw.duration(MS_10, 5 * MINUTE).map(|v| s.nodes.api_timeout = v)),
+    key("nodes.concurrency", Kind::Integer, "128",
+        "Checks under way at once.",
+        |s, raw| raw.integer(1, 10_000).map(|v| s.nodes.concurrency = v)),
+    key("nodes.failure_threshold", Kind::Integer, "1",
+        "Failures in a row before a working node is down.",
+        |s, raw| raw.integer(1, 1000).map(|v| s.nodes.failure_threshold = v)),
+    key("nodes.success_threshold", Kind::Integer, "1",
+        "Successes in a row before a node that is down works again.",
+        |s, raw| raw.integer(1, 1000).map(|v| s.nodes.success_threshold = v)),
+    key("nodes.prune", Kind::Bool, "false",
+        "Remove nodes that came from the configuration and left it.",
+        |s, raw| raw.bool().map(|v| s.nodes.prune = v)),
+
+    key("health.scope", Kind::Word(&["instance", "fleet"]), "\"instance\"",
+        "Whose nodes /health counts: this instance's or the whole fleet's.",
+        |s, raw| raw.word(&[("instance", HealthScope::Instance), ("fleet", HealthScope::Fleet)])
+            .map(|v| s.health.scope = v)),
+    key("health.min_working", Kind::Share, "\"100 %\"",
+        "How many of them must work to be healthy: a percentage or a count.",
+        |s, raw| raw.min_working().map(|v| s.health.min_working = v)),
+
+    key("migrations.lock_dir", Kind::Path, "",
+        "The directory of the lock files (CACHE_PATH); without one migrations are off.",
+        |s, raw| raw.path().map(|v| {
+            s.migrations.lock_dir = Some(v);
+            s.migrations.lock_dir_source = raw.source.describe("migrations.lock_dir");
+        })),
+    key("migrations.interval", Kind::Duration, "\"10s\"",
+        "Time between two scans (MIGRATION_MONITOR_INTERVAL, in seconds).",
+        |s, raw| raw.duration(MS_10, DAY).map(|v| s.migrations.interval = v)),
+    key("migrations.grace", Kind::Duration, "\"10m\"",
+        "How old a lock must be before its dead process is an error.",
+        |s, raw| raw.duration(Duration::ZERO, 90 * DAY).map(|v| s.migrations.grace = v)),
+    key("migrations.settle", Kind::Duration, "\"5s\"",
+        "How far apart the two looks are that prove a death.",
+        |s, raw| raw.duration(MS_10, 10 * MINUTE).map(|v| s.migrations.settle = v)),
+    key("migrations.scope", Kind::Word(&["auto", "local", "shared"]), "\"auto\"",
+        "Whose PIDs the locks hold: local (this PID table's), shared (other hosts or containers too) or auto.",
+        |s, raw| raw.word(&[
+            ("auto", ScopeSetting::Auto), ("local", ScopeSetting::Local), ("shared", ScopeSetting::Shared),
+        ]).map(|v| s.migrations.scope = v)),
+
+    key("log.format", Kind::Word(&["text", "json"]), "\"text\"",
+        "Lines for people, or one JSON object a line.",
+        |s, raw| raw.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)]).map(|v| s.log.format = v)),
+    key("log.file", Kind::Path, "",
+        "A file instead of standard error; SIGHUP opens it again.",
+        |s, raw| raw.path().map(|v| s.log.file = Some(v))),
+    key("log.level", Kind::Filter, "\"info\"",
+        "off, error, warn, info, debug or trace, or a filter such as \"info,procwarden::http=debug\".",
+        |s, raw| raw.log_filter().map(|v| s.log.level = v)),
+
+    node("node.name", Kind::Text, "",
+        "Required and unique; not all digits, no '/'.",
+        |n, raw| raw.text().and_then(|v| check_name(&v).map(|()| n.name = v))),
+    node("node.title", Kind::Text, "",
+        "What people call it.",
+        |n, raw| raw.text().map(|v| n.title = Some(v))),
+    node("node.host", Kind::Text, "\"127.0.0.1\"",
+        "Host name or address, without the port.",
+        |n, raw| super::node_entry::host(raw).map(|v| n.host = Some(v))),
+    node("node.port", Kind::Integer, "",
+        "The port of its RPC server; required for a new node.",
+        |n, raw| raw.integer(1, 65_535).map(|v| n.port = Some(v))),
+    node("node.tls", Kind::Word(&["off", "verify", "insecure"]), "\"off\"",
+        "off, verify, or insecure (any certificate: monero-wallet-rpc makes its own X.509 v1 one).",
+        |n, raw| raw.word(&[Tls::Off, Tls::Verify, Tls::Insecure].map(|t| (t.as_str(), t)))
+            .map(|v| n.tls = Some(v))),
+    node("node.username", Kind::Text, "",
+        "User of --rpc-login.",
+        |n, raw| raw.text().map(|v| n.username = Some(v))),
+    node("node.password", Kind::Secret, "",
+        "Password of --rpc-login.",
+        |n, raw| raw.secret().map(|v| n.password = Some(v))),
+    node("node.daemon", Kind::Text, "",
+        "The address of the daemon it uses; shown only.",
+        |n, raw| raw.text().map(|v| n.daemon = Some(v))),
+    node("node.pid", Kind::Integer, "",
+        "Its PID; without one and without a file, the process that owns the port.",
+        |n, raw| raw.integer(1, PID_MAX).map(|v| n.pid = Some(v))),
+    node("node.pid_file", Kind::Path, "",
+        "A file with its PID, instead of pid.",
+        |n, raw| super::node_entry::pid_file(raw).map(|v| n.pid_file = Some(v))),
+    node("node.process_name", Kind::Text, "\"monero-wallet-rpc\"",
+        "File name of the executable that it must be.",
+        |n, raw| super::node_entry::process_name(raw).map(|v| n.process_name = Some(v))),
+    node("node.available", Kind::Bool, "true",
+        "Whether it is checked and counted; applies to a new node only.",
+        |n, raw| raw.bool().map(|v| n.available = Some(v))),
+];

@@ -1,0 +1,310 @@
+//! One value as the type that its key takes. A problem never repeats a value that may be a secret.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::raw::{Raw, Value};
+use super::settings::MinWorking;
+use crate::domain::node::Password;
+
+/// What is wrong with a value, to be read after the key and a colon.
+pub(super) type Problem = String;
+
+/// How durations are written.
+const DURATION_FORMS: &str = "a duration such as 300ms, 30s, 10m, 2h or 90d";
+
+/// Levels of `log.level`.
+pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// A value as a message may show it: printable and short.
+pub(super) fn shown(text: &str) -> String {
+    let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        short.push_str("...");
+    }
+    format!("'{short}'")
+}
+
+impl Raw {
+    fn wrong_type(&self, expected: &str) -> Problem {
+        format!("must be {expected}, not {}", self.value.what())
+    }
+
+    fn as_text(&self, expected: &str) -> Result<&str, Problem> {
+        match &self.value {
+            Value::Text(text) | Value::Seconds(text) if text.contains('\u{FFFD}') => {
+                Err("must be UTF-8".to_owned())
+            }
+            Value::Text(text) => Ok(text),
+            _ => Err(self.wrong_type(expected)),
+        }
+    }
+
+    /// Text that is not empty and has no control characters.
+    pub(super) fn text(&self) -> Result<String, Problem> {
+        let text = self.as_text("text")?;
+        if text.is_empty() {
+            return Err("must not be empty".to_owned());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("must not contain control characters".to_owned());
+        }
+        Ok(text.to_owned())
+    }
+
+    /// A secret; what it may contain is the caller's rule.
+    pub(super) fn secret(&self) -> Result<Password, Problem> {
+        self.text().map(Password::new)
+    }
+
+    /// A token of `Authorization: Bearer`, so no spaces and only ASCII (RFC 6750, 2.1, is stricter still).
+    pub(super) fn token(&self) -> Result<Password, Problem> {
+        let token = self.text()?;
+        if token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Password::new(token))
+        } else {
+            Err("must be visible ASCII characters without spaces".to_owned())
+        }
+    }
+
+    /// A path, made absolute from where it was written.
+    pub(super) fn path(&self) -> Result<PathBuf, Problem> {
+        let text = self.text()?;
+        Ok(self.base.join(text))
+    }
+
+    /// True or false.
+    pub(super) fn bool(&self) -> Result<bool, Problem> {
+        match &self.value {
+            Value::Bool(flag) => Ok(*flag),
+            Value::Text(text) if self.is_loose() => match text.as_str() {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                other => Err(format!("{} is none of true, false", shown(other))),
+            },
+            _ => Err(self.wrong_type("true or false")),
+        }
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn integer<T: TryFrom<i64>>(&self, least: i64, most: i64) -> Result<T, Problem> {
+        let expected = format!("a whole number from {least} to {most}");
+        let number = match &self.value {
+            Value::Integer(number) => *number,
+            Value::Text(text) if self.is_loose() => {
+                text.parse().map_err(|_| format!("{} is not {expected}", shown(text)))?
+            }
+            _ => return Err(self.wrong_type(&expected)),
+        };
+        Some(number)
+            .filter(|number| (least..=most).contains(number))
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| format!("{number} is not {expected}"))
+    }
+
+    /// A duration from `least` to `most`.
+    pub(super) fn duration(&self, least: Duration, most: Duration) -> Result<Duration, Problem> {
+        let duration = match &self.value {
+            Value::Seconds(text) => text
+                .parse()
+                .map(Duration::from_secs)
+                .map_err(|_| format!("{} is not a whole number of seconds", shown(text)))?,
+            Value::Integer(number) => {
+                return Err(format!("{number} has no unit; write {DURATION_FORMS}"));
+            }
+            _ => parse_duration(self.as_text(DURATION_FORMS)?)?,
+        };
+        if duration.is_zero() && !least.is_zero() {
+            return Err("must be more than zero".to_owned());
+        }
+        if duration < least || duration > most {
+            let (least, most) =
+                (humantime::format_duration(least), humantime::format_duration(most));
+            return Err(format!(
+                "{} is not from {least} to {most}",
+                humantime::format_duration(duration)
+            ));
+        }
+        Ok(duration)
+    }
+
+    /// One of the words, as what it stands for.
+    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Problem> {
+        let allowed = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        let text = self.as_text(&format!("one of {}", allowed()))?;
+        words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, meaning)| *meaning)
+            .ok_or_else(|| format!("{} is none of {}", shown(text), allowed()))
+    }
+
+    /// A list of texts: an array in a file, separated by commas elsewhere; nothing twice.
+    pub(super) fn list(&self) -> Result<Vec<String>, Problem> {
+        let items: Vec<String> = match &self.value {
+            Value::List(values) => values
+                .iter()
+                .map(|value| match value {
+                    Value::Text(text) => Ok(text.clone()),
+                    other => Err(format!("must be a list of texts, not of {}", other.what())),
+                })
+                .collect::<Result<_, _>>()?,
+            Value::Text(text) if self.is_loose() => text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            _ => return Err(self.wrong_type("a list such as [\"a\", \"b\"]")),
+        };
+        for (at, item) in items.iter().enumerate() {
+            if items[..at].contains(item) {
+                return Err(format!("{} stands there twice", shown(item)));
+            }
+        }
+        Ok(items)
+    }
+
+    /// An address to listen on. Port 0 lets the kernel choose.
+    pub(super) fn address(&self) -> Result<SocketAddr, Problem> {
+        let expected = "an IP address with a port such as 127.0.0.1:8686 or [::]:8686";
+        let text = self.as_text(expected)?;
+        text.parse().map_err(|_| format!("{} is not {expected}", shown(text)))
+    }
+
+    /// Prefixes of routes.
+    pub(super) fn base_paths(&self) -> Result<Vec<String>, Problem> {
+        let paths = self.list()?;
+        for path in &paths {
+            check_base_path(path).map_err(|problem| format!("{} {problem}", shown(path)))?;
+        }
+        Ok(paths)
+    }
+
+    /// Origins that browsers may call from, as they send them (RFC 6454, 6.2), or `*` alone.
+    pub(super) fn origins(&self) -> Result<Vec<String>, Problem> {
+        let origins = self.list()?;
+        if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
+            return Err("'*' must stand alone".to_owned());
+        }
+        match origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
+            Some(_) => {
+                Err("must be '*' or origins such as https://example.org or http://localhost:3000"
+                    .to_owned())
+            }
+            None => Ok(origins),
+        }
+    }
+
+    /// `health.min_working`.
+    pub(super) fn min_working(&self) -> Result<MinWorking, Problem> {
+        let expected = "a percentage from \"0 %\" to \"100 %\" or a count such as 3";
+        let text = match &self.value {
+            Value::Integer(count) => count.to_string(),
+            _ => self.as_text(expected)?.trim().to_owned(),
+        };
+        let parsed = match text.strip_suffix('%') {
+            Some(percent) => percent
+                .trim_end()
+                .parse()
+                .ok()
+                .filter(|percent| *percent <= 100)
+                .map(MinWorking::Percent),
+            None => text.parse().ok().map(MinWorking::Count),
+        };
+        parsed.ok_or_else(|| format!("{} is not {expected}", shown(&text)))
+    }
+
+    /// `log.level`: a level, or directives such as `info,procwarden::http=debug`.
+    pub(super) fn log_filter(&self) -> Result<String, Problem> {
+        let text = self.text()?;
+        let levels = LEVELS.join(", ");
+        // A word that is no level would be taken for a module: `inof` would silence all but a module of that name.
+        let unknown = |directive: &&str| {
+            let level = directive.rsplit('=').next().unwrap_or(directive).trim();
+            !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))
+        };
+        if let Some(directive) = text.split(',').find(unknown) {
+            return Err(format!(
+                "{} has none of the levels {levels}; write info or info,procwarden::http=debug",
+                shown(directive)
+            ));
+        }
+        match EnvFilter::builder().parse(&text) {
+            Ok(_) => Ok(text),
+            Err(_) => {
+                Err(format!("{} is not a filter such as info,procwarden::http=debug", shown(&text)))
+            }
+        }
+    }
+
+    /// `sqlite://PATH` with an absolute path.
+    pub(super) fn database_url(&self) -> Result<Password, Problem> {
+        let url = self.text()?;
+        let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
+        else {
+            return Err(unknown_database(&url));
+        };
+        if path.is_empty() || path == ":memory:" {
+            return Err("needs a file, as in sqlite://procwarden.db".to_owned());
+        }
+        if path.contains(['?', '#']) {
+            return Err("must be sqlite://PATH without '?' or '#'".to_owned());
+        }
+        sqlite_url(&self.base.join(path))
+    }
+}
+
+/// The URL of a SQLite file.
+pub(super) fn sqlite_url(path: &std::path::Path) -> Result<Password, Problem> {
+    match path.to_str() {
+        Some(text) if !text.contains(['?', '#']) => Ok(Password::new(format!("sqlite://{text}"))),
+        _ => Err(format!("{} is not UTF-8 or contains '?' or '#'", shown(&path.to_string_lossy()))),
+    }
+}
+
+/// Why a URL is none that this version opens; of the URL only its scheme is told.
+fn unknown_database(url: &str) -> Problem {
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql" | "mysql" | "mariadb") => {
+            "this version has SQLite only: write sqlite://PATH".to_owned()
+        }
+        Some(scheme) if scheme.len() <= 20 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            format!("'{scheme}://' is no known database: write sqlite://PATH")
+        }
+        _ => "must begin with the scheme of a known database: write sqlite://PATH".to_owned(),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, Problem> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("{} has no unit; write {DURATION_FORMS}", shown(text)));
+    }
+    humantime::parse_duration(text).map_err(|_| format!("{} is not {DURATION_FORMS}", shown(text)))
+}
+
+fn check_base_path(path: &str) -> Result<(), &'static str> {
+    if !path.starts_with('/') {
+        Err("must start with '/'")
+    } else if path.ends_with('/') {
+        Err("must not end with '/'")
+    } else if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+        Err("must not have empty, '.' or '..' parts")
+    } else if path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b)) {
+        Ok(())
+    } else {
+        Err("may have letters, digits and - . _ ~ only")
+    }
+}
+
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, host)) = origin.split_once("://") else { return false };
+    scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+        && scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && !host.is_empty()
+        && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@*\\".contains(&b))
+}

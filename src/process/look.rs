@@ -1,0 +1,240 @@
+//! One look at one PID: alive, proven dead, or not to be told.
+//!
+//! The order proves the identity: open the pidfd, read `/proc/PID/stat`, poll the pidfd. If it is not
+//! readable after the reading, the process behind it was there all the time, so what was read is its own.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, fstat, fstatfs, openat};
+use rustix::io::{Errno, read, retry_on_intr};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
+
+use super::stat::Stat;
+use super::{Processes, exit, pid_max};
+use crate::clock;
+use crate::domain::process::{Alive, DeathProof, Unknowable};
+use crate::domain::{Exit, Identity, Presence, Timestamp};
+
+/// `f_type` of pidfs (`PIDFS_MAGIC` of the kernel's `include/uapi/linux/magic.h`), Linux 6.9 and later.
+/// Before it, all pidfds of a machine share one anonymous inode.
+const PIDFS_MAGIC: u64 = 0x5049_4446;
+
+/// As much of a status file as is read. The line `Groups` may hold 65,536 numbers (`NGROUPS_MAX`) before `NSpid`.
+pub(super) const STATUS_LIMIT: usize = 1 << 20;
+
+/// A process that is held on to: its end cannot be mistaken for another's, whatever becomes of its PID.
+///
+/// The descriptor becomes readable when the process has ended, for `epoll`.
+#[derive(Debug)]
+pub struct Handle {
+    identity: Identity,
+    pidfd: OwnedFd,
+}
+
+impl Handle {
+    /// Who it is, as it was when the handle was made.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether it has ended, reaped or not.
+    #[must_use]
+    pub fn has_exited(&self) -> bool {
+        is_readable(&self.pidfd) == Ok(true)
+    }
+
+    /// How it ended; `None` while it lives, until its parent has reaped it, and on kernels before 6.15.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        exit::exit(self.pidfd.as_fd())
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl AsRawFd for Handle {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pidfd.as_raw_fd()
+    }
+}
+
+impl Processes {
+    /// Who stands under this PID now.
+    #[must_use]
+    pub fn look(&self, pid: i64) -> Presence {
+        self.watch(pid).0
+    }
+
+    /// Who stands under this PID now, and a hold on it if it lives or is an unreaped zombie.
+    ///
+    /// There is no handle without pidfds (kernels before 5.3, a seccomp filter, too many open files).
+    #[must_use]
+    pub fn watch(&self, pid: i64) -> (Presence, Option<Handle>) {
+        let Some(pid) = self.possible(pid) else {
+            return (Presence::Unknown(Unknowable::BadPid), None);
+        };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => self.through(pid, pidfd),
+            Err(Errno::SRCH) => (Presence::Dead(DeathProof::NoSuchProcess), None),
+            Err(Errno::NOENT | Errno::INVAL) => (without_leader(pid), None),
+            // ENOSYS, a filter's EPERM, EMFILE, ENFILE, ENOMEM: they say something about us, not about it.
+            Err(_) => (self.by_number(pid), None),
+        }
+    }
+
+    /// The number, if a process could have it. Zero and below never reach `kill`, where they mean groups.
+    fn possible(&self, pid: i64) -> Option<Pid> {
+        let raw = i32::try_from(pid).ok().filter(|raw| *raw > 0)?;
+        // It may have been raised since the start.
+        let known = pid <= self.inner.pid_max || pid <= pid_max();
+        if known { Pid::from_raw(raw) } else { None }
+    }
+
+    fn through(&self, pid: Pid, pidfd: OwnedFd) -> (Presence, Option<Handle>) {
+        let stat = self.stat(pid);
+        let Ok(exited) = is_readable(&pidfd) else {
+            return (Presence::Unknown(Unknowable::Refused), None);
+        };
+        let identity = self.identity(pid, stat, Some(&pidfd));
+        if exited {
+            return if stat.is_some_and(|stat| stat.is_zombie()) {
+                (Presence::Dead(DeathProof::Zombie), Some(Handle { identity, pidfd }))
+            } else {
+                (Presence::Dead(DeathProof::Exited), None)
+            };
+        }
+        match self.living(identity, stat) {
+            Presence::Alive(alive) => {
+                let identity = alive.identity.clone();
+                (Presence::Alive(alive), Some(Handle { identity, pidfd }))
+            }
+            other => (other, None),
+        }
+    }
+
+    /// The look without a pidfd: `kill` last, so that what was read first is of a process that was there.
+    pub(super) fn by_number(&self, pid: Pid) -> Presence {
+        let stat = self.stat(pid);
+        let leader = self.status(pid).as_deref().and_then(thread_group);
+        match test_kill_process(pid) {
+            Err(Errno::SRCH) => return Presence::Dead(DeathProof::NoSuchProcess),
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(_) => return Presence::Unknown(Unknowable::Refused),
+        }
+        if leader.is_some_and(|leader| leader != pid.as_raw_nonzero().get()) {
+            return Presence::Unknown(Unknowable::ThreadId);
+        }
+        // A main thread that has called pthread_exit is a zombie with others beside it.
+        if stat.is_some_and(|stat| stat.is_zombie() && stat.threads == 1) {
+            return Presence::Dead(DeathProof::Zombie);
+        }
+        self.living(self.identity(pid, stat, None), stat)
+    }
+
+    fn living(&self, identity: Identity, stat: Option<Stat>) -> Presence {
+        if stat.is_some_and(|stat| stat.is_kernel_thread()) {
+            return Presence::Unknown(Unknowable::KernelThread);
+        }
+        Presence::Alive(Alive {
+            started: identity.start_ticks.map(|ticks| self.wall_time(ticks)),
+            stopped: stat.is_some_and(|stat| stat.is_stopped()),
+            identity,
+        })
+    }
+
+    fn identity(&self, pid: Pid, stat: Option<Stat>, pidfd: Option<&OwnedFd>) -> Identity {
+        Identity {
+            boot_id: self.inner.here.boot_id.clone(),
+            pid_ns: self.inner.here.pid_ns,
+            pid: pid.as_raw_nonzero().get(),
+            start_ticks: stat.map(|stat| stat.start_ticks),
+            inode: pidfd.and_then(|pidfd| self.inode(pidfd)),
+        }
+    }
+
+    fn inode(&self, pidfd: &OwnedFd) -> Option<u64> {
+        let pidfs = *self.inner.pidfs.get_or_init(|| {
+            fstatfs(pidfd).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(PIDFS_MAGIC))
+        });
+        if pidfs { fstat(pidfd).ok().map(|stat| stat.st_ino) } else { None }
+    }
+
+    /// The moment of boot by the wall clock as it is set now, plus the ticks. The kernel's `btime` is the same
+    /// difference of the same clocks, cut to seconds, and costs reading all of `/proc/stat`.
+    fn wall_time(&self, ticks: u64) -> Timestamp {
+        let now = clock::now();
+        let after_boot = u128::from(ticks) * 1000 / u128::from(self.inner.ticks);
+        let boot = now.wall.0.saturating_sub(now.up.0);
+        Timestamp(boot.saturating_add(i64::try_from(after_boot).unwrap_or(i64::MAX)))
+    }
+
+    /// `/proc/PID/stat`; `None` proves nothing.
+    fn stat(&self, pid: Pid) -> Option<Stat> {
+        // The fields that are needed end before byte 512, whatever the name is (at most 64 bytes).
+        let mut buffer = [0_u8; 512];
+        let path = format!("{}/stat", pid.as_raw_nonzero());
+        let file = openat(
+            self.inner.proc.as_ref()?,
+            path,
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .ok()?;
+        let count = retry_on_intr(|| read(&file, &mut buffer)).ok()?;
+        Stat::parse(buffer.get(..count)?)
+    }
+
+    /// `/proc/PID/status`; `None` proves nothing.
+    fn status(&self, pid: Pid) -> Option<Vec<u8>> {
+        self.read_proc(&format!("{}/status", pid.as_raw_nonzero()), STATUS_LIMIT).ok()
+    }
+
+    /// At most the first `limit` bytes of a file under `/proc`.
+    pub(super) fn read_proc(&self, path: &str, limit: usize) -> Result<Vec<u8>, Errno> {
+        let proc = self.inner.proc.as_ref().ok_or(Errno::ACCESS)?;
+        let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut bytes = Vec::new();
+        let mut chunk = [0_u8; 4096];
+        while bytes.len() < limit {
+            let count = retry_on_intr(|| read(&file, &mut chunk))?;
+            match chunk.get(..count) {
+                None | Some([]) => break,
+                Some(read) => bytes.extend_from_slice(read),
+            }
+        }
+        bytes.truncate(limit);
+        Ok(bytes)
+    }
+}
+
+/// A number that leads no thread group: a thread, or a dead process whose number still names a process group or a
+/// session. For those `pidfd_open` says ENOENT or, before 6.16, EINVAL; only `kill` tells them apart.
+fn without_leader(pid: Pid) -> Presence {
+    match test_kill_process(pid) {
+        Err(Errno::SRCH) => Presence::Dead(DeathProof::NoSuchProcess),
+        _ => Presence::Unknown(Unknowable::ThreadId),
+    }
+}
+
+/// A pidfd is readable once every thread of the process has ended (`pidfd_open(2)`).
+fn is_readable(pidfd: &OwnedFd) -> Result<bool, Errno> {
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(retry_on_intr(|| poll(&mut polled, Some(&at_once)))? > 0)
+}
+
+/// `Tgid` of a status file.
+fn thread_group(status: &[u8]) -> Option<i32> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

@@ -1,0 +1,403 @@
+//! Who listens on a port: a LISTEN row of `/proc/net/tcp{,6}` names a socket's inode, a process's `/proc/PID/fd` has it.
+//!
+//! A pass asks for ten thousand nodes, so the table and the search over all processes are kept for a second.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
+
+use super::Processes;
+
+/// How long what was read may be used.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// More than a table of a million sockets; what stands behind it is not seen.
+const TABLE_LIMIT: usize = 256 << 20;
+
+/// Who listens, as far as it can be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ListenerSight {
+    /// This process holds the listening socket.
+    Owner {
+        /// Its PID.
+        pid: i32,
+    },
+    /// A socket listens, and no process that we may look into holds it.
+    Hidden,
+    /// No socket listens on this address and port in our network namespace.
+    None,
+}
+
+/// Is this an address of this machine: loopback, or one that a socket can be bound to?
+#[must_use]
+pub fn is_local(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// What was read last; one reader at a time, the others wait for what it reads.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Mutex<Cached>);
+
+#[derive(Debug, Default)]
+struct Cached {
+    table: Option<(Instant, Table)>,
+    owners: Option<(Instant, Owners)>,
+}
+
+/// Inodes of listening sockets by where they listen.
+#[derive(Debug, Default)]
+struct Table(HashMap<(IpAddr, u16), Vec<u64>>);
+
+/// Who holds which of the listening sockets.
+#[derive(Debug)]
+struct Owners {
+    /// Sockets that were searched for, found or not.
+    searched: HashSet<u64>,
+    holders: HashMap<u64, Vec<i32>>,
+}
+
+impl Processes {
+    /// Which process listens on this address and port. A forked server's socket is held by several: `hint`, the PID
+    /// that is expected, is preferred, then the lowest.
+    ///
+    /// An owner holds the socket now, and that nobody listens was read after the call; only `Hidden` may be a second old.
+    #[must_use]
+    pub fn listener(&self, address: IpAddr, port: u16, hint: Option<i32>) -> ListenerSight {
+        let called = Instant::now();
+        let mut cached = self.inner.sockets.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = self.sockets(&mut cached, address, port, called);
+        if let Some(pid) = hint.filter(|pid| self.holds(*pid, &sockets)) {
+            return ListenerSight::Owner { pid };
+        }
+        if !sockets.is_empty() && !cached.knows_holders(&sockets) {
+            self.search(&mut cached);
+            sockets = self.sockets(&mut cached, address, port, called);
+        }
+        if sockets.is_empty() {
+            return ListenerSight::None;
+        }
+        let mut holders = cached.holders(&sockets);
+        if let Some(pid) = self.first_holder(&holders, &sockets, hint) {
+            return ListenerSight::Owner { pid };
+        }
+        if !holders.is_empty() {
+            // It was held and is no more: a restart since the search.
+            self.search(&mut cached);
+            sockets = self.sockets(&mut cached, address, port, called);
+            holders = cached.holders(&sockets);
+        }
+        match self.first_holder(&holders, &sockets, hint) {
+            Some(pid) => ListenerSight::Owner { pid },
+            None if sockets.is_empty() => ListenerSight::None,
+            None => ListenerSight::Hidden,
+        }
+    }
+
+    /// The sockets for this place. That there are none is believed only from a table read after `called`.
+    fn sockets(
+        &self,
+        cached: &mut Cached,
+        address: IpAddr,
+        port: u16,
+        called: Instant,
+    ) -> HashSet<u64> {
+        if let Some((read, table)) = &cached.table {
+            let found = table.at(address, port);
+            if *read >= called || (read.elapsed() < KEPT && !found.is_empty()) {
+                return found;
+            }
+        }
+        let read = Instant::now();
+        let table = self.table();
+        let found = table.at(address, port);
+        cached.table = Some((read, table));
+        found
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::default();
+        for name in ["self/net/tcp", "self/net/tcp6"] {
+            if let Ok(text) = self.read_proc(name, TABLE_LIMIT) {
+                table.add(&text);
+            }
+        }
+        table
+    }
+
+    /// Reads the table anew and searches all processes for every listening socket in it.
+    fn search(&self, cached: &mut Cached) {
+        let read = Instant::now();
+        let table = self.table();
+        let searched = table.all();
+        let mut holders: HashMap<u64, Vec<i32>> = HashMap::new();
+        for pid in self.pids().unwrap_or_default() {
+            let _ = self.each_socket(pid, |inode| {
+                if searched.contains(&inode) {
+                    holders.entry(inode).or_default().push(pid);
+                }
+                false
+            });
+        }
+        cached.table = Some((read, table));
+        cached.owners = Some((Instant::now(), Owners { searched, holders }));
+    }
+
+    /// Whoever of the known holders still holds one of the sockets.
+    fn first_holder(
+        &self,
+        holders: &[i32],
+        sockets: &HashSet<u64>,
+        hint: Option<i32>,
+    ) -> Option<i32> {
+        let expected = hint.filter(|pid| holders.contains(pid));
+        expected.into_iter().chain(holders.iter().copied()).find(|pid| self.holds(*pid, sockets))
+    }
+
+    fn holds(&self, pid: i32, sockets: &HashSet<u64>) -> bool {
+        self.each_socket(pid, |inode| sockets.contains(&inode)).unwrap_or(false)
+    }
+
+    /// Passes every socket of a process until one is wanted; `None` if we may not look.
+    fn each_socket(&self, pid: i32, mut wanted: impl FnMut(u64) -> bool) -> Option<bool> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = self.inner.proc.as_ref()?;
+        let fds = openat(proc, format!("{pid}/fd"), flags, Mode::empty()).ok()?;
+        let mut buffer = Vec::with_capacity(64);
+        for entry in Dir::read_from(fds.as_fd()).ok()? {
+            let Ok(entry) = entry else { break };
+            let Ok(link) = readlinkat(&fds, entry.file_name(), buffer) else {
+                buffer = Vec::with_capacity(64);
+                continue;
+            };
+            if socket_inode(link.to_bytes()).is_some_and(&mut wanted) {
+                return Some(true);
+            }
+            buffer = link.into_bytes();
+        }
+        Some(false)
+    }
+}
+
+impl Cached {
+    fn knows_holders(&self, sockets: &HashSet<u64>) -> bool {
+        self.owners.as_ref().is_some_and(|(read, owners)| {
+            read.elapsed() < KEPT && sockets.is_subset(&owners.searched)
+        })
+    }
+
+    /// Who held these sockets at the last search, the lowest PID first.
+    fn holders(&self, sockets: &HashSet<u64>) -> Vec<i32> {
+        let all = self.owners.iter().flat_map(|(_, owners)| {
+            sockets.iter().filter_map(|it| owners.holders.get(it)).flatten()
+        });
+        let mut holders: Vec<i32> = all.copied().collect();
+        holders.sort_unstable();
+        holders.dedup();
+        holders
+    }
+}
+
+/// `socket:[12345]`
+fn socket_inode(link: &[u8]) -> Option<u64> {
+    let digits = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+impl Table {
+    /// The sockets that answer a connection to this address, the closest match first as the kernel has it.
+    fn at(&self, address: IpAddr, port: u16) -> HashSet<u64> {
+        let unspecified = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let places = match address.to_canonical() {
+            // A connection to the unspecified address goes to this machine.
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
+                [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::UNSPECIFIED), unspecified]
+            }
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+                [IpAddr::V6(Ipv6Addr::LOCALHOST), unspecified, unspecified]
+            }
+            IpAddr::V4(v4) => [IpAddr::V4(v4), IpAddr::V4(Ipv4Addr::UNSPECIFIED), unspecified],
+            IpAddr::V6(v6) => [IpAddr::V6(v6), unspecified, unspecified],
+        };
+        let closest = places.iter().find_map(|place| self.0.get(&(*place, port)));
+        closest.into_iter().flatten().copied().collect()
+    }
+
+    fn all(&self) -> HashSet<u64> {
+        self.0.values().flatten().copied().collect()
+    }
+
+    /// Adds the listening sockets of one table; lines that are none are passed over.
+    fn add(&mut self, text: &[u8]) {
+        for line in text.split(|byte| *byte == b'\n') {
+            if let Some((place, inode)) = std::str::from_utf8(line).ok().and_then(listening) {
+                self.0.entry(place).or_default().push(inode);
+            }
+        }
+    }
+}
+
+/// `0: 0100007F:46A2 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 12345 ...` (`proc_pid_net(5)`).
+fn listening(line: &str) -> Option<((IpAddr, u16), u64)> {
+    let mut fields = line.split_ascii_whitespace();
+    let local = fields.nth(1)?;
+    // The remote address stands between; 0A is TCP_LISTEN.
+    if fields.nth(1)? != "0A" {
+        return None;
+    }
+    let inode = fields.nth(5)?.parse().ok()?;
+    let (address, port) = local.split_once(':')?;
+    Some(((parse_address(address)?, u16::from_str_radix(port, 16).ok()?), inode))
+}
+
+/// One or four 32-bit words in the machine's byte order, in hexadecimal; v4-mapped addresses become IPv4.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let word = |nth: usize| {
+        let digits = text.get(nth * 8..nth * 8 + 8)?;
+        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+    };
+    match text.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let mut bytes = [0_u8; 16];
+            for (nth, four) in bytes.chunks_exact_mut(4).enumerate() {
+                four.copy_from_slice(&word(nth)?);
+            }
+            Some(IpAddr::from(bytes).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::process::Command;
+
+    use super::*;
+
+    fn ourselves() -> i32 {
+        i32::try_from(std::process::id()).unwrap()
+    }
+
+    #[test]
+    fn rows_of_the_tables() {
+        let row = "   0: 0100007F:46A2 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0";
+        assert_eq!(listening(row), Some(((IpAddr::from([127, 0, 0, 1]), 18082), 12345)));
+        assert_eq!(listening(&row.replace(" 0A ", " 01 ")), None);
+        assert_eq!(listening("  sl  local_address rem_address   st tx_queue"), None);
+        assert_eq!(listening(""), None);
+        assert_eq!(
+            parse_address("00000000000000000000000001000000"),
+            Some(IpAddr::V6(Ipv6Addr::LOCALHOST))
+        );
+        assert_eq!(
+            parse_address("0000000000000000FFFF00000100007F"),
+            Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        );
+        assert_eq!(parse_address("яя00"), None);
+        assert_eq!(socket_inode(b"socket:[77]"), Some(77));
+        assert_eq!(socket_inode(b"pipe:[77]"), None);
+    }
+
+    #[test]
+    fn our_own_listeners_are_found() {
+        let processes = Processes::new().unwrap();
+        for bind in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let listener = TcpListener::bind(bind).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let ours = ListenerSight::Owner { pid: ourselves() };
+            assert_eq!(processes.listener(localhost, port, None), ours);
+            assert_eq!(processes.listener(localhost, port, Some(ourselves())), ours);
+            // A hint that is wrong misleads nobody.
+            assert_eq!(processes.listener(localhost, port, Some(1)), ours);
+            assert_eq!(processes.listener(Ipv4Addr::UNSPECIFIED.into(), port, None), ours);
+        }
+    }
+
+    #[test]
+    fn a_dual_stack_listener_answers_ipv4() {
+        let Ok(listener) = TcpListener::bind("[::]:0") else {
+            // A machine without IPv6.
+            return;
+        };
+        let port = listener.local_addr().unwrap().port();
+        let processes = Processes::new().unwrap();
+        let ours = ListenerSight::Owner { pid: ourselves() };
+        assert_eq!(processes.listener(Ipv4Addr::LOCALHOST.into(), port, None), ours);
+        assert_eq!(processes.listener(Ipv6Addr::LOCALHOST.into(), port, None), ours);
+    }
+
+    #[test]
+    fn a_closed_port_has_no_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let processes = Processes::new().unwrap();
+        assert_eq!(processes.listener(Ipv4Addr::LOCALHOST.into(), port, None), ListenerSight::None);
+    }
+
+    #[test]
+    fn a_socket_that_nobody_visible_holds_is_hidden() {
+        let processes = Processes::new().unwrap();
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let place = (address, 1);
+        let now = Instant::now();
+        let mut cached = Cached::default();
+        let mut owners = Owners { searched: HashSet::from([u64::MAX]), holders: HashMap::new() };
+        owners.holders.insert(7, vec![3, 2]);
+        cached.table = Some((now, Table(HashMap::from([(place, vec![u64::MAX])]))));
+        cached.owners = Some((now, owners));
+        assert_eq!(cached.holders(&HashSet::from([7])), [2, 3]);
+        *processes.inner.sockets.0.lock().unwrap() = cached;
+        assert_eq!(processes.listener(address, 1, Some(ourselves())), ListenerSight::Hidden);
+    }
+
+    #[test]
+    fn a_listener_that_restarted_is_found_within_the_second() {
+        let processes = Processes::new().unwrap();
+        let localhost = IpAddr::from([127, 0, 0, 1]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ours = ListenerSight::Owner { pid: ourselves() };
+        assert_eq!(processes.listener(localhost, port, None), ours);
+        drop(listener);
+        // The same place, another socket: what was kept is about the old one.
+        let _again = TcpListener::bind((localhost, port)).unwrap();
+        assert_eq!(processes.listener(localhost, port, None), ours);
+    }
+
+    #[test]
+    fn a_shared_socket_is_its_hints() {
+        use std::os::fd::OwnedFd;
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // As a forked server: the child has the same socket as its standard input.
+        let copy = OwnedFd::from(listener.try_clone().unwrap());
+        let mut child = Command::new("sleep").arg("60").stdin(copy).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let processes = Processes::new().unwrap();
+        let localhost = Ipv4Addr::LOCALHOST.into();
+        let hinted = processes.listener(localhost, port, Some(pid));
+        let other = processes.listener(localhost, port, Some(ourselves()));
+        drop(listener);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(hinted, ListenerSight::Owner { pid });
+        assert_eq!(other, ListenerSight::Owner { pid: ourselves() });
+    }
+
+    #[test]
+    fn addresses_of_this_machine() {
+        assert!(is_local(Ipv4Addr::LOCALHOST.into()));
+        assert!(is_local("::ffff:127.0.0.1".parse().unwrap()));
+        // TEST-NET-1 of RFC 5737: nobody's address.
+        assert!(!is_local("192.0.2.1".parse().unwrap()));
+    }
+}
