@@ -1,6 +1,7 @@
 //! Exit codes, in one place: which they are, and which error ends with which.
 
 use std::fmt::Write as _;
+use std::io;
 use std::process::ExitCode;
 
 use crate::app::AppError;
@@ -104,7 +105,7 @@ pub enum CliError {
 impl CliError {
     /// How the program ends.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Config(_) | Self::Log(_) => Exit::Config,
@@ -168,11 +169,22 @@ const fn of_migrations(error: &RequestError) -> Exit {
     }
 }
 
-const fn of_app(error: &AppError) -> Exit {
+fn of_app(error: &AppError) -> Exit {
     match error {
         AppError::Store(error) => of_store(error),
         AppError::Held(error) => of_lock(error),
-        _ => Exit::Down,
+        AppError::Monitor(MonitorError::Store(error)) => of_store(error),
+        AppError::Registry(RegistryError::Store(error)) => of_store(error),
+        // What stands in the configuration and cannot be done.
+        AppError::Registry(_) => Exit::Config,
+        AppError::Bind { source, .. } if matches!(source.kind(), io::ErrorKind::AddrInUse) => {
+            Exit::Held
+        }
+        AppError::Bind { .. } => Exit::Config,
+        AppError::Monitor(_)
+        | AppError::TaskDied(_)
+        | AppError::Aborted
+        | AppError::Deadline => Exit::Down,
     }
 }
 
