@@ -108,12 +108,10 @@ impl CliError {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Config(_) | Self::Log(_) => Exit::Config,
-            Self::CouldNotTell(_) | Self::Io { .. } => Exit::CouldNotTell,
-            Self::Store(error) => of_store(error),
+            Self::Store(error) | Self::Monitor(MonitorError::Store(error)) => of_store(error),
             Self::Held(error) => of_lock(error),
             Self::Registry(error) => of_registry(error),
-            Self::Monitor(MonitorError::Store(error)) => of_store(error),
-            Self::Monitor(_) => Exit::CouldNotTell,
+            Self::CouldNotTell(_) | Self::Io { .. } | Self::Monitor(_) => Exit::CouldNotTell,
             Self::Migrations(error) => of_migrations(error),
             Self::App(error) => of_app(error),
         }

@@ -205,14 +205,14 @@ pub(super) async fn run(
             Ok(show(&monitor.registry().get(&node).await?, output.output, width))
         }
         NodesCommand::Add { name, port, options, unavailable, output } => {
-            let note = visible(&options);
+            let hint = visible(&options);
             let mut patch = options.into_patch(std::io::stdin().lock())?;
             patch.name = Some(name);
             patch.port = Some(port);
             patch.available = unavailable.then_some(false);
             let monitor = Monitor::open(settings, Open::Create).await?;
             let made = monitor.registry().create(patch).await?;
-            Ok(changed("added", &made, output.output, note))
+            Ok(changed("added", &made, output.output, hint))
         }
         NodesCommand::Set(args) => set(settings, *args).await,
         NodesCommand::Remove { node } => {
@@ -224,7 +224,7 @@ pub(super) async fn run(
 }
 
 async fn set(settings: &Settings, args: SetArgs) -> Result<Answer, CliError> {
-    let note = visible(&args.options);
+    let hint = visible(&args.options);
     let mut patch = args.options.into_patch(std::io::stdin().lock())?;
     patch.name = args.name;
     patch.port = args.port;
@@ -241,7 +241,7 @@ async fn set(settings: &Settings, args: SetArgs) -> Result<Answer, CliError> {
     }
     let monitor = Monitor::open(settings, Open::Create).await?;
     let node = monitor.registry().update(&args.node, patch).await?;
-    Ok(changed("changed", &node, args.output.output, note))
+    Ok(changed("changed", &node, args.output.output, hint))
 }
 
 fn visible(options: &NodeOptions) -> Option<&'static str> {
@@ -250,7 +250,7 @@ fn visible(options: &NodeOptions) -> Option<&'static str> {
     )
 }
 
-fn changed(what: &str, stored: &StoredNode, format: Format, note: Option<&str>) -> Answer {
+fn changed(what: &str, stored: &StoredNode, format: Format, hint: Option<&str>) -> Answer {
     let answer = match format {
         Format::Json => Answer::json(&json::node(stored)),
         Format::Table => {
@@ -258,8 +258,8 @@ fn changed(what: &str, stored: &StoredNode, format: Format, note: Option<&str>) 
             Answer::ok(format!("{what} node {} '{}'\n", node.id, printable(&node.name)))
         }
     };
-    match note {
-        Some(note) => answer.noting(note),
+    match hint {
+        Some(hint) => answer.noting(hint),
         None => answer,
     }
 }

@@ -32,7 +32,8 @@ impl Table {
 
     /// Adds a row; its cells are made harmless here.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());
+        let harmless = cells.into_iter().map(|cell| printable(&cell).into_owned());
+        self.rows.push(harmless.collect());
     }
 
     /// The lines, none wider than `width` as long as its whole columns leave any room.
