@@ -110,6 +110,14 @@ pub struct MigrationsPart {
     pub persisted: bool,
 }
 
+impl MigrationsPart {
+    /// Locks that stand.
+    #[must_use]
+    pub fn locks(&self) -> usize {
+        self.migrations.iter().filter(|view| view.lock_exists).count()
+    }
+}
+
 /// Both parts; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {

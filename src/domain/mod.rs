@@ -14,6 +14,9 @@ pub mod report;
 pub mod time;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 pub use migration::{Key, Migration};
 pub use node::{Method, Node};
 pub use observation::Observation;

@@ -189,8 +189,11 @@ pub fn subject<'a>(
     lock: &LockSight,
     here: &Here,
 ) -> (Option<i64>, Option<&'a Identity>) {
+    // Another boot of this host proves death in every PID namespace; otherwise the number must mean the same.
     let recorded = row.and_then(|row| {
-        row.identity.as_ref().filter(|id| row.host_id == here.host_id && id.pid_ns == here.pid_ns)
+        row.identity.as_ref().filter(|id| {
+            row.host_id == here.host_id && (id.pid_ns == here.pid_ns || id.boot_id != here.boot_id)
+        })
     });
     match lock {
         LockSight::Present(lock) => match lock.pid {
@@ -224,7 +227,18 @@ pub fn standing(row: Option<&Migration>, sight: &Sight, rules: &Rules, now: Time
         return standing_without_pid(&sight.lock, now);
     };
     if let Some(recorded) = recorded {
-        return standing_recorded(recorded, presence, &rules.here);
+        return match presence {
+            // The PID came back and the lock was written again: its writer may be the one who lives.
+            Presence::Alive(alive)
+                if rewritten(row, &sight.lock) && !is_stranger(row, &sight.lock, alive) =>
+            {
+                Standing::Alive(Some(alive.clone()))
+            }
+            Presence::Unknown(why) if rewritten(row, &sight.lock) => {
+                Standing::Unknown(unknown_reason(*why))
+            }
+            _ => standing_recorded(recorded, presence, &rules.here),
+        };
     }
     let dead = match presence {
         Presence::Alive(alive) => {
@@ -264,8 +278,8 @@ fn standing_recorded(recorded: &Identity, presence: &Presence, here: &Here) -> S
         }
         Presence::Alive(alive) => Standing::Alive(Some(alive.clone())),
         Presence::Dead(proof) => Standing::Dead(*proof),
-        Presence::Unknown(Unknowable::BadPid | Unknowable::Refused) => {
-            Standing::Unknown(Reason::NoPid)
+        Presence::Unknown(why @ (Unknowable::BadPid | Unknowable::Refused)) => {
+            Standing::Unknown(unknown_reason(*why))
         }
         // The number came back as a thread or a kernel thread: no process of that identity is left.
         Presence::Unknown(_) => Standing::Dead(DeathProof::Reused),
@@ -281,15 +295,29 @@ const fn unknown_reason(why: Unknowable) -> Reason {
 
 /// At first sight of an attempt: is this live process certainly not the one that the lock means?
 fn is_stranger(row: Option<&Migration>, lock: &LockSight, alive: &Alive) -> bool {
+    let again = rewritten(row, lock);
     let LockSight::Present(lock) = lock else { return false };
     // Its death was proven already: whoever stands under the number now is somebody else.
     if row.is_some_and(|row| {
-        row.is_attempt_of(lock) && row.death_recorded() && row.reason.is_some_and(Reason::is_death)
+        row.is_attempt_of(lock)
+            && !again
+            && row.death_recorded()
+            && (!row.status.is_final() || row.reason.is_some_and(Reason::is_death))
     }) {
         return true;
     }
     let latest = lock.started.map_or(lock.mtime, |started| started.max(lock.mtime));
     alive.started.is_some_and(|started| started.since(latest) > REUSE_MARGIN)
+}
+
+/// Was a lock that names a PID but no time of start written since the row was?
+///
+/// Then the same PID does not make it the recorded process's: PIDs come back, at some places with every boot.
+fn rewritten(row: Option<&Migration>, lock: &LockSight) -> bool {
+    let (Some(row), LockSight::Present(lock)) = (row, lock) else { return false };
+    matches!(lock.pid, LockPid::Number(_))
+        && lock.started.is_none()
+        && row.lock_mark != Some(lock.mark)
 }
 
 /// What a migration is now, and what follows.
@@ -351,15 +379,27 @@ pub fn row_for(
         next.lock_taken = false;
         next.ended_at = None;
     }
+    if matches!(standing, Standing::Unknown(_)) && rewritten(row, &sight.lock) {
+        // Whoever wrote it cannot be seen now; the identity of before need not be its.
+        next.identity = None;
+    }
     next.lock_file = Some(lock.file.clone());
     if let LockPid::Number(pid) = lock.pid {
+        // It stands again, or was never removed: the usual rules apply to it.
+        next.lock_taken = false;
         next.lock_pid = Some(pid);
         next.lock_started = lock.started;
     }
     next.lock_mark = Some(lock.mark);
     next.dir = sight.dir.or(next.dir);
     if let Standing::Alive(Some(alive)) = standing {
-        next.identity = Some(alive.identity.clone());
+        // A later look that /proc hides must not wipe out what the first one knew.
+        let known = next.identity.take().filter(|known| {
+            (known.start_ticks, known.inode) != (None, None)
+                && known.is_of(&rules.here)
+                && !known.differs_from(&alive.identity)
+        });
+        next.identity = known.or_else(|| Some(alive.identity.clone()));
         next.host_id.clone_from(&rules.here.host_id);
     }
     if sight.data.is_some() {
@@ -399,14 +439,16 @@ pub fn first_row(key: &Key, rules: &Rules, now: Now) -> Migration {
 
 /// A row whose run is over, or dead for certain, and a lock that shows a process or a start after that.
 fn is_another_attempt(row: &Migration, lock: &Lock, standing: &Standing) -> bool {
-    if !(row.status.is_final() || row.death_recorded()) || row.is_attempt_of(lock) {
+    if !(row.status.is_final() || row.death_recorded()) {
         return false;
     }
+    let same = row.is_attempt_of(lock);
     match standing {
-        Standing::Alive(Some(alive)) => row.identity.as_ref().is_none_or(|recorded| {
+        _ if same && lock.started.is_some() => false,
+        Standing::Alive(Some(alive)) => row.identity.as_ref().map_or(!same, |recorded| {
             recorded.boot_id != alive.identity.boot_id || recorded.differs_from(&alive.identity)
         }),
-        _ => row.ended_at.is_some_and(|ended| lock.began() > ended),
+        _ => !same && row.ended_at.is_some_and(|ended| lock.began() > ended),
     }
 }
 
@@ -428,28 +470,29 @@ fn present(
         LockPid::Missing => (next.lock_pid, next.lock_started),
     };
     let mut memory = Memory { dead: memory.dead, absent: None, watched: true };
-    let mut look = Look { settled: false, old: age > rules.grace, wake: None };
+    let mut held = Look { settled: false, old: age > rules.grace, wake: None };
     if let Standing::Dead(_) = standing {
-        let dead = memory.dead.filter(|dead| dead.whose == whose).unwrap_or(Dead {
-            whose,
-            up: now.up,
-            wall: now.wall,
-        });
+        let earlier = memory.dead.filter(|dead| dead.whose == whose);
+        let dead = earlier.unwrap_or(Dead { whose, up: now.up, wall: now.wall });
         memory.dead = Some(dead);
-        look.settled = now.up.since(dead.up) >= rules.settle;
-        look.wake = look.next(dead.up, age, rules, now.up);
-        if look.settled && next.ended_at.is_none() {
+        // A row that is not there yet is inserted unfinished, or its error would be no flip and have no event.
+        held.settled = row.is_some() && earlier.is_some() && now.up.since(dead.up) >= rules.settle;
+        held.wake = held.next(dead.up, age, rules, now.up);
+        if held.settled && next.ended_at.is_none() {
             next.ended_at = Some(dead.wall);
         }
     } else {
         memory.dead = None;
+        if unfinished && matches!(standing, Standing::Alive(_)) {
+            next.ended_at = None;
+        }
     }
     let explain = explain(&standing, &memory, age, row.or(Some(&next)), sight.exit, rules, now);
     if unfinished {
-        judge(&mut next, &standing, look, sight.exit, rules, now);
+        judge(&mut next, &standing, held, sight.exit, rules, now);
     }
     let dead = matches!(standing, Standing::Dead(_));
-    let remove_lock = dead && look.settled && look.old && next.status.is_final();
+    let remove_lock = dead && held.settled && held.old && next.status.is_final();
     let outcome = match (unfinished, dead) {
         (true, true) if next.status == Status::Error => Outcome::Error,
         (_, true) if !remove_lock => Outcome::Wait,
@@ -460,7 +503,7 @@ fn present(
         memory,
         row: Some(next),
         remove_lock,
-        wake: look.wake,
+        wake: held.wake,
         outcome,
         explain,
     }
@@ -564,18 +607,19 @@ fn absent(
     }
     let since = memory.absent.unwrap_or(now.up);
     let gone_for = now.up.since(since);
+    let settled = memory.absent.is_some() && gone_for >= rules.settle;
     let mut memory = Memory { absent: Some(since), ..memory.clone() };
     let mut explain = vec![Predicate {
         name: "lock_missing_for",
         value: secs(gone_for),
         threshold: Some(secs(rules.settle)),
-        holds: gone_for >= rules.settle,
+        holds: settled,
     }];
     let mut next = row.clone();
     let mut wake = Some(since.plus(rules.settle));
     if row.lock_taken {
         wake = taken(&mut next, sight, &mut memory, rules, now, wake);
-    } else if gone_for >= rules.settle {
+    } else if settled {
         released(&mut next, sight.exit, memory.watched, now);
         wake = None;
     }
@@ -637,25 +681,30 @@ fn taken(
     wake: Option<Uptime>,
 ) -> Option<Uptime> {
     let whose = (next.lock_pid, next.lock_started);
+    let mut second = wake.is_some_and(|wake| wake <= now.up);
     let ended = match standing(Some(next), sight, rules, now.wall) {
         Standing::Alive(_) => {
             memory.dead = None;
             set_state(next, State::Alive, Some(Reason::LockRemoved), now);
             return None;
         }
+        // That identity may live on where it cannot be seen now; only its end ends the run.
+        Standing::Unknown(_) | Standing::Foreign if next.identity.is_some() => {
+            memory.dead = None;
+            set_state(next, State::Unknown, Some(Reason::LockRemoved), now);
+            return None;
+        }
         // Without an identity nobody can be waited for; the absence itself is proven twice.
         Standing::Unknown(_) | Standing::Foreign => memory.absent.map_or(now.up, |since| since),
         Standing::Dead(_) => {
-            let dead = memory.dead.filter(|dead| dead.whose == whose).unwrap_or(Dead {
-                whose,
-                up: now.up,
-                wall: now.wall,
-            });
+            let earlier = memory.dead.filter(|dead| dead.whose == whose);
+            let dead = earlier.unwrap_or(Dead { whose, up: now.up, wall: now.wall });
             memory.dead = Some(dead);
+            second = earlier.is_some();
             dead.up
         }
     };
-    if now.up.since(ended) < rules.settle {
+    if !second || now.up.since(ended) < rules.settle {
         return wake.max(Some(ended.plus(rules.settle)));
     }
     finish(next, Status::Error, Reason::LockRemoved, Source::Operator, now);

@@ -1,1 +1,170 @@
-//! Locks.
+//! The lock directory: what locks stand in it, whose they are, and their verified removal.
+//!
+//! Every file is opened relative to the directory's descriptor and never through a symlink, so nothing outside it
+//! is read, renamed or removed, whatever is put into it. procwarden never writes into a lock. Everything here
+//! blocks; asynchronous callers use `spawn_blocking`.
+
+mod classify;
+mod file;
+mod parse;
+mod put_back;
+mod remove;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use md5::{Digest, Md5};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use serde_json::{Map, Value};
+
+pub use classify::Trouble;
+pub use put_back::{PutBack, PutBackOutcome};
+pub use remove::{Removal, RemoveError};
+
+use crate::domain::Key;
+use crate::domain::migration::{DirMark, Lock};
+use crate::domain::reconcile::LockSight;
+use crate::snapshot::Unreadable;
+
+/// What every name of ours in the directory starts with; none of them ends in `.lock`.
+const ASIDE: &str = ".procwarden.";
+
+/// Why the directory could not be read. Nothing follows from it for any lock.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// It is missing, no directory, or not ours to open.
+    #[error("cannot open the lock directory {}", path.display())]
+    Open {
+        /// As it was given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its listing failed, or this process or machine is out of descriptors or memory.
+    #[error("cannot read the lock directory {}", path.display())]
+    Read {
+        /// As it was given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ScanError {
+    /// Is there no such directory?
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// A lock of ours, with what was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundLock {
+    /// Whose it is.
+    pub key: Key,
+    /// What is judged.
+    pub lock: Lock,
+    /// The JSON object as the lock has it, secrets and all; empty if it cannot be read.
+    pub data: Map<String, Value>,
+    /// The bytes that were judged, at most 64 KiB.
+    pub content: Arc<[u8]>,
+    /// The directory that it was found in.
+    pub dir: DirMark,
+}
+
+/// What stands in the directory.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// Which directory it was.
+    pub dir: DirMark,
+    /// Whether only this machine writes to its file system (not NFS, CIFS, FUSE, 9p and the like).
+    pub local_fs: bool,
+    /// The locks to judge, one for each key, ordered by file name.
+    pub locks: Vec<FoundLock>,
+    /// Keys that something stands for which cannot be judged; none of them is in `locks`.
+    pub blocked: HashSet<Key>,
+    /// What is wrong with which file, ordered by name; the first 1000.
+    pub unreadable: Vec<Unreadable>,
+    /// Other `*.lock` files: counted, never touched.
+    pub foreign: u64,
+}
+
+impl Scan {
+    /// What this scan showed for one key.
+    #[must_use]
+    pub fn sight(&self, key: &Key) -> LockSight {
+        match self.locks.iter().find(|found| found.key == *key) {
+            Some(found) => LockSight::Present(found.lock.clone()),
+            None if self.blocked.contains(key) => LockSight::Blocked,
+            None => LockSight::Absent,
+        }
+    }
+}
+
+/// What stands in the directory for one key.
+#[derive(Debug, Clone)]
+pub struct KeyLook {
+    /// Which directory it was.
+    pub dir: DirMark,
+    /// Whether only this machine writes to its file system.
+    pub local_fs: bool,
+    /// What was seen.
+    pub sight: LockSight,
+    /// The lock, if there is one to judge.
+    pub found: Option<FoundLock>,
+}
+
+/// A lock directory; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LockDir {
+    path: PathBuf,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// The files that stood for a key at the last scan. A listing may miss a file that is replaced meanwhile, and one
+/// whose name does not tell its key is still that key's while it is rewritten.
+#[derive(Debug, Default)]
+struct Seen {
+    dir: Option<DirMark>,
+    keys: HashMap<String, Key>,
+}
+
+impl LockDir {
+    /// The directory at `path`; it need not exist yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, seen: Arc::default() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open(&self) -> Result<(OwnedFd, DirMark), ScanError> {
+        let fail = |source: rustix::io::Errno| ScanError::Open {
+            path: self.path.clone(),
+            source: source.into(),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(CWD, &self.path, flags, Mode::empty()).map_err(fail)?;
+        let stat = fstat(&dir).map_err(fail)?;
+        Ok((dir, DirMark { dev: stat.st_dev, ino: stat.st_ino }))
+    }
+}
+
+/// What the aside names of one instance start with: eight hexadecimal digits of the MD5 of its name, so that any
+/// name of an instance makes a file name, and another instance's asides are left alone.
+fn aside_prefix(instance: &str) -> String {
+    let hash = Md5::digest(instance.as_bytes());
+    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{ASIDE}{hash}.")
+}

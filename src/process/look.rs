@@ -234,3 +234,7 @@ fn thread_group(status: &[u8]) -> Option<i32> {
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
     std::str::from_utf8(line).ok()?.trim().parse().ok()
 }
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

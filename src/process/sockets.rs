@@ -15,9 +15,6 @@ use super::Processes;
 /// How long what was read may be used.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// How old the table may be when it says that nobody listens: a server may just have been started.
-const KEPT_ABSENT: Duration = Duration::from_millis(100);
-
 /// More than a table of a million sockets; what stands behind it is not seen.
 const TABLE_LIMIT: usize = 256 << 20;
 
@@ -67,30 +64,58 @@ struct Owners {
 impl Processes {
     /// Which process listens on this address and port. A forked server's socket is held by several: `hint`, the PID
     /// that is expected, is preferred, then the lowest.
+    ///
+    /// An owner holds the socket now, and that nobody listens was read after the call; only `Hidden` may be a second old.
     #[must_use]
     pub fn listener(&self, address: IpAddr, port: u16, hint: Option<i32>) -> ListenerSight {
+        let called = Instant::now();
         let mut cached = self.inner.sockets.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sockets = self.sockets(&mut cached, address, port);
-        if sockets.is_empty() {
-            return ListenerSight::None;
-        }
+        let mut sockets = self.sockets(&mut cached, address, port, called);
         if let Some(pid) = hint.filter(|pid| self.holds(*pid, &sockets)) {
             return ListenerSight::Owner { pid };
         }
-        self.owner(&mut cached, &sockets)
+        if !sockets.is_empty() && !cached.knows_holders(&sockets) {
+            self.search(&mut cached);
+            sockets = self.sockets(&mut cached, address, port, called);
+        }
+        if sockets.is_empty() {
+            return ListenerSight::None;
+        }
+        let mut holders = cached.holders(&sockets);
+        if let Some(pid) = self.first_holder(&holders, &sockets, hint) {
+            return ListenerSight::Owner { pid };
+        }
+        if !holders.is_empty() {
+            // It was held and is no more: a restart since the search.
+            self.search(&mut cached);
+            sockets = self.sockets(&mut cached, address, port, called);
+            holders = cached.holders(&sockets);
+        }
+        match self.first_holder(&holders, &sockets, hint) {
+            Some(pid) => ListenerSight::Owner { pid },
+            None if sockets.is_empty() => ListenerSight::None,
+            None => ListenerSight::Hidden,
+        }
     }
 
-    fn sockets(&self, cached: &mut Cached, address: IpAddr, port: u16) -> HashSet<u64> {
+    /// The sockets for this place. That there are none is believed only from a table read after `called`.
+    fn sockets(
+        &self,
+        cached: &mut Cached,
+        address: IpAddr,
+        port: u16,
+        called: Instant,
+    ) -> HashSet<u64> {
         if let Some((read, table)) = &cached.table {
             let found = table.at(address, port);
-            let age = read.elapsed();
-            if age < KEPT_ABSENT || (age < KEPT && !found.is_empty()) {
+            if *read >= called || (read.elapsed() < KEPT && !found.is_empty()) {
                 return found;
             }
         }
+        let read = Instant::now();
         let table = self.table();
         let found = table.at(address, port);
-        cached.table = Some((Instant::now(), table));
+        cached.table = Some((read, table));
         found
     }
 
@@ -104,27 +129,11 @@ impl Processes {
         table
     }
 
-    fn owner(&self, cached: &mut Cached, sockets: &HashSet<u64>) -> ListenerSight {
-        let known = cached.owners.as_ref().is_some_and(|(read, owners)| {
-            read.elapsed() < KEPT && sockets.is_subset(&owners.searched)
-        });
-        if !known {
-            let wanted = cached.table.as_ref().map(|(_, table)| table.all()).unwrap_or_default();
-            cached.owners = Some((Instant::now(), self.search(wanted)));
-        }
-        let holders = cached.owners.iter().flat_map(|(_, owners)| {
-            sockets.iter().filter_map(|it| owners.holders.get(it)).flatten()
-        });
-        // The search may be a second old: its answer is checked.
-        let mut pids: Vec<i32> = holders.copied().collect();
-        pids.sort_unstable();
-        match pids.into_iter().find(|pid| self.holds(*pid, sockets)) {
-            Some(pid) => ListenerSight::Owner { pid },
-            None => ListenerSight::Hidden,
-        }
-    }
-
-    fn search(&self, searched: HashSet<u64>) -> Owners {
+    /// Reads the table anew and searches all processes for every listening socket in it.
+    fn search(&self, cached: &mut Cached) {
+        let read = Instant::now();
+        let table = self.table();
+        let searched = table.all();
         let mut holders: HashMap<u64, Vec<i32>> = HashMap::new();
         for pid in self.pids().unwrap_or_default() {
             let _ = self.each_socket(pid, |inode| {
@@ -134,7 +143,19 @@ impl Processes {
                 false
             });
         }
-        Owners { searched, holders }
+        cached.table = Some((read, table));
+        cached.owners = Some((Instant::now(), Owners { searched, holders }));
+    }
+
+    /// Whoever of the known holders still holds one of the sockets.
+    fn first_holder(
+        &self,
+        holders: &[i32],
+        sockets: &HashSet<u64>,
+        hint: Option<i32>,
+    ) -> Option<i32> {
+        let expected = hint.filter(|pid| holders.contains(pid));
+        expected.into_iter().chain(holders.iter().copied()).find(|pid| self.holds(*pid, sockets))
     }
 
     fn holds(&self, pid: i32, sockets: &HashSet<u64>) -> bool {
@@ -159,6 +180,25 @@ impl Processes {
             buffer = link.into_bytes();
         }
         Some(false)
+    }
+}
+
+impl Cached {
+    fn knows_holders(&self, sockets: &HashSet<u64>) -> bool {
+        self.owners.as_ref().is_some_and(|(read, owners)| {
+            read.elapsed() < KEPT && sockets.is_subset(&owners.searched)
+        })
+    }
+
+    /// Who held these sockets at the last search, the lowest PID first.
+    fn holders(&self, sockets: &HashSet<u64>) -> Vec<i32> {
+        let all = self.owners.iter().flat_map(|(_, owners)| {
+            sockets.iter().filter_map(|it| owners.holders.get(it)).flatten()
+        });
+        let mut holders: Vec<i32> = all.copied().collect();
+        holders.sort_unstable();
+        holders.dedup();
+        holders
     }
 }
 
@@ -304,21 +344,42 @@ mod tests {
 
     #[test]
     fn a_socket_that_nobody_visible_holds_is_hidden() {
-        let mut cached = Cached::default();
         let processes = Processes::new().unwrap();
-        let nobodys = HashSet::from([u64::MAX]);
-        assert_eq!(processes.owner(&mut cached, &nobodys), ListenerSight::Hidden);
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let place = (address, 1);
+        let now = Instant::now();
+        let mut cached = Cached::default();
+        let mut owners = Owners { searched: HashSet::from([u64::MAX]), holders: HashMap::new() };
+        owners.holders.insert(7, vec![3, 2]);
+        cached.table = Some((now, Table(HashMap::from([(place, vec![u64::MAX])]))));
+        cached.owners = Some((now, owners));
+        assert_eq!(cached.holders(&HashSet::from([7])), [2, 3]);
+        *processes.inner.sockets.0.lock().unwrap() = cached;
+        assert_eq!(processes.listener(address, 1, Some(ourselves())), ListenerSight::Hidden);
+    }
+
+    #[test]
+    fn a_listener_that_restarted_is_found_within_the_second() {
+        let processes = Processes::new().unwrap();
+        let localhost = IpAddr::from([127, 0, 0, 1]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ours = ListenerSight::Owner { pid: ourselves() };
+        assert_eq!(processes.listener(localhost, port, None), ours);
+        drop(listener);
+        // The same place, another socket: what was kept is about the old one.
+        let _again = TcpListener::bind((localhost, port)).unwrap();
+        assert_eq!(processes.listener(localhost, port, None), ours);
     }
 
     #[test]
     fn a_shared_socket_is_its_hints() {
-        use std::os::fd::{AsRawFd, OwnedFd};
+        use std::os::fd::OwnedFd;
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         // As a forked server: the child has the same socket as its standard input.
         let copy = OwnedFd::from(listener.try_clone().unwrap());
-        assert!(copy.as_raw_fd() >= 0);
         let mut child = Command::new("sleep").arg("60").stdin(copy).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let processes = Processes::new().unwrap();

@@ -3,3 +3,4 @@
 
 pub mod migrations;
 pub mod nodes;
+mod trouble;

@@ -23,7 +23,7 @@ pub struct StoredMigration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// It stands; the row as it is now.
-    Done(StoredMigration),
+    Done(Box<StoredMigration>),
     /// The row had another run or status, or was inserted by somebody else: nothing was written.
     Lost,
 }
@@ -140,7 +140,7 @@ impl Store {
                         events::insert(&mut tx, instance, now, &event(id, row)).await?;
                     }
                     if changed {
-                        Applied::Done(StoredMigration { id, row: Migration::clone(row) })
+                        Applied::Done(Box::new(StoredMigration { id, row: Migration::clone(row) }))
                     } else {
                         Applied::Lost
                     }
@@ -185,7 +185,7 @@ async fn insert(
     if row.status.is_final() {
         events::insert(tx, instance, now, &event(id, row)).await?;
     }
-    Ok(Applied::Done(StoredMigration { id, row: row.clone() }))
+    Ok(Applied::Done(Box::new(StoredMigration { id, row: row.clone() })))
 }
 
 async fn update(

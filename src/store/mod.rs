@@ -10,6 +10,8 @@ mod migrations;
 mod nodes;
 mod schema;
 mod server_lock;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 
 use std::path::{Path, PathBuf};

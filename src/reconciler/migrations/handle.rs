@@ -86,7 +86,7 @@ pub struct Inspection {
 }
 
 /// What became of an operator's removal of a lock.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Taken {
     /// The lock's name.
     pub file: String,

@@ -1,5 +1,235 @@
-//! The migration reconciler.
+//! The migration reconciler: scan the locks, ask the process table, judge, compare-and-set, and only then remove.
 
+mod dry_run;
 mod handle;
+mod observe;
+mod publish;
+mod requests;
+mod tick;
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::domain::Exit;
+use crate::domain::migration::Key;
+use crate::domain::reconcile::Memory;
+use crate::locks::LockDir;
+use crate::process::Processes;
+use crate::snapshot::{Published, Unreadable};
+use crate::store::Store;
+
+pub use dry_run::dry_run;
 pub use handle::{Handle, Inspection, RequestError, Taken, Target};
+use handle::Request;
+use observe::{Look, Observer, Rows};
+
+/// Two ticks are at least this far apart, whatever wakes them.
+const MIN_GAP: Duration = Duration::from_millis(20);
+
+/// A look at the directory that takes longer than this is said to hang; the next one waits for it.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the last look is waited for at the end.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// What the reconciler works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where migrations stand.
+    pub store: Store,
+    /// The process table.
+    pub processes: Processes,
+    /// The lock directory.
+    pub dir: LockDir,
+    /// Where the truth is published.
+    pub published: Arc<Published>,
+    /// `[migrations]`.
+    pub settings: config::Migrations,
+    /// Our name.
+    pub instance: String,
+    /// Set while the database fails.
+    pub store_trouble: Arc<AtomicBool>,
+}
+
+/// The task's state.
+#[derive(Debug)]
+pub struct Reconciler {
+    parts: Parts,
+    inbox: mpsc::UnboundedReceiver<Request>,
+    /// `None` while a look is under way with it.
+    observer: Option<Observer>,
+    rows: Option<Arc<Rows>>,
+    /// A write lost its race: somebody else wrote, so the rows are read again.
+    reread: bool,
+    memory: HashMap<Key, Memory>,
+    exits: HashMap<Key, Exit>,
+    locks: HashMap<Key, Option<Arc<Map<String, Value>>>>,
+    unreadable: Vec<Unreadable>,
+    foreign_files: u64,
+    trouble: Option<String>,
+    said: Said,
+    put_back: bool,
+    next: Instant,
+    took: Duration,
+}
+
+/// What has been said and is not said again until it changes.
+#[derive(Debug, Default)]
+struct Said {
+    trouble: Option<String>,
+    hangs: bool,
+    unreadable: HashSet<Unreadable>,
+    denied: HashSet<Key>,
+}
+
+type Looking = JoinHandle<(Observer, Look)>;
+
+impl Reconciler {
+    /// A reconciler and the handle by which others reach it.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Self, Handle) {
+        let (handle, inbox) = Handle::new();
+        let observer = Observer::new(
+            parts.processes.clone(),
+            parts.dir.clone(),
+            parts.settings.clone(),
+            parts.instance.clone(),
+        );
+        let reconciler = Self {
+            inbox,
+            observer: Some(observer),
+            rows: None,
+            reread: false,
+            memory: HashMap::new(),
+            exits: HashMap::new(),
+            locks: HashMap::new(),
+            unreadable: Vec::new(),
+            foreign_files: 0,
+            trouble: None,
+            said: Said::default(),
+            put_back: false,
+            next: Instant::now(),
+            took: Duration::ZERO,
+            parts,
+        };
+        (reconciler, handle)
+    }
+
+    /// Runs until the token is cancelled, then finishes the tick that is under way.
+    pub async fn run(mut self, token: CancellationToken) {
+        let mut looking: Option<(Looking, Instant)> = None;
+        loop {
+            if looking.is_none() && self.next <= Instant::now() {
+                looking = self.start_look().await.map(|look| (look, Instant::now()));
+            }
+            let late = looking.as_ref().map(|(_, since)| *since + LOOK_LIMIT);
+            tokio::select! {
+                () = token.cancelled() => break,
+                Some(request) = self.inbox.recv() => self.serve(request).await,
+                ended = join(&mut looking) => {
+                    looking = None;
+                    self.finish(ended).await;
+                }
+                () = tokio::time::sleep_until(self.next), if looking.is_none() => {}
+                () = sleep_until(late), if !self.said.hangs => self.say_it_hangs(),
+            }
+        }
+        if let Some((look, _)) = looking
+            && let Ok(ended) = tokio::time::timeout(LAST_LOOK, look).await
+        {
+            self.finish(ended).await;
+        }
+    }
+
+    /// Starts a look on a blocking thread; `None` if there is nothing to look with yet.
+    async fn start_look(&mut self) -> Option<Looking> {
+        self.next = Instant::now() + self.parts.settings.interval;
+        if !self.load_rows().await {
+            self.next = Instant::now() + Duration::from_secs(1);
+            return None;
+        }
+        let rows = Arc::clone(self.rows.as_ref()?);
+        let mut observer = self.observer.take()?;
+        Some(tokio::task::spawn_blocking(move || {
+            let look = observer.look(&rows);
+            (observer, look)
+        }))
+    }
+
+    /// The rows, read once; later this task is their only writer. False while the database fails.
+    async fn load_rows(&mut self) -> bool {
+        if self.rows.is_some() && !self.reread {
+            return true;
+        }
+        match self.parts.store.migrations().await {
+            Ok(rows) => {
+                super::trouble::works(&self.parts.store_trouble);
+                let rows = rows.into_iter().map(|row| (row.row.key.clone(), Arc::new(row)));
+                self.rows = Some(Arc::new(rows.collect()));
+                self.reread = false;
+                self.put_asides_back().await;
+                true
+            }
+            Err(error) => {
+                super::trouble::fails(&self.parts.store_trouble, &error);
+                false
+            }
+        }
+    }
+
+    async fn finish(&mut self, ended: Result<(Observer, Look), tokio::task::JoinError>) {
+        self.said.hangs = false;
+        match ended {
+            Ok((observer, look)) => {
+                self.observer = Some(observer);
+                self.tick(look).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a look at the lock directory failed inside");
+                self.observer = Some(Observer::new(
+                    self.parts.processes.clone(),
+                    self.parts.dir.clone(),
+                    self.parts.settings.clone(),
+                    self.parts.instance.clone(),
+                ));
+            }
+        }
+    }
+
+    fn say_it_hangs(&mut self) {
+        self.said.hangs = true;
+        let text = format!("no answer for {} s", LOOK_LIMIT.as_secs());
+        tracing::warn!(path = %self.parts.dir.path().display(), "the lock directory gives {text}");
+        self.trouble = Some(text);
+        self.publish();
+    }
+
+    fn wake_in(&mut self, after: Duration) {
+        self.next = self.next.min(Instant::now() + after.max(MIN_GAP));
+    }
+}
+
+async fn join(
+    looking: &mut Option<(Looking, Instant)>,
+) -> Result<(Observer, Look), tokio::task::JoinError> {
+    match looking {
+        Some((look, _)) => look.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,40 @@
+# Shared by the scripts beside it; sourced, not run. shellcheck shell=bash
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# need COMMAND=PACKAGE...: installs the Debian packages of the commands that are missing; fails where that is not possible.
+need() {
+    local pair missing=() still=()
+    PATH=$PATH:/usr/sbin:/sbin
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    ((${#missing[@]})) || return 0
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    say "installing ${missing[*]}"
+    command -v apt-get >/dev/null || fail "missing: ${missing[*]} (Debian's names), and there is no apt-get here"
+    local root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || fail "missing: ${missing[*]}; install them as root: apt-get install ${missing[*]}"
+        root=(sudo -n)
+    fi
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y)
+    "${root[@]}" "${apt[@]}" update </dev/null >/dev/null || echo "apt-get update failed; trying with the lists at hand" >&2
+    "${root[@]}" "${apt[@]}" install --no-install-recommends "${missing[@]}" </dev/null >/dev/null \
+        || fail "could not install ${missing[*]}; as root: apt-get install ${missing[*]}"
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null || still+=("${pair%%=*}")
+    done
+    ((${#still[@]} == 0)) || fail "still missing after the installation: ${still[*]}"
+}
+
+# need_rust: cargo, from rustup where the shell does not know it yet.
+need_rust() {
+    if ! command -v cargo >/dev/null && [[ -r ${CARGO_HOME:-$HOME/.cargo}/env ]]; then
+        # shellcheck disable=SC1091
+        . "${CARGO_HOME:-$HOME/.cargo}/env"
+    fi
+    command -v cargo >/dev/null \
+        || fail "no cargo: install Rust with  curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y  and try again"
+}

@@ -1,0 +1,234 @@
+//! The composition root: builds the parts, wires them, runs them until the end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{NodeEntry, Settings};
+use crate::http::{self, AppState};
+use crate::locks::LockDir;
+use crate::monitor::{Monitor, MonitorError};
+use crate::reconciler::{migrations, nodes};
+use crate::registry::RegistryError;
+use crate::shutdown::Shutdown;
+use crate::snapshot::Published;
+use crate::store::{LockHeld, Open, ServerLock, StoreError, sqlite_path};
+
+/// Supervisors kill ten seconds after they asked (systemd's `TimeoutStopSec` in `deploy/`, supervisor's default), so
+/// we are gone before.
+const DEADLINE: Duration = Duration::from_secs(8);
+
+/// Rereads the `[[node]]` entries and reopens the log; the error is for the log.
+pub type Reread = Box<dyn Fn() -> Result<Vec<NodeEntry>, String> + Send>;
+
+/// Why the service could not be built or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Another server has this database.
+    #[error(transparent)]
+    Held(#[from] LockHeld),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The parts that the library has too.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// A `[[node]]` cannot be registered.
+    #[error("[[node]]: {0}")]
+    Registry(#[from] RegistryError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A task ended that never should.
+    #[error("the {0} task ended by itself")]
+    TaskDied(&'static str),
+    /// A second signal.
+    #[error("ended at once by a second signal")]
+    Aborted,
+    /// Something did not finish in time.
+    #[error("not everything ended within {} s", DEADLINE.as_secs())]
+    Deadline,
+}
+
+/// The service, built and bound, not yet running.
+#[derive(Debug)]
+pub struct App {
+    settings: Arc<Settings>,
+    monitor: Monitor,
+    listener: TcpListener,
+    /// Held until the process ends.
+    _lock: ServerLock,
+}
+
+type Tasks = JoinSet<(&'static str, bool)>;
+
+impl App {
+    /// Takes the database, brings its schema up to date, registers the configured nodes, and binds.
+    ///
+    /// # Errors
+    /// [`AppError`]; nothing is bound then.
+    pub async fn build(settings: Settings) -> Result<Self, AppError> {
+        let lock = ServerLock::take(&sqlite_path(settings.database.url.expose())?)?;
+        raise_descriptor_limit();
+        let monitor = Monitor::open(&settings, Open::Create).await?;
+        monitor.registry().apply_config(&settings.node, settings.nodes.prune).await?;
+        let address = settings.server.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| AppError::Bind { address, source })?;
+        Ok(Self { settings: Arc::new(settings), monitor, listener, _lock: lock })
+    }
+
+    /// The address that is listened on; the port is the real one where 0 was asked for.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Runs until told to end, then drains and finishes what is under way.
+    ///
+    /// # Errors
+    /// [`AppError::TaskDied`], [`AppError::Aborted`], [`AppError::Deadline`].
+    pub async fn run(self, mut shutdown: Shutdown, reread: Reread) -> Result<(), AppError> {
+        let stop = CancellationToken::new();
+        let draining = Arc::new(AtomicBool::new(false));
+        let mut tasks = Tasks::new();
+        let state = self.spawn_reconcilers(&mut tasks, &stop, &draining);
+        let registry = state.registry().clone();
+        let tracker = TaskTracker::new();
+        spawn(&mut tasks, "http", &stop, {
+            let (stop, listener) = (stop.clone(), self.listener);
+            async move {
+                if let Err(error) = http::serve(listener, state, stop, &tracker).await {
+                    tracing::error!(%error, "the HTTP server failed");
+                }
+            }
+        });
+        loop {
+            tokio::select! {
+                () = shutdown.soft.cancelled() => break,
+                Some(()) = shutdown.hangups.recv() => match reread() {
+                    Ok(entries) => {
+                        let done = registry.apply_config(&entries, self.settings.nodes.prune).await;
+                        match done {
+                            Ok(()) => tracing::info!(nodes = entries.len(), "configuration read again"),
+                            Err(error) => tracing::error!(%error, "the nodes of the configuration"),
+                        }
+                    }
+                    Err(error) => tracing::error!(error, "configuration not read again; the old one stays"),
+                },
+                Some(ended) = tasks.join_next() => return Err(died(ended)),
+            }
+        }
+        draining.store(true, Ordering::Relaxed);
+        let finish = async {
+            // Load balancers see 503 before connections are refused.
+            tokio::time::sleep(self.settings.server.drain).await;
+            stop.cancel();
+            while tasks.join_next().await.is_some() {}
+            self.monitor.store().close().await;
+        };
+        tokio::select! {
+            () = finish => Ok(()),
+            () = shutdown.hard.cancelled() => Err(AppError::Aborted),
+            () = tokio::time::sleep(DEADLINE) => Err(AppError::Deadline),
+        }
+    }
+
+    fn spawn_reconcilers(
+        &self,
+        tasks: &mut Tasks,
+        stop: &CancellationToken,
+        draining: &Arc<AtomicBool>,
+    ) -> AppState {
+        let published = Arc::new(Published::default());
+        let store_trouble = Arc::new(AtomicBool::new(false));
+        let (store, processes) = (self.monitor.store(), self.monitor.processes());
+        let instance = self.settings.instance.name.clone();
+        let (reconciler, node_handle) = nodes::Reconciler::new(nodes::Parts {
+            store: store.clone(),
+            checker: self.monitor.checker().clone(),
+            published: Arc::clone(&published),
+            settings: self.settings.nodes.clone(),
+            instance: instance.clone(),
+            here: processes.here().clone(),
+            store_trouble: Arc::clone(&store_trouble),
+        });
+        spawn(tasks, "node reconciler", stop, reconciler.run(stop.clone()));
+        let migration_handle = self.settings.migrations.lock_dir.clone().map(|path| {
+            let (reconciler, handle) = migrations::Reconciler::new(migrations::Parts {
+                store: store.clone(),
+                processes: processes.clone(),
+                dir: LockDir::new(path),
+                published: Arc::clone(&published),
+                settings: self.settings.migrations.clone(),
+                instance,
+                store_trouble: Arc::clone(&store_trouble),
+            });
+            spawn(tasks, "migration reconciler", stop, reconciler.run(stop.clone()));
+            handle
+        });
+        AppState::new(http::Parts {
+            published,
+            checker: self.monitor.checker().clone(),
+            store: store.clone(),
+            registry: self.monitor.registry().clone().waking(node_handle.clone()),
+            nodes: node_handle,
+            migrations: migration_handle,
+            settings: Arc::clone(&self.settings),
+            draining: Arc::clone(draining),
+            store_trouble,
+        })
+    }
+}
+
+/// Runs a task that must not end before `stop`; how it ended is told apart by that.
+fn spawn(
+    tasks: &mut Tasks,
+    name: &'static str,
+    stop: &CancellationToken,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        task.await;
+        (name, stop.is_cancelled())
+    });
+}
+
+fn died(ended: Result<(&'static str, bool), tokio::task::JoinError>) -> AppError {
+    match ended {
+        Ok((name, _)) => AppError::TaskDied(name),
+        Err(error) => {
+            tracing::error!(%error, "a task failed inside");
+            AppError::TaskDied("failed")
+        }
+    }
+}
+
+/// Each watched process and each kept connection is a descriptor; the soft limit is often 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the limit of open files stays");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What a lock says: pure parsers of its content and of its name.
+
+use serde_json::{Map, Value};
+
+use crate::domain::migration::{Key, MAX_PROJECT_ID};
+use crate::domain::time::Timestamp;
+
+/// The longest `mb_project_uuid` that is one, in bytes: what the columns of every database hold.
+const UUID_LIMIT: usize = 64;
+
+/// 9999-12-31T23:59:59Z in seconds since the Unix epoch: a larger number is no time in seconds (milliseconds, mostly).
+const LATEST: i64 = 253_402_300_799;
+
+/// Why a content says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Unparsable {
+    /// Nothing but white space.
+    Empty,
+    /// Bytes that are no UTF-8.
+    NotUtf8,
+    /// No JSON object.
+    NotJson,
+}
+
+/// The `pid` of a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum PidField {
+    /// None, or `null`.
+    Missing,
+    /// In the range of the kernel's type.
+    Number(i64),
+    /// Something else.
+    Bad,
+}
+
+/// What a lock says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Parsed {
+    /// `mb_project_uuid`, if it is one.
+    pub(super) uuid: Option<String>,
+    /// `brz_project_id`, if it is one.
+    pub(super) id: Option<i64>,
+    /// `pid`.
+    pub(super) pid: PidField,
+    /// `started_timestamp`, if it is one.
+    pub(super) started: Option<Timestamp>,
+    /// All of it.
+    pub(super) data: Map<String, Value>,
+}
+
+impl Parsed {
+    /// Both ids, if both are there.
+    pub(super) fn key(&self) -> Option<Key> {
+        Some(Key { mb_project_uuid: self.uuid.clone()?, brz_project_id: self.id? })
+    }
+}
+
+/// Reads the content of a lock.
+pub(super) fn content(bytes: &[u8]) -> Result<Parsed, Unparsable> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Unparsable::NotUtf8)?;
+    if text.trim().is_empty() {
+        return Err(Unparsable::Empty);
+    }
+    let data: Map<String, Value> = serde_json::from_str(text).map_err(|_| Unparsable::NotJson)?;
+    Ok(Parsed {
+        uuid: data
+            .get("mb_project_uuid")
+            .and_then(Value::as_str)
+            .filter(|it| is_uuid(it))
+            .map(str::to_owned),
+        id: data.get("brz_project_id").and_then(integer).filter(is_project_id),
+        pid: pid(data.get("pid")),
+        started: data.get("started_timestamp").and_then(started),
+        data,
+    })
+}
+
+/// The key in a name of the form `{uuid}-{digits}.lock`, where `{uuid}` has the form of RFC 9562, section 4.
+pub(super) fn name(name: &str) -> Option<Key> {
+    let (uuid, digits) = name.strip_suffix(".lock")?.rsplit_once('-')?;
+    let groups = uuid
+        .split('-')
+        .map(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(group.len()));
+    if !groups.eq([8, 4, 4, 4, 12].map(Some)) {
+        return None;
+    }
+    let id = digit_string(digits).filter(is_project_id)?;
+    Some(Key { mb_project_uuid: uuid.to_owned(), brz_project_id: id })
+}
+
+/// The name that a key's lock has.
+pub(super) fn canonical_name(key: &Key) -> String {
+    format!("{key}.lock")
+}
+
+fn is_uuid(text: &str) -> bool {
+    !text.is_empty() && text.len() <= UUID_LIMIT && !text.contains(char::is_control)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // The form that `Option::filter` asks for.
+fn is_project_id(id: &i64) -> bool {
+    (1..=MAX_PROJECT_ID).contains(id)
+}
+
+fn pid(value: Option<&Value>) -> PidField {
+    match value {
+        None | Some(Value::Null) => PidField::Missing,
+        Some(value) => match integer(value) {
+            Some(pid) if (1..=i64::from(i32::MAX)).contains(&pid) => PidField::Number(pid),
+            _ => PidField::Bad,
+        },
+    }
+}
+
+/// An integer, or a string of digits: PHP writes both.
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => digit_string(text),
+        _ => None,
+    }
+}
+
+fn digit_string(text: &str) -> Option<i64> {
+    (!text.is_empty() && text.bytes().all(|it| it.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+/// Seconds since the Unix epoch: an integer, a float, or a string of digits.
+fn started(value: &Value) -> Option<Timestamp> {
+    let plausible = 1..=LATEST;
+    if let Some(secs) = integer(value) {
+        return plausible.contains(&secs).then(|| Timestamp::from_secs(secs));
+    }
+    let secs = value.as_f64().filter(|secs| secs.is_finite() && *secs >= 1.0)?;
+    let whole = std::time::Duration::try_from_secs_f64(secs).ok()?;
+    let millis = i64::try_from(whole.as_millis()).ok()?;
+    plausible.contains(&(millis / 1000)).then_some(Timestamp(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(value: &Value) -> Parsed {
+        content(value.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn numbers_may_be_strings() {
+        let lock =
+            parse(&json!({"mb_project_uuid": "u", "brz_project_id": "23131993", "pid": "48401"}));
+        assert_eq!((lock.id, lock.pid), (Some(23_131_993), PidField::Number(48_401)));
+        assert_eq!(lock.key().unwrap().to_string(), "u-23131993");
+    }
+
+    #[test]
+    fn ids_that_are_none() {
+        for id in [
+            json!(0),
+            json!(-1),
+            json!(1.0),
+            json!(1_i64 << 53),
+            json!("+1"),
+            json!(""),
+            json!(null),
+            json!(" 1"),
+        ] {
+            assert_eq!(parse(&json!({"brz_project_id": id})).id, None, "{id}");
+        }
+        assert_eq!(parse(&json!({"brz_project_id": MAX_PROJECT_ID})).id, Some(MAX_PROJECT_ID));
+        for uuid in [json!(""), json!(5), json!("a\nb"), json!("x".repeat(65))] {
+            assert_eq!(parse(&json!({"mb_project_uuid": uuid})).uuid, None, "{uuid}");
+        }
+    }
+
+    #[test]
+    fn pids_that_are_none() {
+        let bad = [
+            json!(0),
+            json!(-5),
+            json!("-5"),
+            json!(1.5),
+            json!(""),
+            json!("12a"),
+            json!(true),
+            json!([1]),
+            json!(1_i64 << 31),
+            json!(u64::MAX),
+            json!("99999999999999999999"),
+        ];
+        for pid in bad {
+            assert_eq!(parse(&json!({"pid": pid})).pid, PidField::Bad, "{pid}");
+        }
+        assert_eq!(parse(&json!({"pid": null})).pid, PidField::Missing);
+        assert_eq!(parse(&json!({})).pid, PidField::Missing);
+        assert_eq!(parse(&json!({"pid": i32::MAX})).pid, PidField::Number(i32::MAX.into()));
+    }
+
+    #[test]
+    fn times_of_start() {
+        let at = |value: Value| parse(&json!({"started_timestamp": value})).started;
+        assert_eq!(at(json!(1_736_937_045)), Some(Timestamp(1_736_937_045_000)));
+        assert_eq!(at(json!("1736937045")), Some(Timestamp(1_736_937_045_000)));
+        assert_eq!(at(json!(1_736_937_045.25)), Some(Timestamp(1_736_937_045_250)));
+        for none in [
+            json!(0),
+            json!(-1),
+            json!(1_736_937_045_000_i64),
+            json!(1e300),
+            json!(0.5),
+            json!("soon"),
+            json!(null),
+            json!(1_736_937_045_000.5),
+        ] {
+            assert_eq!(at(none.clone()), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn contents_that_say_nothing() {
+        assert_eq!(content(b"").unwrap_err(), Unparsable::Empty);
+        assert_eq!(content(b" \n").unwrap_err(), Unparsable::Empty);
+        assert_eq!(content(b"\xff{}").unwrap_err(), Unparsable::NotUtf8);
+        for text in ["[]", "7", "null", "{", "{} {}", "5d9e2f10-23131996", "{\"a\": NaN}"] {
+            assert_eq!(content(text.as_bytes()).unwrap_err(), Unparsable::NotJson, "{text}");
+        }
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(content(deep.as_bytes()).unwrap_err(), Unparsable::NotJson);
+    }
+
+    #[test]
+    fn names() {
+        let uuid = "3c56530e-ca31-4a7c-964f-e69be01f382a";
+        assert_eq!(name(&format!("{uuid}-7.lock")).unwrap().to_string(), format!("{uuid}-7"));
+        for other in ["composer.lock", "composer-2.lock", "-1.lock", ".lock", "package-lock-5.lock"]
+        {
+            assert_eq!(name(other), None, "{other}");
+        }
+        for tail in
+            ["", "-", "-0", "-9007199254740992", "-99999999999999999999", "-1x", "-+1", "-1.lock"]
+        {
+            assert_eq!(name(&format!("{uuid}{tail}.lock")), None, "{tail}");
+        }
+        assert_eq!(name(&format!("{uuid}-7.json")), None);
+        assert_eq!(name(&format!("{}-7.lock", uuid.replace('3', "g"))), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = content(&bytes);
+        }
+
+        #[test]
+        fn any_name_is_read_without_a_panic(text in ".*") {
+            let _ = name(&text);
+            let _ = name(&format!("{text}.lock"));
+        }
+
+        #[test]
+        fn any_value_in_any_field_keeps_the_ranges(text in "-?[0-9]{0,25}(\\.[0-9]{0,5})?(e[0-9]{1,3})?", quoted: bool) {
+            let value = if quoted { format!("\"{text}\"") } else { text };
+            let lock = format!("{{\"brz_project_id\": {value}, \"pid\": {value}, \"started_timestamp\": {value}}}");
+            if let Ok(lock) = content(lock.as_bytes()) {
+                prop_assert!(lock.id.is_none_or(|id| is_project_id(&id)));
+                prop_assert!(lock.started.is_none_or(|it| (1..=LATEST).contains(&it.secs())));
+                if let PidField::Number(pid) = lock.pid {
+                    prop_assert!(i32::try_from(pid).is_ok_and(|pid| pid > 0));
+                }
+            }
+        }
+
+        #[test]
+        fn a_canonical_name_is_read_back(id in 1..=MAX_PROJECT_ID, uuid in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}") {
+            let key = Key { mb_project_uuid: uuid, brz_project_id: id };
+            prop_assert_eq!(name(&canonical_name(&key)), Some(key));
+        }
+    }
+}

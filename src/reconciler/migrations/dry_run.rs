@@ -1,0 +1,98 @@
+//! What the monitor would do, told by a program that is not the monitor. Writes nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::handle::{Inspection, RequestError};
+use super::observe::{Look, Observer, Rows};
+use super::publish::recorded;
+use super::requests::inspection;
+use crate::clock;
+use crate::config::Settings;
+use crate::domain::migration::Key;
+use crate::domain::reconcile::{Memory, evaluate};
+use crate::locks::LockDir;
+use crate::process::Processes;
+use crate::snapshot::MigrationView;
+use crate::store::{Store, StoredMigration};
+
+/// Looks at every lock; where a process is seen dead, a second time `settle` later, as the monitor does.
+///
+/// # Errors
+/// [`RequestError::Off`] without a lock directory, [`RequestError::Locks`] if it cannot be read,
+/// [`RequestError::Store`] if the rows cannot.
+pub async fn dry_run(
+    settings: &Settings,
+    store: Option<&Store>,
+    processes: &Processes,
+) -> Result<Vec<Inspection>, RequestError> {
+    let path = settings.migrations.lock_dir.clone().ok_or(RequestError::Off)?;
+    let rows: Rows = match store {
+        Some(store) => {
+            let rows = store.migrations().await.map_err(|e| RequestError::Store(e.chain()))?;
+            rows.into_iter().map(|row| (row.row.key.clone(), Arc::new(row))).collect()
+        }
+        None => Rows::new(),
+    };
+    let rows = Arc::new(rows);
+    let mut observer = Observer::new(
+        processes.clone(),
+        LockDir::new(path),
+        settings.migrations.clone(),
+        settings.instance.name.clone(),
+    );
+    let mut memory: HashMap<Key, Memory> = HashMap::new();
+    let mut look = take_look(&mut observer, &rows).await?;
+    if remember(&look, &rows, &mut memory) {
+        // A hair over, so that the second look is not an instant too early.
+        tokio::time::sleep(settings.migrations.settle + Duration::from_millis(5)).await;
+        look = take_look(&mut observer, &rows).await?;
+    }
+    let rules = look.rules;
+    let mut list: Vec<Inspection> = look
+        .seen
+        .into_iter()
+        .map(|seen| {
+            let (key, row) = (seen.key.clone(), row(&rows, &seen.key));
+            let memory = memory.get(&key).cloned().unwrap_or_default();
+            inspection(processes, &key, row, seen, &memory, &rules, view)
+        })
+        .collect();
+    list.sort_by(|a, b| a.view.row.key.cmp(&b.view.row.key));
+    Ok(list)
+}
+
+fn row(rows: &Rows, key: &Key) -> Option<crate::domain::Migration> {
+    rows.get(key).map(|stored| stored.row.clone())
+}
+
+async fn take_look(observer: &mut Observer, rows: &Arc<Rows>) -> Result<Look, RequestError> {
+    // The program has nothing else to do meanwhile.
+    let look = tokio::task::block_in_place(|| observer.look(rows));
+    match &look.trouble {
+        Some(trouble) => Err(RequestError::Locks(trouble.clone())),
+        None => Ok(look),
+    }
+}
+
+/// Keeps what the first look found; true if a second one is needed.
+fn remember(look: &Look, rows: &Rows, memory: &mut HashMap<Key, Memory>) -> bool {
+    let now = clock::now();
+    for seen in &look.seen {
+        let row = row(rows, &seen.key);
+        let decision =
+            evaluate(&seen.key, row.as_ref(), &seen.sight, &Memory::default(), &look.rules, now);
+        memory.insert(seen.key.clone(), decision.memory);
+    }
+    memory.values().any(|it| it.dead.is_some() || it.absent.is_some())
+}
+
+fn view(stored: &StoredMigration) -> MigrationView {
+    MigrationView {
+        row: stored.row.clone(),
+        lock: recorded(stored),
+        lock_exists: false,
+        exit: None,
+    }
+}

@@ -1,0 +1,241 @@
+//! One look: the directory, every process that its locks and rows mean, and the other PID namespaces where asked.
+//! Synchronous and blocking; it decides nothing and writes nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use crate::config::{Migrations, ScopeSetting};
+use crate::domain::migration::{DirMark, Key, Migration};
+use crate::domain::reconcile::{LockSight, Rules, Scope, Sight, needs_namespace_scan, subject};
+use crate::domain::{Exit, Presence};
+use crate::locks::{FoundLock, LockDir, Scan};
+use crate::mask::mask_json;
+use crate::process::{Handle, Processes};
+use crate::snapshot::Unreadable;
+use crate::store::StoredMigration;
+
+/// The rows by key; shared with a look that is under way.
+pub(super) type Rows = HashMap<Key, Arc<StoredMigration>>;
+
+/// Most handles on processes that are kept: each is a descriptor, and others need some too.
+const MAX_HANDLES: usize = 100_000;
+
+/// What a look is taken with. It owns the handles on the processes that it has seen alive.
+#[derive(Debug)]
+pub(super) struct Observer {
+    pub(super) processes: Processes,
+    pub(super) dir: LockDir,
+    pub(super) settings: Migrations,
+    pub(super) instance: String,
+    watched: HashMap<Key, Handle>,
+}
+
+/// What was seen of one migration.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) key: Key,
+    pub(super) sight: Sight,
+    /// The lock as it was read, if there is one.
+    pub(super) found: Option<FoundLock>,
+    /// Its content with secrets masked.
+    pub(super) data: Option<Arc<Map<String, Value>>>,
+    /// The row that the look was taken for: another one by now makes it worthless.
+    pub(super) basis: Option<Migration>,
+}
+
+/// Everything that one look brought.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) rules: Rules,
+    pub(super) seen: Vec<Seen>,
+    pub(super) unreadable: Vec<Unreadable>,
+    pub(super) foreign_files: u64,
+    /// Why the directory could not be read.
+    pub(super) trouble: Option<String>,
+    pub(super) took: Duration,
+}
+
+impl Observer {
+    pub(super) fn new(
+        processes: Processes,
+        dir: LockDir,
+        settings: Migrations,
+        instance: String,
+    ) -> Self {
+        Self { processes, dir, settings, instance, watched: HashMap::new() }
+    }
+
+    /// The rules that hold for a directory on a file system that is local or not.
+    pub(super) fn rules(&self, local_fs: bool) -> Rules {
+        let scope = match self.settings.scope {
+            ScopeSetting::Local => Scope::Local,
+            ScopeSetting::Shared => Scope::Shared,
+            ScopeSetting::Auto if local_fs && self.processes.in_initial_namespace() => Scope::Local,
+            ScopeSetting::Auto => Scope::Shared,
+        };
+        Rules {
+            grace: self.settings.grace,
+            settle: self.settings.settle,
+            scope,
+            here: self.processes.here().clone(),
+            instance: self.instance.clone(),
+        }
+    }
+
+    /// Looks at everything.
+    pub(super) fn look(&mut self, rows: &Rows) -> Look {
+        let began = Instant::now();
+        let scan = self.dir.scan();
+        let trouble = scan.as_ref().err().map(ToString::to_string);
+        let scan = scan.ok();
+        let rules = self.rules(scan.as_ref().is_none_or(|scan| scan.local_fs));
+        let (unreadable, foreign_files) = scan
+            .as_ref()
+            .map_or((Vec::new(), 0), |scan| (scan.unreadable.clone(), scan.foreign));
+        let mut seen = self.sights(rows, scan, &rules);
+        self.search_namespaces(&mut seen, rows, &rules);
+        self.watched.retain(|key, _| rows.contains_key(key) || seen.iter().any(|it| it.key == *key));
+        Look { rules, seen, unreadable, foreign_files, trouble, took: began.elapsed() }
+    }
+
+    /// Looks at one migration.
+    pub(super) fn look_at(&mut self, key: &Key, row: Option<&Migration>) -> Result<(Seen, Rules), String> {
+        let scan = self.dir.scan().map_err(|error| error.to_string())?;
+        let rules = self.rules(scan.local_fs);
+        let dir = Some(scan.dir);
+        let blocked = scan.blocked.contains(key);
+        let found = scan.locks.into_iter().find(|found| found.key == *key);
+        let mut seen = match found {
+            Some(found) => self.present(found, row, dir, &rules),
+            None => self.missing(key, row, dir, if blocked { LockSight::Blocked } else { LockSight::Absent }, &rules),
+        };
+        if needs_namespace_scan(row, &seen.sight, &rules)
+            && let Some(pid) = pid_of(row, &seen.sight, &rules)
+        {
+            let found = self.processes.other_namespaces(&HashSet::from([pid]));
+            seen.sight.elsewhere = found.get(&pid).copied();
+        }
+        Ok((seen, rules))
+    }
+
+    fn sights(&mut self, rows: &Rows, scan: Option<Scan>, rules: &Rules) -> Vec<Seen> {
+        let dir = scan.as_ref().map(|scan| scan.dir);
+        let blind = scan.is_none();
+        let (locks, blocked) =
+            scan.map_or((Vec::new(), HashSet::new()), |scan| (scan.locks, scan.blocked));
+        let standing: HashSet<Key> = locks.iter().map(|found| found.key.clone()).collect();
+        let row = |key: &Key| rows.get(key).map(|stored| &stored.row);
+        let mut seen: Vec<Seen> = locks
+            .into_iter()
+            .map(|found| {
+                let row = row(&found.key);
+                self.present(found, row, dir, rules)
+            })
+            .collect();
+        for (key, stored) in rows.iter().filter(|(key, _)| !standing.contains(*key)) {
+            if stored.row.status.is_final() {
+                continue;
+            }
+            let lock = if blind {
+                LockSight::Blind
+            } else if blocked.contains(key) {
+                LockSight::Blocked
+            } else {
+                LockSight::Absent
+            };
+            seen.push(self.missing(key, Some(&stored.row), dir, lock, rules));
+        }
+        seen
+    }
+
+    fn present(
+        &mut self,
+        found: FoundLock,
+        row: Option<&Migration>,
+        dir: Option<DirMark>,
+        rules: &Rules,
+    ) -> Seen {
+        let data = (!found.data.is_empty()).then(|| Arc::new(mask_json(found.data.clone())));
+        let lock = LockSight::Present(found.lock.clone());
+        let (process, exit) = self.process(&found.key, row, &lock, rules);
+        let text = data.as_ref().map(|data| Value::Object(Map::clone(data)).to_string());
+        Seen {
+            key: found.key.clone(),
+            sight: Sight { lock, dir, process, exit, elsewhere: None, data: text },
+            found: Some(found),
+            data,
+            basis: row.cloned(),
+        }
+    }
+
+    fn missing(
+        &mut self,
+        key: &Key,
+        row: Option<&Migration>,
+        dir: Option<DirMark>,
+        lock: LockSight,
+        rules: &Rules,
+    ) -> Seen {
+        let (process, exit) = self.process(key, row, &lock, rules);
+        Seen {
+            key: key.clone(),
+            sight: Sight { lock, dir, process, exit, elsewhere: None, data: None },
+            found: None,
+            data: None,
+            basis: row.cloned(),
+        }
+    }
+
+    /// Who stands under the PID that is meant, and how the process that was watched under it ended.
+    fn process(
+        &mut self,
+        key: &Key,
+        row: Option<&Migration>,
+        lock: &LockSight,
+        rules: &Rules,
+    ) -> (Option<Presence>, Option<Exit>) {
+        let (Some(pid), recorded) = subject(row, lock, &rules.here) else { return (None, None) };
+        let held = self.watched.get(key).filter(|handle| {
+            i64::from(handle.identity().pid) == pid
+                && recorded.is_none_or(|recorded| !recorded.differs_from(handle.identity()))
+        });
+        if let Some(handle) = held {
+            let exit = if handle.has_exited() { handle.exit() } else { None };
+            return (Some(self.processes.look(pid)), exit);
+        }
+        if self.watched.len() >= MAX_HANDLES {
+            return (Some(self.processes.look(pid)), None);
+        }
+        let (presence, handle) = self.processes.watch(pid);
+        if let (Presence::Alive(_), Some(handle)) = (&presence, handle) {
+            self.watched.insert(key.clone(), handle);
+        }
+        (Some(presence), None)
+    }
+
+    /// Before a death is believed of a process that was never seen alive here: it may live in another namespace.
+    fn search_namespaces(&self, seen: &mut [Seen], rows: &Rows, rules: &Rules) {
+        let row = |key: &Key| rows.get(key).map(|stored| &stored.row);
+        let asked: Vec<(usize, i32)> = seen
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| needs_namespace_scan(row(&it.key), &it.sight, rules))
+            .filter_map(|(at, it)| Some((at, pid_of(row(&it.key), &it.sight, rules)?)))
+            .collect();
+        if asked.is_empty() {
+            return;
+        }
+        let pids: HashSet<i32> = asked.iter().map(|(_, pid)| *pid).collect();
+        let found = self.processes.other_namespaces(&pids);
+        for (at, pid) in asked {
+            seen[at].sight.elsewhere = found.get(&pid).copied();
+        }
+    }
+}
+
+fn pid_of(row: Option<&Migration>, sight: &Sight, rules: &Rules) -> Option<i32> {
+    subject(row, &sight.lock, &rules.here).0.and_then(|pid| i32::try_from(pid).ok())
+}

@@ -1,0 +1,289 @@
+//! The second half of a tick: judge what was seen, write it by compare-and-set, and remove what may go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::observe::{Look, Seen};
+use super::Reconciler;
+use crate::clock;
+use crate::domain::migration::{Key, Migration};
+use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
+use crate::locks::{FoundLock, Removal};
+use crate::store::{Applied, StoredMigration};
+
+/// A lock that may go once the row stands.
+#[derive(Debug)]
+struct Removable {
+    key: Key,
+    found: FoundLock,
+    run: i64,
+}
+
+impl Reconciler {
+    /// Judges one look. Nothing is removed without the database's word.
+    pub(super) async fn tick(&mut self, look: Look) {
+        self.took = look.took;
+        self.report_trouble(&look);
+        self.forget_gone(&look);
+        let now = clock::now();
+        let mut judged: Vec<(Seen, Decision)> = Vec::with_capacity(look.seen.len());
+        for seen in look.seen {
+            let row = self.row(&seen.key).map(|stored| &stored.row);
+            if row != seen.basis.as_ref() {
+                // A report or an operator came in between: what was seen belongs to the row of before.
+                self.wake_in(Duration::ZERO);
+                continue;
+            }
+            let memory = self.memory.get(&seen.key).cloned().unwrap_or_default();
+            let decision = evaluate(&seen.key, row, &seen.sight, &memory, &look.rules, now);
+            if let Some(exit) = seen.sight.exit {
+                self.exits.insert(seen.key.clone(), exit);
+            }
+            if seen.found.is_some() {
+                self.locks.insert(seen.key.clone(), seen.data.clone());
+            }
+            judged.push((seen, decision));
+        }
+        let removable = self.write(judged, now).await;
+        self.remove(removable).await;
+        crate::failpoint::at("before-publish");
+        self.publish();
+    }
+
+    /// Writes every decision in one transaction and remembers; gives what may be removed now.
+    async fn write(
+        &mut self,
+        mut judged: Vec<(Seen, Decision)>,
+        now: crate::domain::Now,
+    ) -> Vec<Removable> {
+        let due: Vec<usize> = (0..judged.len())
+            .filter(|at| !matches!(judged[*at].1.write, Write::None))
+            .collect();
+        let writes: Vec<(Option<i64>, Write)> = due
+            .iter()
+            .map(|at| {
+                let (seen, decision) = &mut judged[*at];
+                let write = std::mem::replace(&mut decision.write, Write::None);
+                (self.row(&seen.key).map(|stored| stored.id), write)
+            })
+            .collect();
+        let mut outcome = vec![true; judged.len()];
+        if !writes.is_empty() {
+            match self.apply(&writes, now.wall).await {
+                Some(applied) => {
+                    for (at, applied) in due.iter().zip(applied) {
+                        outcome[*at] = self.adopt(applied);
+                    }
+                }
+                None => due.iter().for_each(|at| outcome[*at] = false),
+            }
+        }
+        let mut removable = Vec::new();
+        for ((seen, decision), stands) in judged.into_iter().zip(outcome) {
+            if let Some(wake) = decision.wake {
+                self.wake_in(wake.since(now.up));
+            }
+            let finished = decision.row.as_ref().is_some_and(|row| row.status.is_final());
+            let run = decision.row.as_ref().map_or(1, |row| row.run);
+            if stands || !finished {
+                self.remember(&seen.key, decision.memory);
+            }
+            if let (true, true, Some(found)) = (stands, decision.remove_lock, seen.found) {
+                removable.push(Removable { key: seen.key, found, run });
+            }
+        }
+        removable
+    }
+
+    /// One transaction; `None` if the database failed. Fail points frame it.
+    pub(super) async fn apply(
+        &mut self,
+        writes: &[(Option<i64>, Write)],
+        now: crate::domain::Timestamp,
+    ) -> Option<Vec<Applied>> {
+        let flips = writes.iter().any(|(_, write)| matches!(write, Write::Update { flip: true, .. }));
+        let inserts = writes.iter().any(|(_, write)| matches!(write, Write::Insert(_)));
+        if flips {
+            crate::failpoint::at("before-flip");
+        }
+        match self.parts.store.apply(&self.parts.instance, writes, now).await {
+            Ok(applied) => {
+                super::super::trouble::works(&self.parts.store_trouble);
+                if inserts {
+                    crate::failpoint::at("row-inserted");
+                }
+                if flips {
+                    crate::failpoint::at("after-flip");
+                }
+                Some(applied)
+            }
+            Err(error) => {
+                super::super::trouble::fails(&self.parts.store_trouble, &error);
+                self.wake_in(Duration::from_secs(1));
+                None
+            }
+        }
+    }
+
+    /// Takes over a row that was written; false if the write lost its race, and then everything is read again.
+    pub(super) fn adopt(&mut self, applied: Applied) -> bool {
+        match applied {
+            Applied::Done(stored) => {
+                if let Some(before) = self.row(&stored.row.key) {
+                    announce(&before.row, &stored.row);
+                } else {
+                    tracing::debug!(migration = %stored.row.key, "first sight");
+                }
+                self.set_row(*stored);
+                true
+            }
+            Applied::Lost => {
+                self.reread = true;
+                self.wake_in(Duration::ZERO);
+                false
+            }
+        }
+    }
+
+    pub(super) fn row(&self, key: &Key) -> Option<&Arc<StoredMigration>> {
+        self.rows.as_ref().and_then(|rows| rows.get(key))
+    }
+
+    pub(super) fn set_row(&mut self, stored: StoredMigration) {
+        if let Some(rows) = &mut self.rows {
+            Arc::make_mut(rows).insert(stored.row.key.clone(), Arc::new(stored));
+        }
+    }
+
+    fn remember(&mut self, key: &Key, memory: Memory) {
+        if memory == Memory::default() {
+            self.memory.remove(key);
+        } else {
+            self.memory.insert(key.clone(), memory);
+        }
+    }
+
+    /// Removes locks whose rows are final, verified each.
+    async fn remove(&mut self, removable: Vec<Removable>) {
+        if removable.is_empty() {
+            return;
+        }
+        let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
+        let removed = tokio::task::spawn_blocking(move || {
+            let each = removable.into_iter().map(|it| {
+                let result = dir.remove(&it.found, it.run, &instance);
+                (it.key, it.found.lock.file, result)
+            });
+            each.collect::<Vec<_>>()
+        });
+        let Ok(removed) = removed.await else {
+            tracing::error!("the removal of locks failed inside");
+            return;
+        };
+        for (key, file, result) in removed {
+            let denied = self.said.denied.contains(&key);
+            match result {
+                Ok(Removal::Removed) => {
+                    self.said.denied.remove(&key);
+                    self.locks.remove(&key);
+                    tracing::info!(migration = %key, lock = file, "lock removed");
+                }
+                Ok(Removal::Vanished | Removal::Changed | Removal::NewerWins) => {
+                    self.wake_in(self.parts.settings.settle);
+                }
+                Ok(Removal::Denied(error)) if !denied => {
+                    tracing::warn!(
+                        migration = %key, lock = file, %error, lock_removal = "denied",
+                        "the status is set, the lock cannot be removed"
+                    );
+                    self.said.denied.insert(key);
+                }
+                Err(error) if !denied => {
+                    tracing::warn!(migration = %key, lock = file, %error, "the lock was not removed");
+                    self.said.denied.insert(key);
+                }
+                Ok(Removal::Denied(_)) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Our own aside files of an earlier life go back to their names, unless something newer stands there.
+    pub(super) async fn put_asides_back(&mut self) {
+        if std::mem::replace(&mut self.put_back, true) {
+            return;
+        }
+        let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
+        let rows = self.rows.clone().unwrap_or_default();
+        let put = tokio::task::spawn_blocking(move || {
+            dir.put_back(&instance, |run, inode| {
+                let its = rows.values().find(|it| {
+                    it.row.run == run && it.row.lock_mark.is_some_and(|mark| mark.ino == inode)
+                });
+                its.and_then(|it| it.row.lock_file.clone())
+            })
+        });
+        match put.await {
+            Ok(Ok(list)) => {
+                for put in list {
+                    tracing::info!(?put, "a lock left aside by an interrupted removal");
+                }
+            }
+            // A directory that cannot be read is reported by the scan that follows; then they are looked for again.
+            Ok(Err(_)) | Err(_) => self.put_back = false,
+        }
+    }
+
+    fn forget_gone(&mut self, look: &Look) {
+        if look.trouble.is_some() {
+            return;
+        }
+        let standing: std::collections::HashSet<&Key> =
+            look.seen.iter().filter(|it| it.found.is_some()).map(|it| &it.key).collect();
+        self.locks.retain(|key, _| standing.contains(key));
+        let seen: std::collections::HashSet<&Key> = look.seen.iter().map(|it| &it.key).collect();
+        self.memory.retain(|key, _| seen.contains(key));
+        self.said.denied.retain(|key| standing.contains(key));
+    }
+
+    /// Says once what cannot be read.
+    fn report_trouble(&mut self, look: &Look) {
+        self.unreadable.clone_from(&look.unreadable);
+        self.foreign_files = look.foreign_files;
+        self.trouble.clone_from(&look.trouble);
+        if look.trouble != self.said.trouble {
+            let path = self.parts.dir.path().display();
+            let from = &self.parts.settings.lock_dir_source;
+            match &look.trouble {
+                Some(error) => {
+                    tracing::warn!(%path, from, error, "the lock directory cannot be read");
+                }
+                None => tracing::info!(%path, "the lock directory can be read"),
+            }
+            self.said.trouble.clone_from(&look.trouble);
+        }
+        for it in &look.unreadable {
+            if self.said.unreadable.insert(it.clone()) {
+                tracing::warn!(file = it.file, reason = it.reason, "a lock cannot be judged");
+            }
+        }
+        self.said.unreadable.retain(|it| look.unreadable.contains(it));
+    }
+}
+
+/// One line for a flip.
+fn announce(before: &Migration, after: &Migration) {
+    let reason = after.reason.map_or("-", crate::domain::migration::Reason::as_str);
+    if before.status != after.status || before.run != after.run {
+        tracing::info!(
+            migration = %after.key,
+            run = after.run,
+            from = %before.status,
+            to = %after.status,
+            reason,
+            "{}",
+            after.error.as_deref().unwrap_or("status changed")
+        );
+    } else if before.state != after.state {
+        tracing::debug!(migration = %after.key, from = %before.state, to = %after.state, reason, "state changed");
+    }
+}

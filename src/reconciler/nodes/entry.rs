@@ -1,0 +1,164 @@
+//! One node as the reconciler holds it: the row, the verdict now, the verdict that is recorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::observation::Reason;
+use crate::domain::verdict::Verdict;
+use crate::domain::{Here, Now, Timestamp, Uptime};
+use crate::snapshot::NodeView;
+use crate::store::{InstanceRow, StoredNode, VerdictWrite};
+
+/// A node under watch.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The node and the verdict that readers are shown.
+    pub(super) view: Arc<NodeView>,
+    /// The version of the row.
+    pub(super) version: i64,
+    /// The verdict as the database has it.
+    pub(super) recorded: Verdict,
+    /// When it is to be checked next.
+    pub(super) due: Instant,
+    /// A check is under way.
+    pub(super) in_flight: bool,
+    /// It was woken while a check was under way.
+    pub(super) again: bool,
+    /// Its checks have been spread over the interval.
+    pub(super) spread: bool,
+    /// The last pass in which it was looked at.
+    pub(super) pass: u64,
+}
+
+impl Entry {
+    /// From a row; `checked_up` is what its verdict's age comes to on the boot clock.
+    pub(super) fn new(stored: StoredNode, checked_up: Option<Uptime>, due: Instant) -> Self {
+        let verdict = Verdict { checked_up, ..stored.verdict };
+        Self {
+            recorded: verdict.clone(),
+            view: Arc::new(NodeView { node: stored.node, verdict }),
+            version: stored.version,
+            due,
+            in_flight: false,
+            again: false,
+            spread: false,
+            pass: 0,
+        }
+    }
+
+    /// Takes over what its operator changed; true if what is checked is another thing now.
+    pub(super) fn edit(&mut self, stored: StoredNode) -> bool {
+        let reset = !stored.node.same_target(&self.view.node);
+        let verdict = if reset { stored.verdict.clone() } else { self.view.verdict.clone() };
+        if reset {
+            self.recorded = stored.verdict;
+        }
+        let mut node = stored.node;
+        node.identity.clone_from(&verdict.identity);
+        self.version = stored.version;
+        self.view = Arc::new(NodeView { node, verdict });
+        reset
+    }
+
+    /// Takes over a new verdict.
+    pub(super) fn judge(&mut self, verdict: Verdict) {
+        let mut node = self.view.node.clone();
+        node.identity.clone_from(&verdict.identity);
+        self.view = Arc::new(NodeView { node, verdict });
+    }
+
+    /// Does the database have to learn of it?
+    pub(super) fn is_dirty(&self) -> bool {
+        self.view.verdict.changed_from(&self.recorded)
+    }
+
+    /// What the database has to learn. A flip is against what is recorded: what turned and turned back while the
+    /// database was away is no flip.
+    pub(super) fn write(&self, here: &Here) -> VerdictWrite {
+        VerdictWrite {
+            id: self.view.node.id,
+            name: self.view.node.name.clone(),
+            version: self.version,
+            host_id: here.host_id.clone(),
+            verdict: self.view.verdict.clone(),
+            flip: self.view.verdict.flipped_from(&self.recorded),
+        }
+    }
+
+    /// Does its last look say that the next one may take the whole timeout?
+    pub(super) fn is_slow(&self) -> bool {
+        matches!(
+            self.view.verdict.reason,
+            Some(Reason::ApiTimeout | Reason::ConnectTimeout | Reason::Dns)
+        )
+    }
+
+    /// When it is due after a check that was due at `due`. The first time its place in the interval is chosen, so
+    /// that nodes that started together do not stay together; nobody waits longer than the interval.
+    pub(super) fn reschedule(&mut self, interval: Duration, now: Instant) {
+        let next = if self.spread {
+            self.due + interval
+        } else {
+            self.spread = true;
+            self.due + interval.mul_f64(phase(self.view.node.id))
+        };
+        self.due = next.max(now);
+    }
+}
+
+/// A node's place in the interval, in (0, 1]: multiples of the golden ratio fill it evenly for ids in any order
+/// (Knuth, TAOCP vol. 3, section 6.4).
+fn phase(id: i64) -> f64 {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mixed = id.cast_unsigned().wrapping_mul(GOLDEN) >> 32;
+    // The upper 32 bits are exact in an f64.
+    (f64::from(u32::try_from(mixed).unwrap_or(u32::MAX)) + 1.0) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// The moment on the boot clock at which a recorded verdict was last vouched for: by its own look, or by the last
+/// whole pass of its instance. A time in the future is no proof of freshness.
+pub(super) fn vouched_up(
+    checked_at: Option<Timestamp>,
+    instance: Option<&InstanceRow>,
+    here: &Here,
+    now: Now,
+) -> Option<Uptime> {
+    let checked_at = checked_at?;
+    let by_wall = |at: Timestamp| (at <= now.wall).then(|| now.up.minus(now.wall.since(at)));
+    let swept = instance.and_then(|row| match row.swept_up {
+        Some(up) if row.boot_id == here.boot_id => Some(Uptime(up)),
+        _ => row.swept_at.and_then(|at| by_wall(Timestamp(at))),
+    });
+    // Nothing comparable: it was checked once, but as long ago as the machine runs for all we know.
+    Some(by_wall(checked_at).max(swept).unwrap_or(Uptime(i64::MIN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_nodes_come_evenly() {
+        let mut tenths = [0_u32; 10];
+        for id in 1..=10_000 {
+            let place = (phase(id) * 10.0).ceil() - 1.0;
+            for (tenth, count) in (0_u8..).zip(tenths.iter_mut()) {
+                if (place - f64::from(tenth)).abs() < 0.5 {
+                    *count += 1;
+                }
+            }
+        }
+        assert!(tenths.iter().all(|n| (950..=1050).contains(n)), "{tenths:?}");
+    }
+
+    #[test]
+    fn a_wall_clock_that_stepped_back_makes_nothing_fresh() {
+        let here = Here { boot_id: "b".into(), ..Here::default() };
+        let now = Now { wall: Timestamp(1_000), up: Uptime(50_000) };
+        assert_eq!(vouched_up(Some(Timestamp(9_000)), None, &here, now), Some(Uptime(i64::MIN)));
+        assert_eq!(vouched_up(Some(Timestamp(400)), None, &here, now), Some(Uptime(49_400)));
+        assert_eq!(vouched_up(None, None, &here, now), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! What the node reconciler exchanges with the store and the readers: the registry in, verdicts and snapshots out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::entry::{Entry, vouched_up};
+use super::{BEAT_EVERY, FLUSH_SHARE, PUBLISH_EVERY, Reconciler};
+use crate::clock;
+use crate::domain::node::Node;
+use crate::domain::verdict::{State, Verdict};
+use crate::snapshot::NodesPart;
+use crate::store::{Beat, StoreError, StoredNode};
+
+impl Reconciler {
+    /// Reads the registry if somebody wrote it, and beats from time to time.
+    pub(super) async fn poll(&mut self) {
+        match self.parts.store.revision().await {
+            Ok(revision) if self.revision == Some(revision) => self.store_works(),
+            Ok(_) => self.reload().await,
+            Err(error) => self.store_fails(&error),
+        }
+        if self.beat_at.elapsed() >= BEAT_EVERY {
+            self.beat().await;
+        }
+        // What could not be recorded is tried again; a verdict of an earlier life may have grown stale.
+        self.changed |= !self.dirty.is_empty() || self.passes.swept.is_none();
+    }
+
+    /// When there is something to publish: after a flip as soon as the last flush is paid for, else once a second.
+    pub(super) fn flush_due(&self) -> Option<Instant> {
+        if self.flipped {
+            Some(self.published_at + (self.flush_cost * FLUSH_SHARE).min(PUBLISH_EVERY))
+        } else if self.changed {
+            Some(self.published_at + PUBLISH_EVERY)
+        } else {
+            None
+        }
+    }
+
+    /// Reads the registry: new nodes are due at once, changed ones too, removed ones are forgotten.
+    pub(super) async fn reload(&mut self) {
+        let read = async {
+            let revision = self.parts.store.revision().await?;
+            let instances = self.parts.store.instances().await?;
+            Ok::<_, StoreError>((revision, instances, self.parts.store.nodes().await?))
+        };
+        let (revision, instances, nodes) = match read.await {
+            Ok(read) => read,
+            Err(error) => return self.store_fails(&error),
+        };
+        self.store_works();
+        self.revision = Some(revision);
+        let own = instances.iter().find(|row| row.name == self.parts.instance);
+        let now = clock::now();
+        let keep: std::collections::BTreeSet<i64> = nodes.iter().map(|it| it.node.id).collect();
+        for id in self.entries.keys().copied().collect::<Vec<_>>() {
+            if !keep.contains(&id) {
+                self.forget(id);
+            }
+        }
+        for stored in nodes {
+            let up = vouched_up(stored.verdict.checked_at, own, &self.parts.here, now);
+            self.take(stored, up);
+        }
+        let pass = self.passes.current;
+        let waiting = self.entries.values().filter(|it| it.view.node.available && it.pass != pass);
+        self.passes.expect(waiting.count());
+        self.changed = true;
+    }
+
+    fn forget(&mut self, id: i64) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.queue.remove(&(entry.due, id));
+            self.dirty.remove(&id);
+            self.parts.checker.reset(id);
+        }
+    }
+
+    fn take(&mut self, stored: StoredNode, checked_up: Option<crate::domain::Uptime>) {
+        let (id, now) = (stored.node.id, Instant::now());
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if entry.version == stored.version {
+                return;
+            }
+            self.queue.remove(&(entry.due, id));
+            self.parts.checker.reset(id);
+            if entry.edit(stored) {
+                self.dirty.remove(&id);
+                entry.due = now;
+            }
+        } else {
+            self.entries.insert(id, Entry::new(stored, checked_up, now));
+        }
+        let Some(entry) = self.entries.get(&id) else { return };
+        if entry.view.node.available && !entry.in_flight {
+            self.queue.insert((entry.due, id));
+        }
+    }
+
+    /// Records what changed and publishes: at once after a flip, else at most once a second.
+    pub(super) async fn flush(&mut self, force: bool) {
+        let began = Instant::now();
+        if !(force || self.flush_due().is_some_and(|due| due <= began)) {
+            return;
+        }
+        // While the database fails, readers are served first: it may keep us waiting.
+        if self.parts.store_trouble.load(Ordering::Relaxed) {
+            self.publish();
+        }
+        self.record().await;
+        self.publish();
+        self.flush_cost = began.elapsed();
+    }
+
+    async fn record(&mut self) {
+        let writes: Vec<_> = self
+            .dirty
+            .iter()
+            .filter_map(|id| self.entries.get(id))
+            .map(|entry| entry.write(&self.parts.here))
+            .collect();
+        if writes.is_empty() {
+            return;
+        }
+        let now = clock::now().wall;
+        match self.parts.store.record_verdicts(&self.parts.instance, &writes, now).await {
+            Ok(()) => {
+                for id in std::mem::take(&mut self.dirty) {
+                    if let Some(entry) = self.entries.get_mut(&id) {
+                        entry.recorded = entry.view.verdict.clone();
+                    }
+                }
+                self.store_works();
+            }
+            Err(error) => self.store_fails(&error),
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = clock::now().up;
+        let window = self.window();
+        let nodes: Vec<_> = self.entries.values().map(|it| Arc::clone(&it.view)).collect();
+        let total = nodes.iter().filter(|it| it.node.available).count();
+        let working = nodes.iter().filter(|it| it.state(now, window) == State::Up).count();
+        self.parts.published.publish_nodes(NodesPart {
+            generation: 0,
+            window,
+            valid_until: self.passes.valid_until(window),
+            total: total as u64,
+            working: working as u64,
+            persisted: self.dirty.is_empty(),
+            passed: self.passes.swept.is_some(),
+            last_pass: self.passes.last,
+            nodes,
+        });
+        self.published_at = Instant::now();
+        self.changed = false;
+        self.flipped = false;
+        for done in self.waiting.drain(..) {
+            // The caller may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+
+    /// Writes the heartbeat: it vouches for every verdict that did not change.
+    pub(super) async fn beat(&mut self) {
+        self.beat_at = Instant::now();
+        let beat = Beat {
+            name: self.parts.instance.clone(),
+            here: self.parts.here.clone(),
+            pid: std::process::id(),
+            since: self.since,
+            at: clock::now().wall,
+            swept: self.passes.swept.map(|now| (now.wall, now.up)),
+            tick_ms: i64::try_from(self.passes.last.as_millis()).unwrap_or(i64::MAX),
+            nodes: i64::try_from(self.available()).unwrap_or(i64::MAX),
+            locks: i64::try_from(self.parts.published.load().migrations.locks()).unwrap_or(0),
+        };
+        match self.parts.store.beat(&beat).await {
+            Ok(()) => self.store_works(),
+            Err(error) => self.store_fails(&error),
+        }
+    }
+
+    fn store_works(&self) {
+        super::super::trouble::works(&self.parts.store_trouble);
+    }
+
+    fn store_fails(&self, error: &StoreError) {
+        super::super::trouble::fails(&self.parts.store_trouble, error);
+    }
+}
+
+/// One line for a flip.
+pub(super) fn announce(node: &Node, previous: &Verdict, verdict: &Verdict) {
+    let reason = verdict.reason.map_or("-", crate::domain::observation::Reason::as_str);
+    tracing::info!(
+        node = %node.name,
+        from = %previous.state,
+        to = %verdict.state,
+        reason,
+        "{}",
+        verdict.message
+    );
+}

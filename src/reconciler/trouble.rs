@@ -1,0 +1,22 @@
+//! Saying once that the database fails, and once that it is back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::store::StoreError;
+
+/// The database answered.
+pub(super) fn works(flag: &AtomicBool) {
+    if flag.swap(false, Ordering::Relaxed) {
+        tracing::info!("the database is back");
+    }
+}
+
+/// The database failed.
+pub(super) fn fails(flag: &AtomicBool, error: &StoreError) {
+    if !flag.swap(true, Ordering::Relaxed) {
+        tracing::error!(
+            error = %error.chain(),
+            "the database fails; checks go on, nothing is recorded until it is back"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! The store on a real SQLite file.
+
+use std::time::Duration;
+
+use super::*;
+use crate::domain::migration::{Key, Migration, Reason, Source, Status};
+use crate::domain::node::{Node, Tls};
+use crate::domain::process::Here;
+use crate::domain::reconcile::{Rules, Scope, Write, finish, first_row};
+use crate::domain::verdict::{State, Verdict};
+use crate::domain::{Identity, Now, Timestamp, Uptime};
+
+struct Base {
+    store: Store,
+    url: Password,
+    _dir: tempfile::TempDir,
+}
+
+async fn base() -> Base {
+    let dir = tempfile::tempdir().unwrap();
+    let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
+    Base { store: Store::open(&url, Open::Create).await.unwrap(), url, _dir: dir }
+}
+
+fn node(name: &str) -> NewNode {
+    NewNode {
+        node: Node {
+            id: 0,
+            name: name.to_owned(),
+            title: None,
+            host: "127.0.0.1".to_owned(),
+            port: 18082,
+            tls: Tls::Off,
+            username: None,
+            password: Some(Password::new("pa:ss".to_owned())),
+            daemon: None,
+            pid: Some(4711),
+            pid_file: None,
+            process_name: "monero-wallet-rpc".to_owned(),
+            available: true,
+            instance: "a".to_owned(),
+            identity: None,
+        },
+        origin: Origin::User,
+    }
+}
+
+fn row() -> Migration {
+    let rules = Rules {
+        grace: Duration::from_secs(600),
+        settle: Duration::from_secs(5),
+        scope: Scope::Local,
+        here: Here { host_id: "h".to_owned(), boot_id: "b".to_owned(), pid_ns: 1 },
+        instance: "a".to_owned(),
+    };
+    let key = Key {
+        mb_project_uuid: "3c56530e-ca31-4a7c-964f-e69be01f382a".to_owned(),
+        brz_project_id: 23_131_991,
+    };
+    let mut row = first_row(&key, &rules, Now { wall: Timestamp(1000), up: Uptime(1000) });
+    row.identity = Some(Identity {
+        boot_id: "b".to_owned(),
+        pid_ns: u64::MAX,
+        pid: 7,
+        start_ticks: Some(u64::MAX - 1),
+        inode: None,
+    });
+    row
+}
+
+async fn insert(store: &Store) -> StoredMigration {
+    let applied = store.apply("a", &[(None, Write::Insert(Box::new(row())))], Timestamp(1)).await;
+    match applied.unwrap().pop() {
+        Some(Applied::Done(stored)) => *stored,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn error(stored: &StoredMigration) -> (Option<i64>, Write) {
+    let mut next = stored.row.clone();
+    let now = Now { wall: Timestamp(9000), up: Uptime(9000) };
+    finish(&mut next, Status::Error, Reason::ProcessGone, Source::Monitor, now);
+    let (run, status) = (stored.row.run, stored.row.status);
+    (Some(stored.id), Write::Update { run, status, row: Box::new(next), flip: true })
+}
+
+#[tokio::test]
+async fn a_row_comes_back_as_it_went_in() {
+    let base = base().await;
+    let stored = insert(&base.store).await;
+    assert_eq!(stored.row, row());
+    assert_eq!(base.store.migrations().await.unwrap(), vec![stored]);
+    assert!(base.store.events("a", 10).await.unwrap().is_empty(), "a first sight is no event");
+}
+
+#[tokio::test]
+async fn of_two_writers_one_wins_and_one_event_stands() {
+    let base = base().await;
+    let stored = insert(&base.store).await;
+    let other = Store::open(&base.url, Open::Existing).await.unwrap();
+    let (writes, rival) = ([error(&stored)], [error(&stored)]);
+    let (one, two) = tokio::join!(
+        base.store.apply("a", &writes, Timestamp(2)),
+        other.apply("a", &rival, Timestamp(2))
+    );
+    let lost = [one.unwrap(), two.unwrap()]
+        .concat()
+        .into_iter()
+        .filter(|applied| *applied == Applied::Lost)
+        .count();
+    assert_eq!(lost, 1);
+    let events = base.store.events("a", 10).await.unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].seq, events[0].status.as_deref()), (1, Some("error")));
+}
+
+#[tokio::test]
+async fn a_second_row_of_one_key_is_lost_and_the_others_stand() {
+    let base = base().await;
+    insert(&base.store).await;
+    let mut other = row();
+    other.key.brz_project_id = 5;
+    let writes = [
+        (None, Write::Insert(Box::new(row()))),
+        (None, Write::Insert(Box::new(other))),
+    ];
+    let applied = base.store.apply("a", &writes, Timestamp(3)).await.unwrap();
+    assert_eq!(applied[0], Applied::Lost);
+    assert!(matches!(applied[1], Applied::Done(_)));
+}
+
+#[tokio::test]
+async fn names_are_unique_and_ids_are_never_given_again() {
+    let base = base().await;
+    let first = base.store.insert_node(&node("a"), Timestamp(1)).await.unwrap();
+    let again = base.store.insert_node(&node("a"), Timestamp(1)).await;
+    assert!(matches!(again, Err(StoreError::DuplicateName(name)) if name == "a"));
+    assert!(base.store.delete_node(first).await.unwrap());
+    let second = base.store.insert_node(&node("a"), Timestamp(1)).await.unwrap();
+    assert!(second > first);
+    assert_eq!(base.store.revision().await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_verdict_on_a_node_that_was_edited_meanwhile_is_not_recorded() {
+    let base = base().await;
+    let id = base.store.insert_node(&node("a"), Timestamp(1)).await.unwrap();
+    let write = |version, state| VerdictWrite {
+        id,
+        name: "a".to_owned(),
+        version,
+        host_id: "h".to_owned(),
+        verdict: Verdict { state, checked_at: Some(Timestamp(5)), ..Verdict::default() },
+        flip: true,
+    };
+    base.store.record_verdicts("a", &[write(1, State::Up)], Timestamp(5)).await.unwrap();
+    let mut edited = base.store.nodes().await.unwrap().remove(0).node;
+    edited.port = 1;
+    assert!(base.store.update_node(&edited, true, Timestamp(6)).await.unwrap());
+    base.store.record_verdicts("a", &[write(1, State::Down)], Timestamp(7)).await.unwrap();
+    let stored = base.store.nodes().await.unwrap().remove(0);
+    assert_eq!((stored.verdict.state, stored.verdict.checked_at), (State::Unknown, None));
+    assert_eq!(base.store.events("a", 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn eight_first_starts_at_once_all_succeed() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
+    let opens = (0..8).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { Store::open(&url, Open::Create).await })
+    });
+    for open in opens.collect::<Vec<_>>() {
+        open.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_serve_makes_a_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("none.db");
+    let url = Password::new(format!("sqlite://{}", path.display()));
+    let opened = Store::open(&url, Open::Existing).await;
+    assert!(matches!(opened, Err(StoreError::Missing(missing)) if missing == path));
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    let opened = Store::open(&url, Open::Existing).await;
+    assert!(matches!(opened, Err(StoreError::OlderSchema { found: 0, .. })));
+}
+
+#[test]
+fn the_server_lock_is_held_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.db");
+    let held = ServerLock::take(&path).unwrap();
+    let again = ServerLock::take(&path);
+    assert!(matches!(again, Err(LockHeld::Held { pid: Some(pid) }) if pid == std::process::id()));
+    drop(held);
+    assert!(ServerLock::take(&path).is_ok());
+}
+
+#[test]
+fn no_secret_of_a_url_is_shown() {
+    assert_eq!(redacted("postgres://u:p@ss@h/db?password=x"), "postgres://***@h/db");
+    assert_eq!(redacted("sqlite:///var/lib/p.db"), "sqlite:///var/lib/p.db");
+}

@@ -1,0 +1,4 @@
+//! The rules of the house that a compiler does not know: who may name what, and where.
+
+mod rules;
+mod source;

@@ -1,0 +1,15 @@
+//! The HTTP contract: shapes, errors, health routes, caching, tokens, the end of the service.
+
+mod caching;
+mod cors;
+mod errors;
+mod health;
+mod openapi;
+mod shapes;
+mod shutdown;
+mod tokens;
+
+use std::time::Duration;
+
+/// Longer than anything takes here on a busy machine.
+const SOON: Duration = Duration::from_secs(20);

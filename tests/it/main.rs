@@ -1,0 +1,18 @@
+//! The service from outside: the real binary, real `monero-wallet-rpc` and `monerod`, real processes and lock files.
+//!
+//! One binary, so that it is linked once. `support` starts things and looks at them; every other module is a theme.
+//! Nothing here sleeps for a fixed time: what takes a while is polled with a deadline.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise, helpers included"
+)]
+
+mod cli;
+mod faults;
+mod house;
+mod http;
+mod migrations;
+mod nodes;
+mod support;

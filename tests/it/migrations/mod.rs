@@ -1,0 +1,1 @@
+//! Migrations with real child processes and lock files.

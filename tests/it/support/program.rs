@@ -1,0 +1,119 @@
+//! A child process that dies with the test: started, signalled and reaped by its PID.
+
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::poll::eventually;
+
+/// A running child.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts `program` with only PATH, HOME (its directory) and `env` in its environment, its output appended to `log`.
+    ///
+    /// `setpriv` ties it to the calling thread: when the test's thread ends, however it ends, the kernel kills it.
+    pub fn start<S: AsRef<OsStr>>(
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = S>,
+        dir: &Path,
+        log: &Path,
+        env: &[(String, String)],
+    ) -> Self {
+        let out = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let child = clean_command("setpriv", dir, env)
+            .args(["--pdeathsig", "KILL"])
+            .arg(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .expect("setpriv (util-linux) starts the program");
+        Self { child, log: log.to_owned() }
+    }
+
+    /// A process that does nothing for ten minutes.
+    pub fn sleeper(dir: &Path) -> Self {
+        Self::start("sleep", ["600"], dir, &dir.join("sleep.log"), &[])
+    }
+
+    /// Its PID; of `setpriv` until that has become the program, which keeps the number.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Sends a signal; false if it is gone.
+    pub fn signal(&self, signal: Signal) -> bool {
+        Pid::from_raw(self.pid()).is_some_and(|pid| kill_process(pid, signal).is_ok())
+    }
+
+    /// SIGKILL without asking for the exit status: a zombie stays until [`Program::reap`].
+    pub fn kill_unreaped(&self) {
+        assert!(self.signal(Signal::KILL));
+    }
+
+    /// SIGKILL, then the exit status.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.child.kill().unwrap();
+        self.reap()
+    }
+
+    /// Waits for its end.
+    pub fn reap(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits for its end, at most `deadline`.
+    pub async fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
+        let log = self.log.clone();
+        eventually(deadline, || {
+            let ended = self.child.try_wait().unwrap();
+            let log = &log;
+            async move { ended.ok_or_else(|| format!("still running; its log:\n{}", read_log(log))) }
+        })
+        .await
+    }
+
+    /// What it wrote.
+    pub fn log(&self) -> String {
+        read_log(&self.log)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command with nothing of our environment but PATH, run in `dir` with HOME there.
+pub fn clean_command(program: impl AsRef<OsStr>, dir: &Path, env: &[(String, String)]) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().current_dir(dir).env("HOME", dir);
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command.envs(env.iter().map(|(key, value)| (key, value)));
+    command
+}
+
+fn read_log(path: &Path) -> String {
+    std::fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}

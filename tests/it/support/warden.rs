@@ -1,0 +1,398 @@
+//! A real `procwarden` in a directory of its own, with a configuration written by the test.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::poll::eventually;
+use super::ports::HeldPort;
+use super::program::{Program, clean_command};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_procwarden");
+const TOKEN: &str = "test-token";
+const READY: Duration = Duration::from_secs(30);
+
+/// Keys of the configuration, with short times for tests.
+///
+/// Values are JSON, which TOML reads as well for strings, numbers, booleans and lists of them.
+#[derive(Debug, Clone)]
+pub struct WardenConfig {
+    keys: BTreeMap<String, Value>,
+    nodes: Vec<Value>,
+    env: Vec<(String, String)>,
+}
+
+impl Default for WardenConfig {
+    fn default() -> Self {
+        let config = Self { keys: BTreeMap::new(), nodes: Vec::new(), env: Vec::new() };
+        config
+            .set("server.token", TOKEN)
+            .set("server.drain", "100ms")
+            .set("instance.name", "test-1")
+            .set("nodes.interval", "300ms")
+            .set("nodes.connect_timeout", "1s")
+            .set("nodes.api_timeout", "3s")
+            .set("migrations.interval", "200ms")
+            .set("migrations.settle", "300ms")
+            .set("migrations.grace", "2s")
+            .set("migrations.scope", "local")
+            .set("log.level", "debug")
+    }
+}
+
+impl WardenConfig {
+    /// Sets `section.key`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.keys.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves `section.key` out, so that the service's own default counts.
+    #[must_use]
+    pub fn unset(mut self, key: &str) -> Self {
+        self.keys.insert(key.to_owned(), Value::Null);
+        self
+    }
+
+    /// Adds a `[[node]]` with these keys.
+    #[must_use]
+    pub fn node(mut self, keys: Value) -> Self {
+        self.nodes.push(keys);
+        self
+    }
+
+    /// Sets an environment variable of the service, such as `FAILPOINTS`.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.retain(|(known, _)| known != key);
+        self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn to_toml(&self) -> String {
+        let mut sections: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
+        for (path, value) in self.keys.iter().filter(|(_, value)| !value.is_null()) {
+            let (section, key) = path.split_once('.').expect("section.key");
+            sections.entry(section).or_default().push((key, value));
+        }
+        let mut text = String::new();
+        for (section, keys) in sections {
+            writeln!(text, "[{section}]").unwrap();
+            for (key, value) in keys {
+                writeln!(text, "{key} = {value}").unwrap();
+            }
+        }
+        for node in &self.nodes {
+            text.push_str("[[node]]\n");
+            for (key, value) in node.as_object().unwrap() {
+                writeln!(text, "{key} = {value}").unwrap();
+            }
+        }
+        text
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The body as JSON; null if it is none.
+    pub json: Value,
+}
+
+impl Answer {
+    /// A header as text; empty if it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// The service, running or ended, and its directory.
+#[derive(Debug)]
+pub struct Warden {
+    config: WardenConfig,
+    program: Option<Program>,
+    port: u16,
+    client: reqwest::Client,
+    dir: TempDir,
+}
+
+impl Warden {
+    /// Starts `procwarden serve` and waits until `/readyz` is 200; panics with its log if it ends instead.
+    pub async fn start(config: WardenConfig) -> Self {
+        let mut warden = Self::prepare(config);
+        for _ in 0..5 {
+            warden.launch();
+            match warden.try_ready().await {
+                Ok(()) => return warden,
+                Err(log) if log.contains("in use") => warden.take_another_port(),
+                Err(log) => panic!("procwarden ended before it was ready; its log:\n{log}"),
+            }
+        }
+        panic!("no port could be had; the log:\n{}", warden.log());
+    }
+
+    /// The directory and the configuration file, nothing running: for command lines and for starts that shall fail.
+    pub fn prepare(config: WardenConfig) -> Self {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir(dir.path().join("locks")).unwrap();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        let port = HeldPort::take().hand_over();
+        let warden = Self { config, program: None, port, client, dir };
+        warden.write_config();
+        warden
+    }
+
+    /// Starts it without waiting.
+    pub fn launch(&mut self) {
+        assert!(self.program.is_none(), "it runs already");
+        let config = self.config_path();
+        let args = ["--config", config.to_str().unwrap(), "serve"];
+        let log = self.log_path();
+        self.program = Some(Program::start(BINARY, args, self.dir.path(), &log, &self.config.env));
+    }
+
+    /// Waits until `/readyz` is 200.
+    pub async fn ready(&mut self) {
+        if let Err(log) = self.try_ready().await {
+            panic!("procwarden ended before it was ready; its log:\n{log}");
+        }
+    }
+
+    async fn try_ready(&mut self) -> Result<(), String> {
+        let url = self.url("/readyz");
+        let client = self.client.clone();
+        let ready = eventually(READY, || {
+            let ended = self.program.as_mut().is_none_or(|program| program.exited().is_some());
+            let (log, request) = (self.log_path(), client.get(&url));
+            async move {
+                if ended {
+                    return Ok(false);
+                }
+                match request.send().await {
+                    Ok(answer) if answer.status() == 200 => Ok(true),
+                    Ok(answer) => Err(format!("/readyz is {}", answer.status())),
+                    Err(error) => Err(format!(
+                        "{error}; its log:\n{}",
+                        fs::read_to_string(log).unwrap_or_default()
+                    )),
+                }
+            }
+        })
+        .await;
+        if ready {
+            return Ok(());
+        }
+        self.program = None;
+        Err(self.log())
+    }
+
+    fn take_another_port(&mut self) {
+        self.port = HeldPort::take().hand_over();
+        self.write_config();
+    }
+
+    fn write_config(&self) {
+        let inside = |name: &str| self.dir.path().join(name).to_str().unwrap().to_owned();
+        let mut config = self.config.clone();
+        let defaults = [
+            ("server.listen", json!(format!("127.0.0.1:{}", self.port))),
+            ("database.url", json!(format!("sqlite://{}", inside("procwarden.db")))),
+            ("migrations.lock_dir", json!(inside("locks"))),
+        ];
+        for (key, value) in defaults {
+            config.keys.entry(key.to_owned()).or_insert(value);
+        }
+        fs::write(self.config_path(), config.to_toml()).unwrap();
+    }
+
+    /// Changes the configuration; the next start reads it.
+    pub fn reconfigure(&mut self, change: impl FnOnce(WardenConfig) -> WardenConfig) {
+        self.config = change(self.config.clone());
+        self.write_config();
+    }
+
+    /// Ends it with SIGKILL if it runs, and starts it again in the same directory on the same port.
+    pub async fn restart(&mut self) {
+        self.program = None;
+        self.launch();
+        self.ready().await;
+    }
+
+    /// SIGTERM.
+    pub fn sigterm(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Any signal.
+    pub fn signal(&self, signal: Signal) {
+        assert!(self.program().signal(signal), "procwarden is gone; its log:\n{}", self.log());
+    }
+
+    /// SIGKILL, and its end awaited.
+    pub fn kill9(&mut self) {
+        if let Some(mut program) = self.program.take() {
+            program.kill();
+        }
+    }
+
+    /// SIGTERM, and its end awaited.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.sigterm();
+        self.wait_exit().await
+    }
+
+    /// Waits for its end.
+    pub async fn wait_exit(&mut self) -> ExitStatus {
+        let mut program = self.program.take().expect("it runs");
+        program.wait_exit(Duration::from_secs(30)).await
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(|program| program.exited().is_none())
+    }
+
+    fn program(&self) -> &Program {
+        self.program.as_ref().expect("procwarden runs")
+    }
+
+    /// Its PID.
+    pub fn pid(&self) -> i32 {
+        self.program().pid()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its directory: configuration, database, log, `locks`.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The lock directory of the default configuration.
+    pub fn lock_dir(&self) -> PathBuf {
+        self.dir.path().join("locks")
+    }
+
+    /// The SQLite file.
+    pub fn db_path(&self) -> PathBuf {
+        self.dir.path().join("procwarden.db")
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("procwarden.toml")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("procwarden.log")
+    }
+
+    /// What it logged, over all its lives.
+    pub fn log(&self) -> String {
+        fs::read(self.log_path())
+            .map(|b| String::from_utf8_lossy(&b).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// `http://127.0.0.1:PORT` and the path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// A request to be shaped by the test; no token in it.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    /// Sends a request and takes the whole answer.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        match try_send(request).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("{error:?}; the log:\n{}", self.log()),
+        }
+    }
+
+    /// GET without a token.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// GET where the server may be gone.
+    pub async fn try_get(&self, path: &str) -> Result<Answer, reqwest::Error> {
+        try_send(self.request(Method::GET, path)).await
+    }
+
+    /// POST with the token.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).bearer_auth(TOKEN).json(body)).await
+    }
+
+    /// PATCH with the token.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::PATCH, path).bearer_auth(TOKEN).json(body)).await
+    }
+
+    /// DELETE with the token.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path).bearer_auth(TOKEN)).await
+    }
+
+    /// Polls GET until `wanted` says `Some`; at most `deadline`.
+    pub async fn until<T>(
+        &self,
+        path: &str,
+        deadline: Duration,
+        wanted: impl Fn(&Answer) -> Option<T>,
+    ) -> T {
+        eventually(deadline, || async {
+            let answer = self.get(path).await;
+            wanted(&answer).ok_or_else(|| {
+                format!("{path}: {} {:#}; the log:\n{}", answer.status, answer.json, self.log())
+            })
+        })
+        .await
+    }
+
+    /// Runs the command line in its directory with its configuration; ended after 60 s with exit code 124.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        clean_command("timeout", self.dir.path(), &self.config.env)
+            .args(["60", BINARY, "--config"])
+            .arg(self.config_path())
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+async fn try_send(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let answer = request.send().await?;
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = answer.bytes().await?.to_vec();
+    let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    Ok(Answer { status, headers, body, json })
+}
