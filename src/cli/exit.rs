@@ -1,6 +1,7 @@
 //! Exit codes, in one place: which they are, and which error ends with which.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use crate::app::AppError;
@@ -104,7 +105,7 @@ pub enum CliError {
 impl CliError {
     /// How the program ends.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Config(_) | Self::Log(_) => Exit::Config,
@@ -166,11 +167,17 @@ const fn of_migrations(error: &RequestError) -> Exit {
     }
 }
 
-const fn of_app(error: &AppError) -> Exit {
+fn of_app(error: &AppError) -> Exit {
     match error {
-        AppError::Store(error) => of_store(error),
         AppError::Held(error) => of_lock(error),
-        _ => Exit::Down,
+        AppError::Store(error) | AppError::Monitor(MonitorError::Store(error)) => of_store(error),
+        AppError::Registry(RegistryError::Store(error)) => of_store(error),
+        AppError::Registry(_) => Exit::Config,
+        AppError::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Held,
+        AppError::Bind { .. } => Exit::Config,
+        AppError::Monitor(_) | AppError::TaskDied(_) | AppError::Aborted | AppError::Deadline => {
+            Exit::Down
+        }
     }
 }
 
@@ -182,7 +189,11 @@ mod tests {
 
     #[test]
     fn each_error_ends_with_the_code_of_the_contract() {
-        let table: [(CliError, u8); 12] = [
+        let bind = |kind: ErrorKind| AppError::Bind {
+            address: ([127, 0, 0, 1], 1).into(),
+            source: kind.into(),
+        };
+        let table: [(CliError, u8); 15] = [
             (CliError::Usage(String::new()), 64),
             (CliError::Config(Faults(Vec::new())), 78),
             (StoreError::Missing(PathBuf::new()).into(), 2),
@@ -195,6 +206,9 @@ mod tests {
             (RegistryError::Invalid { field: "port", problem: String::new() }.into(), 64),
             (MonitorError::Store(StoreError::Missing(PathBuf::new())).into(), 2),
             (RequestError::Off.into(), 78),
+            (bind(ErrorKind::AddrInUse).into(), 75),
+            (bind(ErrorKind::AddrNotAvailable).into(), 78),
+            (AppError::Deadline.into(), 1),
         ];
         for (error, code) in table {
             assert_eq!(error.exit().code(), code, "{error:?}");

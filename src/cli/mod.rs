@@ -87,7 +87,7 @@ impl Prepared {
         let settings = self.loaded.settings.clone();
         let width = output::width();
         match self.command {
-            Command::Serve => serve::run(self.loaded, telemetry).await,
+            Command::Serve => serve::run(self.loaded, self.overrides, telemetry).await,
             Command::Status(args) => status::run(&settings, &args, width).await,
             Command::Nodes(command) => nodes::run(&settings, command, width).await,
             Command::Migrations(command) => migrations::run(&settings, command, width).await,

@@ -6,10 +6,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::args::Output;
-use super::exit::{CliError, Exit};
+use super::exit::CliError;
 use super::json;
 use super::output::{Answer, Format, ago, or_dash, printable};
-use super::table::{Kind, Table};
+use super::table::{Kind, Table, listing};
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::node::{Password, Tls};
@@ -252,7 +252,7 @@ fn visible(options: &NodeOptions) -> Option<&'static str> {
 
 fn changed(what: &str, stored: &StoredNode, format: Format, hint: Option<&str>) -> Answer {
     let answer = match format {
-        Format::Json => Answer::json(&json::node(stored)),
+        Format::Json => answer(&json::node(stored)),
         Format::Table => {
             let node = &stored.node;
             Answer::ok(format!("{what} node {} '{}'\n", node.id, printable(&node.name)))
@@ -267,7 +267,7 @@ fn changed(what: &str, stored: &StoredNode, format: Format, hint: Option<&str>) 
 fn list(nodes: &[StoredNode], format: Format, width: u16) -> Answer {
     if format == Format::Json {
         let all: Vec<Value> = nodes.iter().map(json::node).collect();
-        return Answer::json(&json!({"nodes": all, "total": all.len()}));
+        return Answer::json(&json!({"success": true, "count": all.len(), "data": all}));
     }
     let now = clock::now().wall;
     let mut table = Table::new(&[
@@ -305,42 +305,22 @@ fn address(stored: &StoredNode) -> String {
 
 fn show(stored: &StoredNode, format: Format, width: u16) -> Answer {
     let value = json::node(stored);
-    if format == Format::Json {
-        return Answer::json(&value);
+    match format {
+        Format::Json => answer(&value),
+        Format::Table => Answer::ok(listing(&value, width)),
     }
-    Answer::ok(fields(&value, width)).ending(Exit::Ok)
 }
 
-/// An object as lines of name and value, whole: this is where the tables' cut cells can be read.
-pub(super) fn fields(value: &Value, width: u16) -> String {
-    let Some(map) = value.as_object() else { return String::new() };
-    let longest = map.keys().map(String::len).max().unwrap_or_default();
-    let mut text = String::new();
-    for (key, value) in map {
-        let value = match value {
-            Value::Null => "-".to_owned(),
-            Value::String(value) => printable(value).into_owned(),
-            other => printable(&other.to_string()).into_owned(),
-        };
-        let room = usize::from(width).saturating_sub(longest + 2).max(20);
-        for (at, part) in chunks(&value, room).into_iter().enumerate() {
-            let name = if at == 0 { key.as_str() } else { "" };
-            text.push_str(format!("{name:longest$}  {part}").trim_end());
-            text.push('\n');
-        }
-    }
-    text
-}
-
-fn chunks(value: &str, room: usize) -> Vec<String> {
-    let chars: Vec<char> = value.chars().collect();
-    chars.chunks(room).map(|part| part.iter().collect()).collect()
+fn answer(node: &Value) -> Answer {
+    Answer::json(&json!({"success": true, "data": node}))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::path::Path;
+
+    use super::super::exit::Exit;
+    use super::*;
 
     fn settings(dir: &Path) -> Settings {
         let mut settings = Settings::default();
@@ -390,8 +370,8 @@ mod tests {
             output: json_output(),
         };
         let changed = run(&settings, NodesCommand::Set(Box::new(args)), 80).await.unwrap();
-        let node: Value = serde_json::from_str(&changed.text).unwrap();
-        assert_eq!((&node["name"], &node["password"]), (&json!("b"), &Value::Null));
+        let node = serde_json::from_str::<Value>(&changed.text).unwrap()["data"].clone();
+        assert_eq!((&node["name"], &node["has_password"]), (&json!("b"), &json!(false)));
         assert_eq!((&node["pid"], &node["pid_file"]), (&Value::Null, &json!("/run/b.pid")));
         assert_eq!((&node["state"], &node["port"]), (&json!("disabled"), &json!(18082)));
 
