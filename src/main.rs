@@ -32,5 +32,8 @@ fn run(cli: Cli) -> Result<Answer, CliError> {
         .enable_all()
         .build()
         .map_err(|source| CliError::Io { what: "the runtime cannot be started", source })?;
-    runtime.block_on(prepared.run(telemetry))
+    let ended = runtime.block_on(prepared.run(telemetry));
+    // A look at a file system that hangs must not keep the process from ending.
+    runtime.shutdown_background();
+    ended
 }

@@ -2,7 +2,7 @@
 
 use super::exit::CliError;
 use super::output::Answer;
-use crate::app::{App, Reread};
+use crate::app::App;
 use crate::config::{Loaded, Overrides, reread_nodes};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Telemetry;
@@ -12,17 +12,18 @@ pub(super) async fn run(
     overrides: Overrides,
     telemetry: Telemetry,
 ) -> Result<Answer, CliError> {
-    // First of all: SIGHUP kills a process that has no handler for it.
+    // Before anything is bound: a SIGHUP that comes early must not kill.
     let shutdown = Shutdown::by_signals()
         .map_err(|source| CliError::Io { what: "signals cannot be handled", source })?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let reread: Reread = Box::new(move || {
-        telemetry.reopen().map_err(|error| error.to_string())?;
+    let app = App::build(loaded.settings).await?;
+    let reread = Box::new(move || {
+        telemetry.reopen().map_err(|error| format!("the log file: {error}"))?;
         reread_nodes(&overrides).map_err(|faults| faults.to_string())
     });
-    let app = App::build(loaded.settings).await?;
     app.run(shutdown, reread).await?;
+    tracing::info!("ended");
     Ok(Answer::ok(""))
 }
