@@ -17,7 +17,7 @@ use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
 use crate::reconciler::{migrations, nodes};
-use crate::registry::RegistryError;
+use crate::registry::{Registry, RegistryError};
 use crate::shutdown::Shutdown;
 use crate::snapshot::Published;
 use crate::store::{LockHeld, Open, ServerLock, StoreError, sqlite_path};
@@ -108,8 +108,7 @@ impl App {
         let stop = CancellationToken::new();
         let draining = Arc::new(AtomicBool::new(false));
         let mut tasks = Tasks::new();
-        let state = self.spawn_reconcilers(&mut tasks, &stop, &draining);
-        let registry = state.registry().clone();
+        let (state, registry) = self.spawn_reconcilers(&mut tasks, &stop, &draining);
         let tracker = TaskTracker::new();
         spawn(&mut tasks, "http", &stop, {
             let (stop, listener) = (stop.clone(), self.listener);
@@ -155,7 +154,7 @@ impl App {
         tasks: &mut Tasks,
         stop: &CancellationToken,
         draining: &Arc<AtomicBool>,
-    ) -> AppState {
+    ) -> (AppState, Registry) {
         let published = Arc::new(Published::default());
         let store_trouble = Arc::new(AtomicBool::new(false));
         let (store, processes) = (self.monitor.store(), self.monitor.processes());
@@ -183,17 +182,19 @@ impl App {
             spawn(tasks, "migration reconciler", stop, reconciler.run(stop.clone()));
             handle
         });
-        AppState::new(http::Parts {
+        let registry = self.monitor.registry().clone().waking(node_handle.clone());
+        let state = AppState::new(http::Parts {
             published,
             checker: self.monitor.checker().clone(),
             store: store.clone(),
-            registry: self.monitor.registry().clone().waking(node_handle.clone()),
+            registry: registry.clone(),
             nodes: node_handle,
             migrations: migration_handle,
             settings: Arc::clone(&self.settings),
             draining: Arc::clone(draining),
             store_trouble,
-        })
+        });
+        (state, registry)
     }
 }
 

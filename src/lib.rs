@@ -1,11 +1,15 @@
 //! procwarden keeps what a database says about processes in agreement with the processes themselves.
+pub mod app;
 pub mod checker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod failpoint;
+pub mod http;
 pub mod locks;
 pub mod mask;
+pub mod monitor;
 pub mod process;
 pub mod reconciler;
 pub mod registry;

@@ -78,6 +78,7 @@ impl Connection {
         let (sender, driver) = http1::Builder::new()
             .title_case_headers(true)
             .max_buf_size(ANSWER_LIMIT)
+            .max_header_size(ANSWER_LIMIT)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;

@@ -44,7 +44,7 @@ async fn who_listens<T: Table>(
     if !table.is_local(peer.ip()) {
         return (PortSeen::Open, None);
     }
-    let (table, name, hint) = (table.clone(), node.process_name.clone(), hint(node));
+    let (table, name, hint) = (table.clone(), node.process_name.clone(), hint(node, node.pid));
     // Looking for a socket's owner may read every process's descriptors.
     let looking = tokio::task::spawn_blocking(move || {
         let pid = table.listener(peer.ip(), peer.port(), hint)?;

@@ -109,10 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_told_apart_and_told_briefly() {
-        let port = {
-            let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            taken.local_addr().unwrap().port()
-        };
+        let (_deaf, port) = crate::checker::tests::deaf();
         let Err(Unreached::Refused(error)) =
             connect("127.0.0.1", port, Duration::from_secs(5)).await
         else {

@@ -30,8 +30,9 @@ pub struct Program {
     pub cmdline: Option<String>,
 }
 
-/// The PID that most likely owns a node's listening socket.
-pub fn hint(node: &Node) -> Option<i32> {
+/// The PID that is asked first for a node's listening socket: a forked server's may have several owners,
+/// and the one that the user named counts before the one that was seen.
+pub fn hint(node: &Node, given: Option<i64>) -> Option<i32> {
     let recorded = node.identity.as_ref().map(|identity| identity.pid);
-    recorded.or_else(|| node.pid.and_then(|pid| i32::try_from(pid).ok()))
+    given.and_then(|pid| i32::try_from(pid).ok()).or(recorded)
 }

@@ -6,7 +6,9 @@ use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio::sync::OnceCell;
 
 use crate::domain::node::Tls;
@@ -76,11 +78,28 @@ async fn verifying(provider: Arc<CryptoProvider>) -> Result<Arc<ClientConfig>, S
 #[must_use]
 pub fn explain(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(why) => format!("the certificate is refused: {why}"),
+        rustls::Error::InvalidCertificate(why) => {
+            format!("the certificate is refused: {}", fault(why))
+        }
         rustls::Error::InvalidMessage(_) => "the server does not speak TLS".to_owned(),
         rustls::Error::AlertReceived(alert) => {
             format!("the server refused the handshake: {alert:?}")
         }
+        other => other.to_string(),
+    }
+}
+
+fn fault(error: &CertificateError) -> String {
+    use CertificateError as E;
+    match error {
+        E::UnknownIssuer => "nobody that this machine trusts has signed it".to_owned(),
+        E::Expired | E::ExpiredContext { .. } => "it has expired".to_owned(),
+        E::NotValidYet | E::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            "it is for another host".to_owned()
+        }
+        E::BadEncoding => "it cannot be read".to_owned(),
+        E::Other(other) => other.0.to_string(),
         other => other.to_string(),
     }
 }

@@ -61,6 +61,14 @@ async fn api(checker: &Checker, node: &Node) -> ApiSeen {
     }
 }
 
+/// A port that is taken and refuses: bound, but never listened on.
+pub fn deaf() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
 /// A server that follows a script on each connection.
 struct Fake {
     port: u16,

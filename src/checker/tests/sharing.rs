@@ -200,12 +200,32 @@ async fn a_reset_does_not_lead_to_two_requests_at_once() {
     until(|| server.requests().len() == 1).await;
     checker.reset(node.id);
     let after = start();
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    // Time enough for another node's whole check.
+    let other = Fake::answering(good).await;
+    let elsewhere = Node { id: 2, port: other.port, ..node.clone() };
+    assert_eq!(api(&checker, &elsewhere).await, VERSION);
     assert_eq!(server.connections(), 1, "the second waits for the first");
     gate.add_permits(2);
     assert_eq!((before.await.unwrap(), after.await.unwrap()), (VERSION, VERSION));
     assert_eq!((server.connections(), server.requests().len()), (2, 2));
     checker.reset(node.id);
+    checker.reset(elsewhere.id);
+    assert!(checker.slots().is_empty());
+}
+
+#[tokio::test]
+async fn a_removed_node_leaves_nothing_once_its_last_check_is_over() {
+    let (server, gate) = gated().await;
+    let (checker, node) = (checker(LIMITS), node(server.port));
+    let last = tokio::spawn({
+        let (checker, node) = (checker.clone(), node.clone());
+        async move { api(&checker, &node).await }
+    });
+    until(|| server.requests().len() == 1).await;
+    checker.reset(node.id);
+    gate.add_permits(1);
+    assert_eq!(last.await.unwrap(), VERSION);
+    checker.reset(7);
     assert!(checker.slots().is_empty());
 }
 

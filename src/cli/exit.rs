@@ -1,0 +1,224 @@
+//! Exit codes, in one place: which they are, and which error ends with which.
+
+use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use crate::app::AppError;
+use crate::config::Faults;
+use crate::monitor::MonitorError;
+use crate::reconciler::migrations::RequestError;
+use crate::registry::RegistryError;
+use crate::store::{LockHeld, StoreError};
+use crate::telemetry::TelemetryError;
+
+/// How the program ends. Numbers from 64 on are those of `sysexits.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was asked for works.
+    Ok,
+    /// Some are down; a server ended by a failure of its own.
+    Down,
+    /// It could not be told.
+    CouldNotTell,
+    /// `EX_USAGE`: the command line asks for something that there is not.
+    Usage,
+    /// `EX_UNAVAILABLE`: the database is unavailable.
+    Unavailable,
+    /// `EX_TEMPFAIL`: another process holds it.
+    Held,
+    /// `EX_CONFIG`: the configuration is at fault.
+    Config,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Down => 1,
+            Self::CouldNotTell => 2,
+            Self::Usage => 64,
+            Self::Unavailable => 69,
+            Self::Held => 75,
+            Self::Config => 78,
+        }
+    }
+
+    /// The worse of two outcomes of a look: not to know weighs more than to know that something is down.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        if other.code() > self.code() { other } else { self }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The command line asks for something that there is not.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration is at fault.
+    #[error("the configuration is at fault:\n{0}")]
+    Config(#[from] Faults),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Log(#[from] TelemetryError),
+    /// It cannot be told.
+    #[error("{0}")]
+    CouldNotTell(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A server runs.
+    #[error(transparent)]
+    Held(#[from] LockHeld),
+    /// The registry refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The facade cannot be opened, or could not record.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The migrations could not be looked at.
+    #[error(transparent)]
+    Migrations(#[from] RequestError),
+    /// The server.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// Standard input, or the runtime.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl CliError {
+    /// How the program ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Config(_) | Self::Log(_) => Exit::Config,
+            Self::Store(error) | Self::Monitor(MonitorError::Store(error)) => of_store(error),
+            Self::Held(error) => of_lock(error),
+            Self::Registry(error) => of_registry(error),
+            Self::CouldNotTell(_) | Self::Io { .. } | Self::Monitor(_) => Exit::CouldNotTell,
+            Self::Migrations(error) => of_migrations(error),
+            Self::App(error) => of_app(error),
+        }
+    }
+
+    /// The error with its causes, for standard error.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                // Writing to a String cannot fail.
+                let _ = write!(text, ": {cause_text}");
+            }
+            source = cause.source();
+        }
+        text
+    }
+}
+
+const fn of_store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Missing(_) | StoreError::OlderSchema { .. } => Exit::CouldNotTell,
+        StoreError::DuplicateName(_) => Exit::Usage,
+        StoreError::Url(_) => Exit::Config,
+        _ => Exit::Unavailable,
+    }
+}
+
+const fn of_lock(error: &LockHeld) -> Exit {
+    match error {
+        LockHeld::Held { .. } => Exit::Held,
+        LockHeld::Io { .. } => Exit::Unavailable,
+    }
+}
+
+const fn of_registry(error: &RegistryError) -> Exit {
+    match error {
+        RegistryError::Invalid { .. } => Exit::Usage,
+        RegistryError::NotFound(_) => Exit::CouldNotTell,
+        RegistryError::Store(error) => of_store(error),
+    }
+}
+
+const fn of_migrations(error: &RequestError) -> Exit {
+    match error {
+        RequestError::Off => Exit::Config,
+        RequestError::Store(_) => Exit::Unavailable,
+        _ => Exit::CouldNotTell,
+    }
+}
+
+fn of_app(error: &AppError) -> Exit {
+    match error {
+        AppError::Held(error) => of_lock(error),
+        AppError::Store(error) | AppError::Monitor(MonitorError::Store(error)) => of_store(error),
+        AppError::Registry(RegistryError::Store(error)) => of_store(error),
+        AppError::Registry(_) => Exit::Config,
+        AppError::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Held,
+        AppError::Bind { .. } => Exit::Config,
+        AppError::Monitor(_) | AppError::TaskDied(_) | AppError::Aborted | AppError::Deadline => {
+            Exit::Down
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn each_error_ends_with_the_code_of_the_contract() {
+        let bind = |kind: ErrorKind| AppError::Bind {
+            address: ([127, 0, 0, 1], 1).into(),
+            source: kind.into(),
+        };
+        let table: [(CliError, u8); 15] = [
+            (CliError::Usage(String::new()), 64),
+            (CliError::Config(Faults(Vec::new())), 78),
+            (StoreError::Missing(PathBuf::new()).into(), 2),
+            (StoreError::OlderSchema { found: 1, wanted: 2 }.into(), 2),
+            (StoreError::NewerSchema { found: 2, known: 1 }.into(), 69),
+            (StoreError::Url("x".into()).into(), 78),
+            (StoreError::DuplicateName("x".into()).into(), 64),
+            (LockHeld::Held { pid: None }.into(), 75),
+            (RegistryError::NotFound("x".into()).into(), 2),
+            (RegistryError::Invalid { field: "port", problem: String::new() }.into(), 64),
+            (MonitorError::Store(StoreError::Missing(PathBuf::new())).into(), 2),
+            (RequestError::Off.into(), 78),
+            (bind(ErrorKind::AddrInUse).into(), 75),
+            (bind(ErrorKind::AddrNotAvailable).into(), 78),
+            (AppError::Deadline.into(), 1),
+        ];
+        for (error, code) in table {
+            assert_eq!(error.exit().code(), code, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn not_to_know_is_worse_than_down() {
+        assert_eq!(Exit::Down.worse(Exit::CouldNotTell), Exit::CouldNotTell);
+        assert_eq!(Exit::CouldNotTell.worse(Exit::Down), Exit::CouldNotTell);
+        assert_eq!(Exit::Ok.worse(Exit::Down), Exit::Down);
+    }
+}

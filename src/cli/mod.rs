@@ -1,0 +1,101 @@
+//! The command line: `serve`, and what operators and scripts ask without a server.
+//!
+//! It reads the registry and the records straight from the database and checks nodes with a checker of
+//! its own; it writes verdicts only with `status --save`, and not while a server runs.
+
+mod args;
+mod config;
+mod exit;
+mod health;
+mod instances;
+mod json;
+mod migrate;
+mod migrations;
+mod nodes;
+mod output;
+mod serve;
+mod status;
+mod table;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use crate::config::{Loaded, Log, LogFormat, Overrides, Settings, load};
+use crate::telemetry::{self, Telemetry};
+
+pub use args::{Cli, Command, Global, MigrationsCommand, Output, StatusArgs, parse};
+pub use exit::{CliError, Exit};
+pub use nodes::{NodeOptions, NodesCommand};
+pub use output::{Answer, Format, complain};
+
+/// What commands but the server log, unless `--log-level` says otherwise: only what went wrong.
+const QUIET: &str = "warn";
+
+/// A command with the settings it needs, read.
+#[derive(Debug)]
+pub struct Prepared {
+    command: Command,
+    overrides: Overrides,
+    loaded: Loaded,
+}
+
+impl Cli {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`CliError::Config`] with every fault.
+    pub fn prepare(self) -> Result<Prepared, CliError> {
+        let command = self.command.unwrap_or(Command::Serve);
+        let overrides = Overrides::from_process(self.global.config.clone(), self.global.flags())?;
+        let loaded = if needs_settings(&command) {
+            load(&overrides)?
+        } else {
+            Loaded { settings: Settings::default(), warnings: Vec::new(), origins: BTreeMap::new() }
+        };
+        Ok(Prepared { command, overrides, loaded })
+    }
+}
+
+/// These answer whatever the configuration is.
+const fn needs_settings(command: &Command) -> bool {
+    !matches!(command, Command::Openapi | Command::Health { url: Some(_) })
+}
+
+impl Prepared {
+    /// Starts logging: the server's as configured, a command's to standard error.
+    ///
+    /// # Errors
+    /// [`CliError::Log`].
+    pub fn start_telemetry(&self) -> Result<Telemetry, CliError> {
+        let configured = &self.loaded.settings.log;
+        let log = if matches!(self.command, Command::Serve) {
+            configured.clone()
+        } else {
+            let asked = self.overrides.flags.iter().rfind(|(key, _)| key == "log.level");
+            let level = asked.map_or(QUIET, |(_, level)| level);
+            Log { format: LogFormat::Text, file: None, level: level.to_owned() }
+        };
+        let colours = self.overrides.colours_wanted() && std::io::stderr().is_terminal();
+        Ok(telemetry::start(&log, colours)?)
+    }
+
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// [`CliError`]; its exit code says which kind.
+    pub async fn run(self, telemetry: Telemetry) -> Result<Answer, CliError> {
+        let settings = self.loaded.settings.clone();
+        let width = output::width();
+        match self.command {
+            Command::Serve => serve::run(self.loaded, self.overrides, telemetry).await,
+            Command::Status(args) => status::run(&settings, &args, width).await,
+            Command::Nodes(command) => nodes::run(&settings, command, width).await,
+            Command::Migrations(command) => migrations::run(&settings, command, width).await,
+            Command::Instances(args) => instances::run(&settings, args.output, width).await,
+            Command::Migrate { status } => migrate::run(&settings, status, width).await,
+            Command::Openapi => Ok(Answer::ok(crate::http::openapi())),
+            Command::CheckConfig => Ok(config::run(&self.loaded, width)),
+            Command::Health { url } => health::run(&settings, url.as_deref()).await,
+        }
+    }
+}

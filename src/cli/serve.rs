@@ -1,0 +1,29 @@
+//! `serve`: the server, until a signal or a failure ends it.
+
+use super::exit::CliError;
+use super::output::Answer;
+use crate::app::App;
+use crate::config::{Loaded, Overrides, reread_nodes};
+use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
+
+pub(super) async fn run(
+    loaded: Loaded,
+    overrides: Overrides,
+    telemetry: Telemetry,
+) -> Result<Answer, CliError> {
+    // Before anything is bound: a SIGHUP that comes early must not kill.
+    let shutdown = Shutdown::by_signals()
+        .map_err(|source| CliError::Io { what: "signals cannot be handled", source })?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let app = App::build(loaded.settings).await?;
+    let reread = Box::new(move || {
+        telemetry.reopen().map_err(|error| format!("the log file: {error}"))?;
+        reread_nodes(&overrides).map_err(|faults| faults.to_string())
+    });
+    app.run(shutdown, reread).await?;
+    tracing::info!("ended");
+    Ok(Answer::ok(""))
+}

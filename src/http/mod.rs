@@ -1,0 +1,109 @@
+//! HTTP: the accept loop, the health routes before it, and one file per resource.
+//!
+//! Nothing here judges and nothing writes a verdict: reads come from the snapshot or from a look at the
+//! processes, writes go to the registry or to the migration reconciler.
+
+mod auth;
+mod bodies;
+mod error;
+mod health;
+mod migration_bodies;
+mod migration_process;
+mod migration_writes;
+mod migrations;
+mod node_status;
+mod nodes;
+mod nodes_status;
+mod openapi;
+mod probes;
+mod query;
+mod request;
+mod router;
+mod server;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::checker::Checker;
+use crate::config::Settings;
+use crate::reconciler::{migrations as migration_reconciler, nodes as node_reconciler};
+use crate::registry::Registry;
+use crate::snapshot::{Published, Snapshot};
+use crate::store::Store;
+
+pub use openapi::openapi;
+pub use server::serve;
+
+/// What the server works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The truth that reads are answered from.
+    pub published: Arc<Published>,
+    /// Looks at nodes now.
+    pub checker: Checker,
+    /// The database.
+    pub store: Store,
+    /// Edits nodes.
+    pub registry: Registry,
+    /// Checks a node that a live look found otherwise.
+    pub nodes: node_reconciler::Handle,
+    /// Migrations; `None` while no lock directory is configured.
+    pub migrations: Option<migration_reconciler::Handle>,
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// Set when the process is about to stop.
+    pub draining: Arc<AtomicBool>,
+    /// Set by the reconcilers while the database fails.
+    pub store_trouble: Arc<AtomicBool>,
+}
+
+/// What every request can reach; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    health: bodies::Cache<health::Counts>,
+    nodes_status: bodies::Cache<bodies::Prepared>,
+    migrations: bodies::Cache<bodies::Prepared>,
+    runs: nodes_status::Runs,
+}
+
+impl AppState {
+    /// Takes the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            health: bodies::Cache::default(),
+            nodes_status: bodies::Cache::default(),
+            migrations: bodies::Cache::default(),
+            runs: nodes_status::Runs::default(),
+        }))
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.0.parts.settings
+    }
+
+    /// The last published truth, to be held across awaits.
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0.parts.published.load())
+    }
+
+    fn draining(&self) -> bool {
+        self.0.parts.draining.load(Ordering::Relaxed)
+    }
+
+    fn store_trouble(&self) -> bool {
+        self.0.parts.store_trouble.load(Ordering::Relaxed)
+    }
+
+    /// The migration reconciler.
+    fn migrations(&self) -> Option<&migration_reconciler::Handle> {
+        self.0.parts.migrations.as_ref()
+    }
+}

@@ -1,0 +1,307 @@
+//! `/nodes` and `/nodes/{id}`: the registry. Passwords go in and never come out.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::AppState;
+use super::auth::{MayRead, MayWrite};
+use super::error::Problem;
+use super::health::view_state;
+use super::request::{Id, Object, only};
+use super::router::Base;
+use crate::clock;
+use crate::domain::Timestamp;
+use crate::domain::node::Node;
+use crate::domain::observation::Reason;
+use crate::domain::verdict::{State as NodeState, Verdict};
+use crate::registry::NodePatch;
+use crate::snapshot::{NodeView, NodesPart};
+use crate::store::StoredNode;
+
+/// A node of the registry with what is held of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NodeBody {
+    /// Never reused.
+    pub id: i64,
+    /// Unique.
+    #[schema(example = "main-node")]
+    pub name: String,
+    /// What people call it.
+    pub title: Option<String>,
+    /// Host name or address.
+    #[schema(example = "127.0.0.1")]
+    pub host: String,
+    /// TCP port of its RPC server.
+    #[schema(minimum = 1, maximum = 65535)]
+    pub port: u16,
+    /// Whether and how TLS is spoken.
+    #[schema(example = "off", pattern = "^(off|verify|insecure)$")]
+    pub tls: &'static str,
+    /// User of the RPC login.
+    pub username: Option<String>,
+    /// Whether a password is set; the password itself is never told.
+    pub has_password: bool,
+    /// The daemon it uses, as its operator wrote it.
+    pub daemon: Option<String>,
+    /// The PID that its operator gave.
+    pub pid: Option<i64>,
+    /// A file with its PID.
+    pub pid_file: Option<String>,
+    /// File name of its program.
+    #[schema(example = "monero-wallet-rpc")]
+    pub process_name: String,
+    /// Whether it is checked and counted.
+    pub available: bool,
+    /// The instance that answers for it.
+    pub instance: String,
+    /// What it is now.
+    #[schema(example = "up", pattern = "^(up|down|unknown|stale|disabled)$")]
+    pub state: &'static str,
+    /// Why; may stand beside a node that works.
+    pub reason: Option<&'static str>,
+    /// Of the last look.
+    pub message: String,
+    /// Whether it is up now.
+    pub worked: bool,
+    /// The last look; null before the first.
+    #[schema(value_type = Option<Object>)]
+    pub worked_data: Option<Value>,
+    /// When it was looked at last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub checked_at: Option<Timestamp>,
+    /// The last change of `state`.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Of the last look, in milliseconds; null if no answer came.
+    pub latency_ms: Option<u32>,
+    /// The PID that was last observed to be this node.
+    pub observed_pid: Option<i32>,
+}
+
+/// One node.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NodeAnswer {
+    /// Always true.
+    pub success: bool,
+    /// The node.
+    pub data: NodeBody,
+}
+
+/// Every node.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NodeList {
+    /// Always true.
+    pub success: bool,
+    /// By id.
+    pub data: Vec<NodeBody>,
+    /// How many.
+    pub count: usize,
+}
+
+fn body(node: &Node, verdict: &Verdict, state: NodeState) -> NodeBody {
+    let identity = verdict.identity.as_ref().or(node.identity.as_ref());
+    NodeBody {
+        id: node.id,
+        name: node.name.clone(),
+        title: node.title.clone(),
+        host: node.host.clone(),
+        port: node.port,
+        tls: node.tls.as_str(),
+        username: node.username.clone(),
+        has_password: node.password.is_some(),
+        daemon: node.daemon.clone(),
+        pid: node.pid,
+        pid_file: node.pid_file.clone(),
+        process_name: node.process_name.clone(),
+        available: node.available,
+        instance: node.instance.clone(),
+        state: state.as_str(),
+        reason: verdict.reason.map(Reason::as_str),
+        message: verdict.message.clone(),
+        worked: state == NodeState::Up,
+        worked_data: verdict.data.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        checked_at: verdict.checked_at,
+        since: verdict.since,
+        latency_ms: verdict.latency_ms,
+        observed_pid: identity.map(|identity| identity.pid),
+    }
+}
+
+fn of_view(part: &NodesPart, view: &NodeView) -> NodeBody {
+    body(&view.node, &view.verdict, view_state(part, view, clock::now().up))
+}
+
+/// A node as it was just written: the snapshot's word on it where it is about the same row, else the row's.
+fn of_stored(state: &AppState, stored: &StoredNode) -> NodeBody {
+    let snapshot = state.snapshot();
+    let part = &snapshot.nodes;
+    match part.find(&stored.node.id.to_string()) {
+        Some(view) if view.node.same_target(&stored.node) => {
+            body(&stored.node, &view.verdict, view_state(part, view, clock::now().up))
+        }
+        _ if !stored.node.available => body(&stored.node, &stored.verdict, NodeState::Disabled),
+        _ => body(&stored.node, &stored.verdict, NodeState::Unknown),
+    }
+}
+
+/// Every node
+///
+/// Disabled ones too, from the last published snapshot.
+#[utoipa::path(
+    get, path = "/nodes", tag = "nodes", operation_id = "list_nodes",
+    responses(
+        (status = 200, description = "All nodes, by id", body = NodeList),
+        (status = 401, response = super::openapi::Unauthorized),
+    ),
+)]
+pub async fn list(_: MayRead, State(state): State<AppState>) -> Json<NodeList> {
+    let snapshot = state.snapshot();
+    let part = &snapshot.nodes;
+    let data: Vec<_> = part.nodes.iter().map(|view| of_view(part, view)).collect();
+    Json(NodeList { success: true, count: data.len(), data })
+}
+
+/// One node
+#[utoipa::path(
+    get, path = "/nodes/{id}", tag = "nodes", operation_id = "get_node",
+    params(super::openapi::NodePath),
+    responses(
+        (status = 200, description = "The node", body = NodeAnswer),
+        (status = 401, response = super::openapi::Unauthorized),
+        (status = 404, response = super::openapi::NotFound),
+    ),
+)]
+pub async fn get(
+    _: MayRead,
+    State(state): State<AppState>,
+    Id(id): Id,
+) -> Result<Json<NodeAnswer>, Problem> {
+    let snapshot = state.snapshot();
+    let part = &snapshot.nodes;
+    let view = part.find(&id).ok_or_else(|| Problem::not_found(format!("no node '{id}'")))?;
+    Ok(Json(NodeAnswer { success: true, data: of_view(part, view) }))
+}
+
+/// Make a node
+///
+/// `name` and `port` are required.
+#[utoipa::path(
+    post, path = "/nodes", tag = "nodes", operation_id = "create_node",
+    security(("token" = [])),
+    request_body = super::openapi::NodeFields,
+    responses(
+        (status = 201, description = "The node", body = NodeAnswer, headers(("Location" = String))),
+        (status = 400, response = super::openapi::BadRequest),
+        (status = 401, response = super::openapi::Unauthorized),
+        (status = 403, response = super::openapi::WritesDisabled),
+        (status = 409, response = super::openapi::DuplicateName),
+        (status = 413, response = super::openapi::TooLarge),
+        (status = 415, response = super::openapi::WrongType),
+        (status = 503, response = super::openapi::Unavailable),
+    ),
+)]
+pub async fn create(
+    _: MayWrite,
+    State(state): State<AppState>,
+    base: Option<Extension<Base>>,
+    Object(map): Object,
+) -> Result<impl IntoResponse, Problem> {
+    let made = state.0.parts.registry.create(patch(map)?).await?;
+    let base = base.map(|Extension(Base(base))| base).unwrap_or_default();
+    let base = base.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
+    let location = format!("{}/nodes/{}", base.collect::<Vec<_>>().join("/"), made.node.id);
+    let location: Option<(HeaderName, HeaderValue)> =
+        HeaderValue::try_from(location).ok().map(|value| (header::LOCATION, value));
+    let answer = NodeAnswer { success: true, data: of_stored(&state, &made) };
+    Ok((StatusCode::CREATED, location.map(|it| [it]), Json(answer)))
+}
+
+/// Change a node
+///
+/// An absent field stays as it is; null clears a field that may be empty. Ends the node's kept connection.
+#[utoipa::path(
+    patch, path = "/nodes/{id}", tag = "nodes", operation_id = "update_node",
+    security(("token" = [])),
+    params(super::openapi::NodePath),
+    request_body = super::openapi::NodeFields,
+    responses(
+        (status = 200, description = "The node as it is now", body = NodeAnswer),
+        (status = 400, response = super::openapi::BadRequest),
+        (status = 401, response = super::openapi::Unauthorized),
+        (status = 403, response = super::openapi::WritesDisabled),
+        (status = 404, response = super::openapi::NotFound),
+        (status = 409, response = super::openapi::DuplicateName),
+        (status = 413, response = super::openapi::TooLarge),
+        (status = 415, response = super::openapi::WrongType),
+        (status = 503, response = super::openapi::Unavailable),
+    ),
+)]
+pub async fn update(
+    _: MayWrite,
+    State(state): State<AppState>,
+    Id(id): Id,
+    Object(map): Object,
+) -> Result<Json<NodeAnswer>, Problem> {
+    let stored = state.0.parts.registry.update(&id, patch(map)?).await?;
+    Ok(Json(NodeAnswer { success: true, data: of_stored(&state, &stored) }))
+}
+
+/// Remove a node
+#[utoipa::path(
+    delete, path = "/nodes/{id}", tag = "nodes", operation_id = "delete_node",
+    security(("token" = [])),
+    params(super::openapi::NodePath),
+    responses(
+        (status = 200, description = "The node as it was", body = NodeAnswer),
+        (status = 401, response = super::openapi::Unauthorized),
+        (status = 403, response = super::openapi::WritesDisabled),
+        (status = 404, response = super::openapi::NotFound),
+        (status = 503, response = super::openapi::Unavailable),
+    ),
+)]
+pub async fn remove(
+    _: MayWrite,
+    State(state): State<AppState>,
+    Id(id): Id,
+) -> Result<Json<NodeAnswer>, Problem> {
+    let stored = state.0.parts.registry.delete(&id).await?;
+    let verdict = &stored.verdict;
+    let last = if stored.node.available { verdict.state } else { NodeState::Disabled };
+    Ok(Json(NodeAnswer { success: true, data: body(&stored.node, verdict, last) }))
+}
+
+/// What a body may say, with what is allowed; `true` where null clears the field.
+const FIELDS: [(&str, bool, &str); 12] = [
+    ("name", false, "must be a string"),
+    ("title", true, "must be a string or null"),
+    ("host", false, "must be a string"),
+    ("port", false, "must be a whole number from 1 to 65535"),
+    ("tls", false, "must be one of off, verify, insecure"),
+    ("username", true, "must be a string or null"),
+    ("password", true, "must be a string or null"),
+    ("daemon", true, "must be a string or null"),
+    ("pid", true, "must be a whole number from 1 to 2147483647 or null"),
+    ("pid_file", true, "must be a string or null"),
+    ("process_name", false, "must be a string"),
+    ("available", false, "must be true or false"),
+];
+
+/// Reads a body field by field, so that a fault names its field and a password is never repeated.
+fn patch(map: Map<String, Value>) -> Result<NodePatch, Problem> {
+    only(&map, &FIELDS.map(|(name, ..)| name))?;
+    for (name, nullable, rule) in FIELDS {
+        let Some(value) = map.get(name) else { continue };
+        let alone = Map::from_iter([(name.to_owned(), value.clone())]);
+        let fits = serde_json::from_value::<NodePatch>(alone.into()).is_ok();
+        if !fits || (value.is_null() && !nullable) {
+            return Err(Problem::field(name, rule));
+        }
+    }
+    serde_json::from_value(map.into()).map_err(|error| super::request::invalid(error.to_string()))
+}

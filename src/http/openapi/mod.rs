@@ -1,0 +1,118 @@
+//! The description of this API, made from the handlers and the bodies themselves.
+
+mod health;
+mod params;
+
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToResponse, ToSchema};
+
+use super::error::Problem;
+
+pub use params::*;
+
+macro_rules! problems {
+    ($($(#[doc = $doc:literal])* $name:ident;)+) => {
+        $(
+            $(#[doc = $doc])*
+            #[derive(Serialize, ToResponse, ToSchema)]
+            #[response(content_type = "application/problem+json")]
+            #[allow(dead_code)] // Read by the derive only.
+            pub struct $name(Problem);
+        )+
+    };
+}
+
+problems! {
+    /// A parameter or the body is not as it must be: `invalid_parameter`, `invalid_field` or `invalid_body`; `detail`
+    /// names it and what is allowed.
+    BadRequest;
+    /// `unauthorized`: no bearer token, or a wrong one.
+    Unauthorized;
+    /// `writes_disabled`: no token is configured.
+    WritesDisabled;
+    /// `writes_disabled`, or `lock_denied`: the directory may not be written.
+    LockDenied;
+    /// `not_found`, `no_lock` or `migrations_off`.
+    NotFound;
+    /// `method_not_allowed`; `Allow` lists what is.
+    MethodNotAllowed;
+    /// `duplicate_name`: another node has this name.
+    DuplicateName;
+    /// `ambiguous` (with `uuids`), `already_finished`, `run_mismatch`, `process_alive`, `lock_changed` or
+    /// `migrations_off`.
+    MigrationConflict;
+    /// `body_too_large`: more than 64 KiB.
+    TooLarge;
+    /// `unsupported_media_type`: the body is not JSON.
+    WrongType;
+    /// `database_unavailable`, `locks_unreadable` or `timeout`; `Retry-After` says when to come back.
+    Unavailable;
+}
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
+        openapi.info.license = None;
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "procwarden",
+        description = "Whether nodes work and what became of migrations. A GET observes; it writes nothing and \
+            removes nothing. Every error is an RFC 9457 problem. Every route is also served under each of \
+            `server.base_paths`; with `server.read_token` set, reads other than the health routes and this \
+            description need that token or `server.token`.",
+    ),
+    tags(
+        (name = "health", description = "For load balancers and supervisors. GET, HEAD and OPTIONS give the same code."),
+        (name = "nodes", description = "Long-running RPC processes."),
+        (name = "migrations", description = "Batch jobs that announce themselves with a lock file."),
+    ),
+    paths(
+        health::health, health::health_head, health::health_options,
+        health::node_health, health::livez, health::readyz,
+        super::nodes_status::get, super::node_status::get,
+        super::nodes::list, super::nodes::create, super::nodes::get, super::nodes::update, super::nodes::remove,
+        super::migrations::list, super::migrations::get, super::migrations::status,
+        super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
+        get,
+    ),
+    components(responses(
+        BadRequest, Unauthorized, WritesDisabled, LockDenied, NotFound, MethodNotAllowed, DuplicateName,
+        MigrationConflict, TooLarge, WrongType, Unavailable,
+    )),
+    modifiers(&Bearer),
+)]
+struct Api;
+
+/// The description as YAML: what `GET /openapi.yaml` and `procwarden openapi` give.
+#[must_use]
+pub fn openapi() -> String {
+    Api::openapi().to_yaml().unwrap_or_default()
+}
+
+/// This description
+#[utoipa::path(
+    get, path = "/openapi.yaml", tag = "health", operation_id = "openapi",
+    responses((status = 200, description = "OpenAPI 3.1", body = String, content_type = "application/yaml")),
+)]
+pub async fn get() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_committed_description_is_the_one_that_is_served() {
+        let committed = include_str!("../../../openapi.yaml");
+        assert_eq!(committed, super::openapi(), "run `procwarden openapi > openapi.yaml`");
+    }
+}

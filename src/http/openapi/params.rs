@@ -1,0 +1,232 @@
+//! Parameters and bodies of requests, as the description has them. The code that reads them is beside the handlers.
+
+#![allow(dead_code)] // These types exist for their derives only.
+
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+/// `{id}` of a node.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct NodePath {
+    /// The node's id (digits) or its name, percent-encoded.
+    #[param(min_length = 1, max_length = 128, example = "main-node")]
+    id: String,
+}
+
+/// How nodes can be checked.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MethodWord {
+    /// Its process lives and is the right program.
+    Pid,
+    /// Its port accepts connections.
+    Port,
+    /// Its RPC server answers `get_version`.
+    Api,
+    /// All three; the verdict is the API's.
+    Full,
+}
+
+/// `?method=`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MethodQuery {
+    /// Check now, this way. Empty is as if absent; any other word is a 400.
+    #[param(inline)]
+    method: Option<MethodWord>,
+}
+
+/// `If-None-Match`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct IfNoneMatch {
+    /// Marks of bodies that the client has, or `*`.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
+/// `{id}` of a migration.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct MigrationPath {
+    /// `brz_project_id`: a whole number from 1 to 2^53-1, in decimal digits; anything else is a 400.
+    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64, example = 23_131_991)]
+    id: i64,
+}
+
+/// `?mb_project_uuid=`, where the id alone is not enough.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UuidQuery {
+    /// Which of several migrations with this id. A read without it takes the newest by `created_at`; a write is
+    /// then 409 `ambiguous`.
+    #[param(max_length = 200)]
+    mb_project_uuid: Option<String>,
+}
+
+/// `?force=`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ForceQuery {
+    /// Remove the lock although its process lives.
+    #[param(inline)]
+    force: Option<Flag>,
+}
+
+/// What turns a flag on and off.
+#[derive(Serialize, ToSchema)]
+pub enum Flag {
+    /// On.
+    #[serde(rename = "true")]
+    True,
+    /// Off.
+    #[serde(rename = "false")]
+    False,
+    /// On.
+    #[serde(rename = "1")]
+    One,
+    /// Off.
+    #[serde(rename = "0")]
+    Zero,
+}
+
+/// What a migration can be seen to be.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StateWord {
+    /// Its process lives.
+    Alive,
+    /// Its process is dead and the lock is within the grace.
+    Waiting,
+    /// Its process is dead and the grace is over.
+    Gone,
+    /// Its process lives and makes no progress.
+    Stalled,
+    /// Its process is another host's.
+    Foreign,
+    /// It cannot be told.
+    Unknown,
+    /// The run has ended.
+    Finished,
+}
+
+/// Filters and pages of `GET /migrations`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MigrationFilters {
+    /// A status; `success` also finds `completed`. An unknown word finds nothing.
+    #[param(example = "in_progress")]
+    status: Option<String>,
+    /// A part of the uuid.
+    mb_project_uuid: Option<String>,
+    /// Exactly this id; anything but a whole number within the bounds is a 400.
+    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
+    brz_project_id: Option<i64>,
+    /// What is seen; an unknown word is a 400.
+    #[param(inline)]
+    state: Option<StateWord>,
+    /// At most this many; without it all.
+    #[param(minimum = 1, maximum = 10_000)]
+    limit: Option<i64>,
+    /// The `next` of the page before.
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    after: Option<i64>,
+}
+
+/// What may be said of a node.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFields {
+    /// Unique; no `/`, no control characters, no space at the ends, not `.`, `..`, `status` or all digits.
+    /// Required for a new node.
+    #[schema(min_length = 1, max_length = 128, nullable = false)]
+    name: Option<String>,
+    /// What people call it.
+    #[schema(max_length = 255)]
+    title: Option<String>,
+    /// Host name or address, without scheme or port; `127.0.0.1` for a new node.
+    #[schema(min_length = 1, max_length = 255, nullable = false)]
+    host: Option<String>,
+    /// Required for a new node.
+    #[schema(minimum = 1, maximum = 65535, nullable = false)]
+    port: Option<u16>,
+    /// Whether and how TLS is spoken; `off` for a new node.
+    #[schema(nullable = false, pattern = "^(off|verify|insecure)$")]
+    tls: Option<String>,
+    /// User of the RPC login.
+    #[schema(max_length = 255)]
+    username: Option<String>,
+    /// Password of the RPC login; never given back.
+    #[schema(max_length = 255, write_only)]
+    password: Option<String>,
+    /// Address of the daemon it uses; shown only.
+    #[schema(max_length = 255)]
+    daemon: Option<String>,
+    /// Its PID; not together with `pid_file`.
+    #[schema(minimum = 1, maximum = 2_147_483_647)]
+    pid: Option<i64>,
+    /// A file with its PID.
+    #[schema(min_length = 1, max_length = 4096)]
+    pid_file: Option<String>,
+    /// File name of its program; `monero-wallet-rpc` for a new node.
+    #[schema(min_length = 1, max_length = 255, nullable = false)]
+    process_name: Option<String>,
+    /// Whether it is checked and counted.
+    #[schema(nullable = false)]
+    available: Option<bool>,
+}
+
+/// A runner's word about its end.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportFields {
+    /// How the run ended.
+    #[schema(pattern = "^(success|completed|error)$", example = "completed")]
+    status: String,
+    /// Why, for people; kept with `error` only.
+    #[schema(max_length = 4096)]
+    error: Option<String>,
+    /// The run that is meant.
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
+    run: Option<i64>,
+    /// Which of several migrations with this id; also lets a run be reported that was never seen.
+    #[schema(min_length = 1, max_length = 200)]
+    mb_project_uuid: Option<String>,
+}
+
+/// `?scope=`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ScopeQuery {
+    /// Which nodes count; `health.scope` of the configuration if absent.
+    #[param(inline)]
+    scope: Option<ScopeWord>,
+}
+
+/// Whose nodes count.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScopeWord {
+    /// The ones that this instance answers for.
+    Instance,
+    /// All.
+    Fleet,
+}
+
+/// Parameters of `/readyz`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReadyQuery {
+    /// List the components.
+    #[param(inline)]
+    verbose: Option<Flag>,
+    /// Components that do not count, divided by commas.
+    #[param(
+        pattern = "^(nodes|migrations|database|server)(,(nodes|migrations|database|server))*$"
+    )]
+    exclude: Option<String>,
+    /// Components that must be `ok`.
+    #[param(pattern = "^database$")]
+    require: Option<String>,
+}

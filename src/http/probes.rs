@@ -1,0 +1,118 @@
+//! `/livez` and `/readyz`: do the loops turn, and may requests be sent here?
+
+use axum::http::StatusCode;
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::AppState;
+use super::error::Problem;
+use super::health::json;
+use super::query::Params;
+use crate::clock;
+use crate::domain::Uptime;
+
+/// Values of `?exclude=`.
+pub const COMPONENTS: [&str; 4] = ["nodes", "migrations", "database", "server"];
+
+/// Values of `?require=`.
+pub const REQUIRABLE: [&str; 1] = ["database"];
+
+/// Whether the loops turn.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Liveness {
+    /// `ok` or `stale`.
+    #[schema(example = "ok", pattern = "^(ok|stale)$")]
+    pub status: &'static str,
+}
+
+/// Whether requests may be sent here.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Readiness {
+    /// `ready`, `degraded` (still 200), `not_ready` or `draining`.
+    #[schema(example = "ready", pattern = "^(ready|degraded|not_ready|draining)$")]
+    pub status: &'static str,
+    /// With `?verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub components: Option<Components>,
+}
+
+/// What readiness is made of.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Components {
+    /// `ok`, `unpublished` or `stale`.
+    #[schema(example = "ok")]
+    pub nodes: &'static str,
+    /// `ok`, `unpublished`, `stale`, `degraded` (the directory cannot be read) or `off`.
+    #[schema(example = "ok")]
+    pub migrations: &'static str,
+    /// `ok` or `degraded`.
+    #[schema(example = "ok")]
+    pub database: &'static str,
+    /// `ok` or `draining`.
+    #[schema(example = "ok")]
+    pub server: &'static str,
+}
+
+/// 200 while every published part is within its time.
+pub fn live(state: &AppState) -> (StatusCode, Bytes) {
+    let components = look(state);
+    if turns(components.nodes) && turns(components.migrations) {
+        (StatusCode::OK, json(&Liveness { status: "ok" }))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, json(&Liveness { status: "stale" }))
+    }
+}
+
+/// 200 while requests are answered with the truth, a lost database included: it is told from memory.
+pub fn ready(state: &AppState, params: &Params) -> Result<(StatusCode, Bytes), Problem> {
+    let verbose = params.flag("verbose")?;
+    let excluded = params.words("exclude", &COMPONENTS)?;
+    let database_required = !params.words("require", &REQUIRABLE)?.is_empty();
+    let seen = look(state);
+    let counts = |name| !excluded.contains(&name);
+    let stopped = (counts("nodes") && !turns(seen.nodes))
+        || (counts("migrations") && !turns(seen.migrations))
+        || (database_required && counts("database") && seen.database != "ok");
+    let degraded = (counts("database") && seen.database != "ok")
+        || (counts("migrations") && seen.migrations == "degraded");
+    let status = match (counts("server") && seen.server != "ok", stopped, degraded) {
+        (true, ..) => "draining",
+        (_, true, _) => "not_ready",
+        (_, _, true) => "degraded",
+        _ => "ready",
+    };
+    let good = matches!(status, "ready" | "degraded");
+    let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((code, json(&Readiness { status, components: verbose.then_some(seen) })))
+}
+
+fn turns(component: &str) -> bool {
+    !matches!(component, "unpublished" | "stale")
+}
+
+fn look(state: &AppState) -> Components {
+    let snapshot = state.0.parts.published.load();
+    let now = clock::now().up;
+    let migrations = &snapshot.migrations;
+    Components {
+        nodes: part(snapshot.nodes.valid_until, now),
+        migrations: match (state.migrations(), part(migrations.valid_until, now)) {
+            (None, _) => "off",
+            (_, "ok") if migrations.trouble.is_some() => "degraded",
+            (_, seen) => seen,
+        },
+        database: if state.store_trouble() { "degraded" } else { "ok" },
+        server: if state.draining() { "draining" } else { "ok" },
+    }
+}
+
+fn part(valid_until: Uptime, now: Uptime) -> &'static str {
+    if valid_until == Uptime::default() {
+        "unpublished"
+    } else if now > valid_until {
+        "stale"
+    } else {
+        "ok"
+    }
+}

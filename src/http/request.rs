@@ -1,0 +1,102 @@
+//! Reading what a request brings: the id in its path, and a JSON body of bounded size and time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+
+use super::error::Problem;
+
+/// Largest body: many times what any write of ours needs.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// How long a client may take to send its body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// `{id}` of a path, percent-decoded.
+#[derive(Debug, Clone)]
+pub struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(id) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::parameter("id", "is not UTF-8"))?;
+        Ok(Self(id))
+    }
+}
+
+/// A JSON object as the body.
+#[derive(Debug, Clone)]
+pub struct Object(pub Map<String, Value>);
+
+impl<S: Sync> FromRequest<S> for Object {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            let detail = "the body must be JSON: Content-Type: application/json";
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                detail,
+            ));
+        }
+        let bytes = read(request.into_body()).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(map)) => Ok(Self(map)),
+            Ok(_) => Err(invalid("the body must be a JSON object".to_owned())),
+            Err(error) => Err(invalid(format!("the body is not JSON: {error}"))),
+        }
+    }
+}
+
+/// 400 for a body as a whole.
+pub fn invalid(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_body", detail)
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, Problem> {
+    let reading = Limited::new(body, BODY_LIMIT).collect();
+    match tokio::time::timeout(BODY_TIME, reading).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail = format!("the body is larger than {BODY_LIMIT} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail))
+        }
+        Ok(Err(error)) => Err(invalid(format!("the body could not be read: {error}"))),
+        Err(_) => {
+            let detail = format!("the body did not come within {} s", BODY_TIME.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail))
+        }
+    }
+}
+
+/// `application/json`, or any type with that suffix, whatever its parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// A body whose fields are all among these.
+///
+/// # Errors
+/// 400 naming the first other one.
+pub fn only(map: &Map<String, Value>, fields: &[&str]) -> Result<(), Problem> {
+    match map.keys().find(|key| !fields.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => {
+            let key: String = key.chars().take(64).collect();
+            Err(invalid(format!("unknown field '{key}'; allowed are {}", fields.join(", "))))
+        }
+    }
+}

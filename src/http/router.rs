@@ -1,0 +1,140 @@
+//! Which path leads where, and what stands before every handler.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::response::IntoResponse;
+use axum::routing::{delete, get};
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use tower::ServiceExt as _;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::trace::{
+    DefaultMakeSpan, DefaultOnFailure, DefaultOnRequest, DefaultOnResponse, TraceLayer,
+};
+use tracing::Level;
+
+use super::error::Problem;
+use super::{
+    AppState, health, migration_process, migration_writes, migrations, node_status, nodes,
+    nodes_status, openapi,
+};
+
+/// What an answer consists of: the prepared bytes of a health route, or what a handler made.
+pub type Answer = Response<Either<Full<Bytes>, Body>>;
+
+/// The base path that was taken off a request's path, for links.
+#[derive(Debug, Clone, Default)]
+pub struct Base(pub String);
+
+/// Every route but the health routes, without base paths.
+pub fn router(state: AppState) -> Router {
+    let cors = cors(&state.settings().server.cors_origins);
+    let router = Router::new()
+        .route("/nodes/status", get(nodes_status::get))
+        .route("/nodes/{id}/status", get(node_status::get))
+        .route("/nodes", get(nodes::list).post(nodes::create))
+        .route("/nodes/{id}", get(nodes::get).patch(nodes::update).delete(nodes::remove))
+        .route("/migrations", get(migrations::list))
+        .route("/migrations/{id}", get(migrations::get).patch(migration_writes::report))
+        .route("/migrations/{id}/status", get(migrations::status))
+        .route("/migrations/{id}/process", get(migration_process::get))
+        .route("/migrations/{id}/lock", delete(migration_writes::take_lock))
+        .route("/openapi.yaml", get(openapi::get))
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(DefaultBodyLimit::max(super::request::BODY_LIMIT))
+        .with_state(state);
+    let router = if let Some(cors) = cors { router.layer(cors) } else { router };
+    router.layer(
+        TraceLayer::new_for_http()
+            .make_span_with(DefaultMakeSpan::new().level(Level::DEBUG))
+            .on_request(DefaultOnRequest::new().level(Level::DEBUG))
+            .on_response(DefaultOnResponse::new().level(Level::DEBUG))
+            .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
+    )
+}
+
+/// Answers a request: the base path goes, the health routes come first, the Router has the rest.
+pub async fn answer(state: &AppState, router: &Router, mut request: Request<Body>) -> Answer {
+    let base = base_of(&state.settings().server.base_paths, request.uri().path());
+    let path = &request.uri().path()[base.len()..];
+    if let Some(response) = health::answer(state, request.method(), path, request.uri()) {
+        return response.map(Either::Left);
+    }
+    if !base.is_empty() {
+        let base = base.to_owned();
+        match without(&base, request.uri()) {
+            Some(uri) => *request.uri_mut() = uri,
+            None => return unknown_path(request.uri()).into_response().map(Either::Right),
+        }
+        request.extensions_mut().insert(Base(base));
+    }
+    let Ok(response) = router.clone().oneshot(request).await;
+    response.map(Either::Right)
+}
+
+/// The configured base path that this path begins with, or nothing; the longest counts.
+fn base_of<'a>(bases: &'a [String], path: &str) -> &'a str {
+    let fits = |base: &&str| {
+        path.strip_prefix(*base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let bases = bases.iter().map(|base| base.trim_end_matches('/'));
+    bases.filter(fits).max_by_key(|base| base.len()).unwrap_or_default()
+}
+
+fn without(base: &str, uri: &Uri) -> Option<Uri> {
+    let rest = uri.path_and_query()?.as_str().get(base.len()..)?;
+    let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    rest.parse().ok()
+}
+
+async fn unknown(uri: Uri) -> Problem {
+    unknown_path(&uri)
+}
+
+fn unknown_path(uri: &Uri) -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown_route",
+        format!("there is nothing at {}", uri.path()),
+    )
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not allowed at {}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+/// Off without origins. `X-Dashboard-Session` is what the seeds' dashboard sends instead of a token.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    Some(
+        CorsLayer::new()
+            .allow_origin(origin)
+            .allow_methods([
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PATCH,
+                Method::DELETE,
+                Method::OPTIONS,
+            ])
+            .allow_headers([
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::IF_NONE_MATCH,
+                HeaderName::from_static("x-dashboard-session"),
+                HeaderName::from_static("last-event-id"),
+            ])
+            .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER]),
+    )
+}

@@ -1,0 +1,261 @@
+//! A state made by hand for the tests of this module.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use super::router::{answer, router};
+use super::{AppState, Parts};
+use crate::checker::{Checker, Limits};
+use crate::clock;
+use crate::config::Settings;
+use crate::domain::migration::{Key, Migration, Source, State as MigrationState, Status};
+use crate::domain::node::{Node, Password, Tls};
+use crate::domain::observation::Reason;
+use crate::domain::verdict::{State, Verdict};
+use crate::domain::{Method as CheckMethod, Timestamp, Uptime};
+use crate::process::Processes;
+use crate::reconciler::{migrations, nodes};
+use crate::registry::Registry;
+use crate::snapshot::{MigrationView, MigrationsPart, NodeView, NodesPart, Published};
+use crate::store::{Open, Store};
+
+/// The token of writes in these tests.
+pub const TOKEN: &str = "t0ken";
+
+/// A server's insides, without its socket.
+pub struct World {
+    pub state: AppState,
+    pub published: Arc<Published>,
+    pub draining: Arc<AtomicBool>,
+    pub store_trouble: Arc<AtomicBool>,
+    router: Router,
+    _dir: tempfile::TempDir,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Answered {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of a problem, after a look at its form.
+    pub fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let body = self.json();
+        assert_eq!(body["status"], self.status.as_u16());
+        assert_eq!((&body["success"], &body["error"]), (&json!(false), &body["detail"]));
+        body["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl World {
+    /// No nodes, no migrations, no lock directory.
+    pub async fn new(settings: Settings) -> Self {
+        Self::with(settings, None).await
+    }
+
+    pub async fn with(settings: Settings, migrations: Option<migrations::Handle>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
+        let store = Store::open(&url, Open::Create).await.unwrap();
+        let limits = Limits {
+            connect_timeout: Duration::from_secs(1),
+            api_timeout: Duration::from_secs(3),
+        };
+        let checker = Checker::new(Processes::new().unwrap(), limits).unwrap();
+        let registry = Registry::new(store.clone(), checker.clone(), "host-1".to_owned());
+        let published = Arc::new(Published::default());
+        let draining = Arc::new(AtomicBool::new(false));
+        let store_trouble = Arc::new(AtomicBool::new(false));
+        let state = AppState::new(Parts {
+            published: Arc::clone(&published),
+            checker,
+            store,
+            registry,
+            nodes: nodes::Handle::unheard(),
+            migrations,
+            settings: Arc::new(settings),
+            draining: Arc::clone(&draining),
+            store_trouble: Arc::clone(&store_trouble),
+        });
+        let router = router(state.clone());
+        Self { state, published, draining, store_trouble, router, _dir: dir }
+    }
+
+    pub async fn get(&self, path: &str) -> Answered {
+        self.send(Method::GET, path, &[], "").await
+    }
+
+    /// A write with the right token.
+    pub async fn write(&self, method: Method, path: &str, body: &Value) -> Answered {
+        let auth = format!("Bearer {TOKEN}");
+        let headers = [("authorization", auth.as_str()), ("content-type", "application/json")];
+        self.send(method, path, &headers, &body.to_string()).await
+    }
+
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answered {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = answer(&self.state, &self.router, request).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes().to_vec();
+        Answered { status: parts.status, headers: parts.headers, bytes }
+    }
+
+    /// Publishes nodes that hold for a minute.
+    pub fn publish(&self, nodes: Vec<NodeView>) {
+        self.publish_until(nodes, clock::now().up.plus(Duration::from_mins(1)));
+    }
+
+    pub fn publish_until(&self, nodes: Vec<NodeView>, valid_until: Uptime) {
+        let up = |it: &&NodeView| it.node.available && it.verdict.state == State::Up;
+        self.published.publish_nodes(NodesPart {
+            working: nodes.iter().filter(up).count() as u64,
+            total: nodes.iter().filter(|it| it.node.available).count() as u64,
+            nodes: nodes.into_iter().map(Arc::new).collect(),
+            window: Duration::from_mins(2),
+            valid_until,
+            persisted: true,
+            passed: true,
+            ..NodesPart::default()
+        });
+    }
+
+    pub fn publish_migrations(&self, part: MigrationsPart) {
+        let valid_until = clock::now().up.plus(Duration::from_mins(1));
+        self.published.publish_migrations(MigrationsPart { valid_until, enabled: true, ..part });
+    }
+}
+
+/// Settings in which writes are allowed.
+pub fn writable() -> Settings {
+    let mut settings = Settings::default();
+    settings.server.token = Some(Password::new(TOKEN.to_owned()));
+    settings
+}
+
+/// A node as the examples have it; it points at a port on which nothing listens.
+pub fn node(id: i64, name: &str, state: State) -> NodeView {
+    let at = clock::now();
+    let verdict = Verdict {
+        state,
+        reason: (state == State::Down).then_some(Reason::PortClosed),
+        message: if state == State::Up { "API is responding" } else { "API check failed" }.into(),
+        method: Some(CheckMethod::Api),
+        data: Some(r#"{"method":"api","message":"API is responding"}"#.into()),
+        checked_at: Some(at.wall),
+        checked_up: Some(at.up),
+        since: Some(at.wall),
+        latency_ms: (state == State::Up).then_some(3),
+        identity: None,
+        streak: 0,
+    };
+    let node = Node {
+        id,
+        name: name.to_owned(),
+        title: None,
+        host: "127.0.0.1".to_owned(),
+        // Port 1 (tcpmux) is served nowhere.
+        port: 1,
+        tls: Tls::Off,
+        username: None,
+        password: Some(Password::new("s3cret".to_owned())),
+        daemon: None,
+        pid: None,
+        pid_file: None,
+        process_name: "monero-wallet-rpc".to_owned(),
+        available: true,
+        instance: "host-1".to_owned(),
+        identity: None,
+    };
+    NodeView { node, verdict }
+}
+
+/// A migration as the examples have it.
+pub fn migration(uuid: &str, id: i64, status: Status, created: i64) -> MigrationView {
+    let ended = status.is_final();
+    let lock = json!({
+        "pid": 48213, "started_at": "2026-01-15 10:30:45", "current_stage": "Миграция страниц",
+        "stage_updated_at": 1_736_937_305, "total_pages": 42, "processed_pages": 17, "progress_percent": 40.48,
+    });
+    let row = Migration {
+        key: Key { mb_project_uuid: uuid.to_owned(), brz_project_id: id },
+        instance: "host-1".to_owned(),
+        host_id: "host".to_owned(),
+        status,
+        state: if ended { MigrationState::Finished } else { MigrationState::Alive },
+        reason: None,
+        status_source: ended.then_some(Source::Monitor),
+        error: (status == Status::Error).then(|| "Process 48213 is gone".to_owned()),
+        run: 1,
+        since: Timestamp(created),
+        created_at: Timestamp(created),
+        updated_at: Timestamp(created),
+        status_updated_at: ended.then_some(Timestamp(created)),
+        ended_at: ended.then_some(Timestamp(created)),
+        lock_file: Some(format!("{uuid}-{id}.lock")),
+        lock_pid: Some(48213),
+        lock_started: None,
+        lock_mark: None,
+        dir: None,
+        identity: None,
+        lock_taken: false,
+        lock_data: None,
+    };
+    let lock = lock.as_object().cloned().map(Arc::new);
+    MigrationView { row, lock, lock_exists: !ended, exit: None }
+}
+
+/// Checks that two answers have the same members, of the same types, in the same order.
+///
+/// Null in the example fits anything, since an example shows one case; a list has the shape of its first element.
+pub fn same_shape(example: &Value, given: &Value, at: &str) {
+    match (example, given) {
+        (Value::Object(example), Value::Object(given)) => {
+            let keys = |map: &serde_json::Map<String, Value>| {
+                map.keys().cloned().collect::<Vec<_>>()
+            };
+            assert_eq!(keys(example), keys(given), "members of {at}");
+            for (key, value) in example {
+                same_shape(value, &given[key], &format!("{at}.{key}"));
+            }
+        }
+        (Value::Array(example), Value::Array(given)) => {
+            for (n, value) in given.iter().enumerate().filter(|_| !example.is_empty()) {
+                same_shape(&example[0], value, &format!("{at}[{n}]"));
+            }
+        }
+        (Value::Null, _) | (_, Value::Null) => {}
+        (Value::Number(a), Value::Number(b)) => assert_eq!(a.is_f64(), b.is_f64(), "{at}"),
+        (a, b) => {
+            assert_eq!(std::mem::discriminant(a), std::mem::discriminant(b), "{at}: {a} or {b}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The library's facade: check nodes without the server.
+//!
+//! As the seed's facade and `ProcessHealthChecker` did: check a node by a method and keep nothing, check it
+//! and record the verdict, check all. Recording goes through the same judgement, thresholds and Store method
+//! as the server's, events included.
+//!
+//! ```
+//! use procwarden::config::Settings;
+//! use procwarden::domain::Method;
+//! use procwarden::domain::node::Password;
+//! use procwarden::monitor::Monitor;
+//! use procwarden::registry::NodePatch;
+//! use procwarden::store::Open;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("procwarden.db");
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! // A port that was free a moment ago: nothing listens there.
+//! let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+//!
+//! let mut settings = Settings::default();
+//! settings.database.url = Password::new(format!("sqlite://{}", path.display()));
+//! let monitor = Monitor::open(&settings, Open::Create).await?;
+//! let stored = monitor
+//!     .registry()
+//!     .create(NodePatch {
+//!         name: Some("main-node".to_owned()),
+//!         port: Some(port),
+//!         ..NodePatch::default()
+//!     })
+//!     .await?;
+//!
+//! // Looks, and keeps nothing.
+//! let outcome = monitor.check(&stored.node, Method::Api).await;
+//! assert!(!outcome.status);
+//! assert_eq!(outcome.details["reason"], "port_closed");
+//!
+//! // Looks at every available node, and records what was seen.
+//! let summary = monitor.check_all(Method::Full, true).await?;
+//! assert_eq!((summary.total, summary.working, summary.failed), (1, 0, 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok(())
+//! # }
+//! ```
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::Value;
+
+use crate::checker::{Checker, CheckerError, Limits};
+use crate::clock;
+use crate::config::Settings;
+use crate::domain::details::{Finding, details, find};
+use crate::domain::verdict::{State, Thresholds, Verdict, evaluate};
+use crate::domain::{Method, Node, Now, Observation, Timestamp};
+use crate::process::{ProcessError, Processes};
+use crate::registry::Registry;
+use crate::store::{Open, Store, StoreError, StoredNode, VerdictWrite};
+
+/// Why the facade cannot be opened, or could not record.
+#[derive(Debug, thiserror::Error)]
+pub enum MonitorError {
+    /// The process table cannot be asked.
+    #[error("the process table cannot be asked")]
+    Processes(#[from] ProcessError),
+    /// TLS cannot be set up.
+    #[error("the checker cannot be set up")]
+    Checker(#[from] CheckerError),
+    /// The database cannot be opened, or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What one check of one node saw and what it means by itself, before thresholds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckOutcome {
+    /// Does it certainly work?
+    pub status: bool,
+    /// What the observation means; it tells "down" from "cannot be told".
+    pub finding: Finding,
+    /// The seeds' JSON, as `GET /nodes/{id}/status` gives it.
+    pub details: Value,
+    /// The facts.
+    pub observation: Observation,
+    /// When the check ended.
+    pub at: Now,
+}
+
+impl CheckOutcome {
+    fn new(observation: Observation, at: Now) -> Self {
+        let finding = find(&observation);
+        let details = details(&observation, at.wall);
+        Self { status: finding.is_up(), finding, details, observation, at }
+    }
+
+    /// What was seen, in one word: `up`, `down` or `unknown`.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self.finding.works {
+            Some(true) => State::Up,
+            Some(false) => State::Down,
+            None => State::Unknown,
+        }
+    }
+
+    /// How long the answer took on which it rests, in milliseconds; `None` if none came.
+    #[must_use]
+    pub fn latency_ms(&self) -> Option<u32> {
+        self.observation.latency().map(|d| u32::try_from(d.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+/// One node of a [`Summary`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedNode {
+    /// As it stood in the registry before the check, with its recorded verdict.
+    pub stored: StoredNode,
+    /// What was seen.
+    pub outcome: CheckOutcome,
+    /// What is held of it after this look; recorded if that was asked for.
+    pub verdict: Verdict,
+}
+
+impl CheckedNode {
+    /// Since when it has been in the state that was seen, as far as the record tells.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        let before = &self.stored.verdict;
+        let recorded = before.since.filter(|_| before.state == self.outcome.state());
+        recorded.unwrap_or(self.outcome.at.wall)
+    }
+}
+
+/// A check of several nodes. It counts what was seen: a node works if this look says so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Nodes that were checked.
+    pub total: usize,
+    /// Those that work.
+    pub working: usize,
+    /// The others: down, or it cannot be told.
+    pub failed: usize,
+    /// Each, by id.
+    pub nodes: Vec<CheckedNode>,
+}
+
+/// A database, a checker and the settings of the judgement: everything a check needs, and no server.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    store: Store,
+    checker: Checker,
+    processes: Processes,
+    registry: Registry,
+    thresholds: Thresholds,
+    instance: String,
+    concurrency: usize,
+}
+
+impl Monitor {
+    /// Opens the database of the settings and sets up a checker with their limits.
+    ///
+    /// # Errors
+    /// [`MonitorError`]; with [`Open::Existing`] also if there is no database or its schema is older.
+    pub async fn open(settings: &Settings, open: Open) -> Result<Self, MonitorError> {
+        let store = Store::open(&settings.database.url, open).await?;
+        let processes = Processes::new()?;
+        let nodes = &settings.nodes;
+        let limits =
+            Limits { connect_timeout: nodes.connect_timeout, api_timeout: nodes.api_timeout };
+        let checker = Checker::new(processes.clone(), limits)?;
+        let instance = settings.instance.name.clone();
+        Ok(Self {
+            registry: Registry::new(store.clone(), checker.clone(), instance.clone()),
+            store,
+            checker,
+            processes,
+            thresholds: Thresholds {
+                failure: nodes.failure_threshold,
+                success: nodes.success_threshold,
+            },
+            instance,
+            concurrency: nodes.concurrency.max(1),
+        })
+    }
+
+    /// The database.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The checker.
+    #[must_use]
+    pub const fn checker(&self) -> &Checker {
+        &self.checker
+    }
+
+    /// The process table.
+    #[must_use]
+    pub const fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    /// The registry.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Checks a node and keeps nothing.
+    pub async fn check(&self, node: &Node, method: Method) -> CheckOutcome {
+        let checked = self.checker.check(node, method).await;
+        CheckOutcome::new(checked.observation, checked.at)
+    }
+
+    /// Checks a node and records the verdict, with an event if it turned.
+    ///
+    /// The count of looks in a row that thresholds over 1 need is in the verdict, not in the database: a caller that
+    /// looks again passes `stored` with the verdict of the last look.
+    ///
+    /// # Errors
+    /// [`MonitorError::Store`]: then nothing is recorded.
+    pub async fn check_and_save(
+        &self,
+        stored: &StoredNode,
+        method: Method,
+    ) -> Result<(CheckOutcome, Verdict), MonitorError> {
+        let checked = self.look(stored.clone(), method).await;
+        self.save(std::slice::from_ref(&checked)).await?;
+        Ok((checked.outcome, checked.verdict))
+    }
+
+    /// Checks every available node, at most `nodes.concurrency` at once; with `save` the verdicts are recorded
+    /// together in one transaction.
+    ///
+    /// # Errors
+    /// [`MonitorError::Store`].
+    pub async fn check_all(&self, method: Method, save: bool) -> Result<Summary, MonitorError> {
+        let mut nodes = self.store.nodes().await?;
+        nodes.retain(|stored| stored.node.available);
+        self.check_these(nodes, method, save).await
+    }
+
+    /// The same for the nodes given, disabled ones too.
+    ///
+    /// # Errors
+    /// [`MonitorError::Store`].
+    pub async fn check_these(
+        &self,
+        nodes: Vec<StoredNode>,
+        method: Method,
+        save: bool,
+    ) -> Result<Summary, MonitorError> {
+        let mut checked: Vec<CheckedNode> = stream::iter(nodes)
+            .map(|stored| self.look(stored, method))
+            .buffer_unordered(self.concurrency)
+            .collect()
+            .await;
+        checked.sort_by_key(|it| it.stored.node.id);
+        if save {
+            self.save(&checked).await?;
+        }
+        let total = checked.len();
+        let working = checked.iter().filter(|it| it.outcome.status).count();
+        Ok(Summary { total, working, failed: total - working, nodes: checked })
+    }
+
+    async fn look(&self, stored: StoredNode, method: Method) -> CheckedNode {
+        let outcome = self.check(&stored.node, method).await;
+        let verdict = evaluate(
+            &stored.node,
+            &stored.verdict,
+            &outcome.observation,
+            self.thresholds,
+            outcome.at,
+        );
+        CheckedNode { stored, outcome, verdict }
+    }
+
+    /// Every look is written, also one that changed nothing: no heartbeat vouches for it.
+    async fn save(&self, checked: &[CheckedNode]) -> Result<(), MonitorError> {
+        let host_id = &self.processes.here().host_id;
+        let writes: Vec<VerdictWrite> = checked
+            .iter()
+            .map(|it| VerdictWrite {
+                id: it.stored.node.id,
+                name: it.stored.node.name.clone(),
+                version: it.stored.version,
+                host_id: host_id.clone(),
+                verdict: it.verdict.clone(),
+                flip: it.verdict.flipped_from(&it.stored.verdict),
+            })
+            .collect();
+        self.store.record_verdicts(&self.instance, &writes, clock::now().wall).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+    use crate::domain::node::Password;
+    use crate::registry::NodePatch;
+
+    struct Bench {
+        monitor: Monitor,
+        instance: String,
+        _dir: tempfile::TempDir,
+    }
+
+    async fn bench() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        let path = dir.path().join("p.db");
+        settings.database.url = Password::new(format!("sqlite://{}", path.display()));
+        "here".clone_into(&mut settings.instance.name);
+        let monitor = Monitor::open(&settings, Open::Create).await.unwrap();
+        Bench { monitor, instance: settings.instance.name, _dir: dir }
+    }
+
+    async fn add(bench: &Bench, name: &str, port: u16, available: bool) -> StoredNode {
+        let patch = NodePatch {
+            name: Some(name.to_owned()),
+            port: Some(port),
+            available: Some(available),
+            ..NodePatch::default()
+        };
+        bench.monitor.registry().create(patch).await.unwrap()
+    }
+
+    fn closed_port() -> u16 {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    }
+
+    #[tokio::test]
+    async fn a_check_keeps_nothing() {
+        let bench = bench().await;
+        let stored = add(&bench, "a", closed_port(), true).await;
+        let outcome = bench.monitor.check(&stored.node, Method::Port).await;
+        assert_eq!((outcome.status, outcome.state()), (false, State::Down));
+        assert_eq!(outcome.details["message"], "Port is not in use");
+        assert_eq!(bench.monitor.store().nodes().await.unwrap(), [stored]);
+    }
+
+    #[tokio::test]
+    async fn a_saved_check_is_recorded_with_an_event_when_it_turns() {
+        let bench = bench().await;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        add(&bench, "a", port, true).await;
+        add(&bench, "out", closed_port(), false).await;
+        let name = std::env::current_exe().unwrap();
+        let name = name.file_name().unwrap().to_string_lossy().into_owned();
+        let patch = NodePatch { process_name: Some(name), ..NodePatch::default() };
+        bench.monitor.registry().update("a", patch).await.unwrap();
+
+        let first = bench.monitor.check_all(Method::Port, true).await.unwrap();
+        assert_eq!((first.total, first.working, first.failed), (1, 1, 0));
+        assert!(bench.monitor.store().events(&bench.instance, 10).await.unwrap().is_empty());
+
+        drop(listener);
+        let stored = bench.monitor.registry().get("a").await.unwrap();
+        assert_eq!(stored.verdict.state, State::Up);
+        let (outcome, verdict) = bench.monitor.check_and_save(&stored, Method::Port).await.unwrap();
+        assert_eq!((outcome.status, verdict.state), (false, State::Down));
+        let after = bench.monitor.registry().get("a").await.unwrap().verdict;
+        assert_eq!((after.state, after.reason), (State::Down, verdict.reason));
+        let events = bench.monitor.store().events(&bench.instance, 10).await.unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!((events[0].name.as_str(), events[0].state.as_str()), ("a", "down"));
+    }
+}
