@@ -45,7 +45,7 @@ impl Default for WardenConfig {
             .set("migrations.settle", "300ms")
             .set("migrations.grace", "2s")
             .set("migrations.scope", "local")
-            .set("log.level", "debug")
+            .set("log.level", "info,procwarden=debug")
     }
 }
 
