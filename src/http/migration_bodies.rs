@@ -121,6 +121,7 @@ pub struct Mapping {
 
 /// How far it is, as the lock has it.
 #[derive(Debug, Serialize, ToSchema)]
+#[allow(clippy::struct_field_names)] // The seeds' names.
 pub struct Progress {
     /// As the lock has it.
     pub total_pages: Value,

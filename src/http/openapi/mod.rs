@@ -12,7 +12,7 @@ use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToResponse, ToSchema};
 
-use super::error::Problem;
+use super::error::ProblemBody;
 
 pub use params::*;
 
@@ -23,7 +23,7 @@ macro_rules! problems {
             #[derive(Serialize, ToResponse, ToSchema)]
             #[response(content_type = "application/problem+json")]
             #[allow(dead_code)] // Read by the derive only.
-            pub struct $name(Problem);
+            pub struct $name(ProblemBody);
         )+
     };
 }

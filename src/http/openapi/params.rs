@@ -49,7 +49,7 @@ pub struct MigrationPath {
 pub struct UuidQuery {
     /// Which of several migrations with this id. A read without it takes the newest by `created_at`; a write is
     /// then 409 `ambiguous`.
-    #[param(max_length = 200)]
+    #[param(max_length = 64)]
     mb_project_uuid: Option<String>,
 }
 
@@ -159,7 +159,7 @@ pub struct ReportFields {
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     run: Option<i64>,
     /// Which of several migrations with this id; also lets a run be reported that was never seen.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 64)]
     mb_project_uuid: Option<String>,
 }
 
