@@ -1,5 +1,8 @@
 //! The command line: what can be asked for. Help texts are the doc comments here.
 
+// Backticks would stand in the help as they are.
+#![allow(clippy::doc_markdown)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -181,8 +184,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
     Cli::try_parse_from(args).map_err(|error| {
         // Output that nobody reads any more is no reason for another code.
         let _ = error.print();
-        if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+        exit_of(&error)
     })
+}
+
+fn exit_of(error: &clap::Error) -> Exit {
+    if error.use_stderr() { Exit::Usage } else { Exit::Ok }
 }
 
 #[cfg(test)]
@@ -192,7 +199,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Cli, Exit> {
-        parse(line.split(' ').map(OsString::from))
+        Cli::try_parse_from(line.split(' ')).map_err(|error| exit_of(&error))
     }
 
     #[test]

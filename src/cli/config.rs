@@ -25,7 +25,7 @@ pub(super) fn run(loaded: &Loaded, width: u16) -> Answer {
         printable(&file),
         table.render(width)
     );
-    loaded.warnings.iter().fold(Answer::ok(text), |answer, warning| answer.noting(warning))
+    loaded.warnings.iter().fold(Answer::ok(text), Answer::noting)
 }
 
 /// The value in force, secrets hidden; `None` for keys of `[[node]]`.
@@ -109,7 +109,7 @@ mod tests {
         let loaded = load(&overrides).unwrap();
         let answer = run(&loaded, 80);
         let line = answer.text.lines().find(|line| line.starts_with("migrations.grace")).unwrap();
-        assert!(line.contains("11m") && line.contains("flag"), "{line}");
+        assert!(line.contains("11m") && line.contains("command line"), "{line}");
         assert!(answer.text.lines().all(|line| line.chars().count() <= 80), "{}", answer.text);
     }
 }

@@ -1,7 +1,7 @@
 //! Exit codes, in one place: which they are, and which error ends with which.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use crate::app::AppError;
@@ -109,12 +109,10 @@ impl CliError {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Config(_) | Self::Log(_) => Exit::Config,
-            Self::CouldNotTell(_) | Self::Io { .. } => Exit::CouldNotTell,
-            Self::Store(error) => of_store(error),
+            Self::Store(error) | Self::Monitor(MonitorError::Store(error)) => of_store(error),
             Self::Held(error) => of_lock(error),
             Self::Registry(error) => of_registry(error),
-            Self::Monitor(MonitorError::Store(error)) => of_store(error),
-            Self::Monitor(_) => Exit::CouldNotTell,
+            Self::CouldNotTell(_) | Self::Io { .. } | Self::Monitor(_) => Exit::CouldNotTell,
             Self::Migrations(error) => of_migrations(error),
             Self::App(error) => of_app(error),
         }
@@ -171,20 +169,15 @@ const fn of_migrations(error: &RequestError) -> Exit {
 
 fn of_app(error: &AppError) -> Exit {
     match error {
-        AppError::Store(error) => of_store(error),
         AppError::Held(error) => of_lock(error),
-        AppError::Monitor(MonitorError::Store(error)) => of_store(error),
+        AppError::Store(error) | AppError::Monitor(MonitorError::Store(error)) => of_store(error),
         AppError::Registry(RegistryError::Store(error)) => of_store(error),
-        // What stands in the configuration and cannot be done.
         AppError::Registry(_) => Exit::Config,
-        AppError::Bind { source, .. } if matches!(source.kind(), io::ErrorKind::AddrInUse) => {
-            Exit::Held
-        }
+        AppError::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Held,
         AppError::Bind { .. } => Exit::Config,
-        AppError::Monitor(_)
-        | AppError::TaskDied(_)
-        | AppError::Aborted
-        | AppError::Deadline => Exit::Down,
+        AppError::Monitor(_) | AppError::TaskDied(_) | AppError::Aborted | AppError::Deadline => {
+            Exit::Down
+        }
     }
 }
 
@@ -196,7 +189,11 @@ mod tests {
 
     #[test]
     fn each_error_ends_with_the_code_of_the_contract() {
-        let table: [(CliError, u8); 12] = [
+        let bind = |kind: ErrorKind| AppError::Bind {
+            address: ([127, 0, 0, 1], 1).into(),
+            source: kind.into(),
+        };
+        let table: [(CliError, u8); 15] = [
             (CliError::Usage(String::new()), 64),
             (CliError::Config(Faults(Vec::new())), 78),
             (StoreError::Missing(PathBuf::new()).into(), 2),
@@ -209,6 +206,9 @@ mod tests {
             (RegistryError::Invalid { field: "port", problem: String::new() }.into(), 64),
             (MonitorError::Store(StoreError::Missing(PathBuf::new())).into(), 2),
             (RequestError::Off.into(), 78),
+            (bind(ErrorKind::AddrInUse).into(), 75),
+            (bind(ErrorKind::AddrNotAvailable).into(), 78),
+            (AppError::Deadline.into(), 1),
         ];
         for (error, code) in table {
             assert_eq!(error.exit().code(), code, "{error:?}");

@@ -44,6 +44,7 @@ pub(super) fn status(it: &CheckedNode) -> Value {
 /// `GET /nodes/{id}`: the registry's entry, without the password, and the recorded verdict.
 pub(super) fn node(stored: &StoredNode) -> Value {
     let (node, verdict) = (&stored.node, &stored.verdict);
+    let state = recorded_state(stored);
     let data = verdict.data.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
     json!({
         "id": node.id,
@@ -53,19 +54,22 @@ pub(super) fn node(stored: &StoredNode) -> Value {
         "port": node.port,
         "tls": node.tls,
         "username": node.username,
-        "password": node.password.as_ref().map(|_| "***"),
+        "has_password": node.password.is_some(),
         "daemon": node.daemon,
         "pid": node.pid,
         "pid_file": node.pid_file,
         "process_name": node.process_name,
         "available": node.available,
         "instance": node.instance,
-        "state": recorded_state(stored).as_str(),
+        "state": state.as_str(),
         "reason": verdict.reason.map(crate::domain::observation::Reason::as_str),
-        "since": verdict.since,
-        "worked": verdict.state == State::Up,
+        "message": verdict.message,
+        "worked": state == State::Up,
         "worked_data": data,
         "checked_at": verdict.checked_at,
+        "since": verdict.since,
+        "latency_ms": verdict.latency_ms,
+        "observed_pid": node.identity.as_ref().map(|identity| identity.pid),
     })
 }
 

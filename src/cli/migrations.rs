@@ -1,15 +1,12 @@
 //! `migrations`: the recorded rows, and what the monitor would do about the locks. Writes nothing.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 
 use super::args::MigrationsCommand;
 use super::exit::CliError;
 use super::json;
-use super::nodes::fields;
-use super::output::{Answer, Format, ago, dash, or_dash, printable};
-use super::table::{Kind, Table};
+use super::output::{Answer, Format, ago, dash, or_dash};
+use super::table::{Kind, Table, cut, listing};
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::migration::{Migration, Reason, Source, State, Status};
@@ -35,7 +32,9 @@ pub(super) async fn run(
             "migrations check only explains: add --dry-run (the running server is what acts)"
                 .to_owned(),
         )),
-        MigrationsCommand::Check { id, output, .. } => check(settings, id, output.output).await,
+        MigrationsCommand::Check { id, output, .. } => {
+            check(settings, id, output.output, width).await
+        }
     }
 }
 
@@ -116,11 +115,16 @@ fn show(rows: &[Migration], id: i64, format: Format, width: u16) -> Result<Answe
     }
     Ok(match format {
         Format::Json => Answer::json(&json!({"success": true, "data": value})),
-        Format::Table => Answer::ok(fields(&value, width)),
+        Format::Table => Answer::ok(listing(&value, width)),
     })
 }
 
-async fn check(settings: &Settings, id: Option<i64>, format: Format) -> Result<Answer, CliError> {
+async fn check(
+    settings: &Settings,
+    id: Option<i64>,
+    format: Format,
+    width: u16,
+) -> Result<Answer, CliError> {
     let processes = Processes::new().map_err(crate::monitor::MonitorError::from)?;
     // Locks can be explained without a record of them.
     let store = match Store::open(&settings.database.url, Open::Existing).await {
@@ -141,7 +145,9 @@ async fn check(settings: &Settings, id: Option<i64>, format: Format) -> Result<A
             let count = data.len();
             Answer::json(&json!({"success": true, "data": data, "count": count}))
         }
-        Format::Table => Answer::ok(found.iter().map(explained).collect::<String>()),
+        Format::Table => {
+            Answer::ok(found.iter().map(|it| explained(it, width)).collect::<String>())
+        }
     };
     Ok(match store {
         Some(_) => answer,
@@ -149,34 +155,40 @@ async fn check(settings: &Settings, id: Option<i64>, format: Format) -> Result<A
     })
 }
 
-/// One lock in a few lines: what it is, what follows, and each condition with what was seen.
-fn explained(it: &Inspection) -> String {
+/// One lock: what it is, what follows, and each condition with what was seen.
+fn explained(it: &Inspection, width: u16) -> String {
+    const INDENT: &str = "  ";
     let row = &it.view.row;
     let file = it.lock.as_ref().map(|lock| lock.file.clone());
-    let file = file.unwrap_or_else(|| format!("{} (no lock)", row.key));
     let pid = row.lock_pid.map_or_else(dash, |pid| pid.to_string());
     let would = match json::would(&it.decision).join(", ") {
         nothing if nothing.is_empty() => "nothing".to_owned(),
         words => words,
     };
-    let mut text = format!(
-        "{}\n  pid {pid}, status {}, state {}\n  verdict {}, would {would}\n",
-        printable(&file),
-        row.status,
-        row.state,
-        it.decision.outcome.as_str(),
-    );
+    let mut lines = vec![
+        cut(&file.unwrap_or_else(|| format!("{} (no lock)", row.key)), width),
+        format!("{INDENT}pid {pid}, status {}, state {}", row.status, row.state),
+        format!("{INDENT}verdict {}, would {would}", it.decision.outcome.as_str()),
+    ];
+    let mut table = Table::new(&[
+        ("CONDITION", Kind::Whole),
+        ("HOLDS", Kind::Whole),
+        ("SEEN", Kind::Text),
+        ("THRESHOLD", Kind::Text),
+    ]);
     for predicate in &it.decision.explain {
-        let mark = if predicate.holds { "yes" } else { "no " };
-        let value = printable(&predicate.value);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "    {mark}  {}: {value}", predicate.name);
-        if let Some(threshold) = &predicate.threshold {
-            let _ = write!(text, " (threshold {threshold})");
-        }
-        text.push('\n');
+        table.row([
+            predicate.name.to_owned(),
+            if predicate.holds { "yes" } else { "no" }.to_owned(),
+            predicate.value.clone(),
+            or_dash(predicate.threshold.as_deref()),
+        ]);
     }
-    text
+    if !it.decision.explain.is_empty() {
+        let table = table.render(width.saturating_sub(2));
+        lines.extend(table.lines().map(|line| format!("{INDENT}{line}")));
+    }
+    lines.join("\n") + "\n\n"
 }
 
 #[cfg(test)]

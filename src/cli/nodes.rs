@@ -6,10 +6,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::args::Output;
-use super::exit::{CliError, Exit};
+use super::exit::CliError;
 use super::json;
 use super::output::{Answer, Format, ago, or_dash, printable};
-use super::table::{Kind, Table};
+use super::table::{Kind, Table, listing};
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::node::{Password, Tls};
@@ -205,14 +205,14 @@ pub(super) async fn run(
             Ok(show(&monitor.registry().get(&node).await?, output.output, width))
         }
         NodesCommand::Add { name, port, options, unavailable, output } => {
-            let note = visible(&options);
+            let hint = visible(&options);
             let mut patch = options.into_patch(std::io::stdin().lock())?;
             patch.name = Some(name);
             patch.port = Some(port);
             patch.available = unavailable.then_some(false);
             let monitor = Monitor::open(settings, Open::Create).await?;
             let made = monitor.registry().create(patch).await?;
-            Ok(changed("added", &made, output.output, note))
+            Ok(changed("added", &made, output.output, hint))
         }
         NodesCommand::Set(args) => set(settings, *args).await,
         NodesCommand::Remove { node } => {
@@ -224,7 +224,7 @@ pub(super) async fn run(
 }
 
 async fn set(settings: &Settings, args: SetArgs) -> Result<Answer, CliError> {
-    let note = visible(&args.options);
+    let hint = visible(&args.options);
     let mut patch = args.options.into_patch(std::io::stdin().lock())?;
     patch.name = args.name;
     patch.port = args.port;
@@ -241,7 +241,7 @@ async fn set(settings: &Settings, args: SetArgs) -> Result<Answer, CliError> {
     }
     let monitor = Monitor::open(settings, Open::Create).await?;
     let node = monitor.registry().update(&args.node, patch).await?;
-    Ok(changed("changed", &node, args.output.output, note))
+    Ok(changed("changed", &node, args.output.output, hint))
 }
 
 fn visible(options: &NodeOptions) -> Option<&'static str> {
@@ -250,16 +250,16 @@ fn visible(options: &NodeOptions) -> Option<&'static str> {
     )
 }
 
-fn changed(what: &str, stored: &StoredNode, format: Format, note: Option<&str>) -> Answer {
+fn changed(what: &str, stored: &StoredNode, format: Format, hint: Option<&str>) -> Answer {
     let answer = match format {
-        Format::Json => Answer::json(&json::node(stored)),
+        Format::Json => answer(&json::node(stored)),
         Format::Table => {
             let node = &stored.node;
             Answer::ok(format!("{what} node {} '{}'\n", node.id, printable(&node.name)))
         }
     };
-    match note {
-        Some(note) => answer.noting(note),
+    match hint {
+        Some(hint) => answer.noting(hint),
         None => answer,
     }
 }
@@ -267,7 +267,7 @@ fn changed(what: &str, stored: &StoredNode, format: Format, note: Option<&str>) 
 fn list(nodes: &[StoredNode], format: Format, width: u16) -> Answer {
     if format == Format::Json {
         let all: Vec<Value> = nodes.iter().map(json::node).collect();
-        return Answer::json(&json!({"nodes": all, "total": all.len()}));
+        return Answer::json(&json!({"success": true, "count": all.len(), "data": all}));
     }
     let now = clock::now().wall;
     let mut table = Table::new(&[
@@ -305,42 +305,22 @@ fn address(stored: &StoredNode) -> String {
 
 fn show(stored: &StoredNode, format: Format, width: u16) -> Answer {
     let value = json::node(stored);
-    if format == Format::Json {
-        return Answer::json(&value);
+    match format {
+        Format::Json => answer(&value),
+        Format::Table => Answer::ok(listing(&value, width)),
     }
-    Answer::ok(fields(&value, width)).ending(Exit::Ok)
 }
 
-/// An object as lines of name and value, whole: this is where the tables' cut cells can be read.
-pub(super) fn fields(value: &Value, width: u16) -> String {
-    let Some(map) = value.as_object() else { return String::new() };
-    let longest = map.keys().map(String::len).max().unwrap_or_default();
-    let mut text = String::new();
-    for (key, value) in map {
-        let value = match value {
-            Value::Null => "-".to_owned(),
-            Value::String(value) => printable(value).into_owned(),
-            other => printable(&other.to_string()).into_owned(),
-        };
-        let room = usize::from(width).saturating_sub(longest + 2).max(20);
-        for (at, part) in chunks(&value, room).into_iter().enumerate() {
-            let name = if at == 0 { key.as_str() } else { "" };
-            text.push_str(format!("{name:longest$}  {part}").trim_end());
-            text.push('\n');
-        }
-    }
-    text
-}
-
-fn chunks(value: &str, room: usize) -> Vec<String> {
-    let chars: Vec<char> = value.chars().collect();
-    chars.chunks(room).map(|part| part.iter().collect()).collect()
+fn answer(node: &Value) -> Answer {
+    Answer::json(&json!({"success": true, "data": node}))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::path::Path;
+
+    use super::super::exit::Exit;
+    use super::*;
 
     fn settings(dir: &Path) -> Settings {
         let mut settings = Settings::default();
@@ -390,8 +370,8 @@ mod tests {
             output: json_output(),
         };
         let changed = run(&settings, NodesCommand::Set(Box::new(args)), 80).await.unwrap();
-        let node: Value = serde_json::from_str(&changed.text).unwrap();
-        assert_eq!((&node["name"], &node["password"]), (&json!("b"), &Value::Null));
+        let node = serde_json::from_str::<Value>(&changed.text).unwrap()["data"].clone();
+        assert_eq!((&node["name"], &node["has_password"]), (&json!("b"), &json!(false)));
         assert_eq!((&node["pid"], &node["pid_file"]), (&Value::Null, &json!("/run/b.pid")));
         assert_eq!((&node["state"], &node["port"]), (&json!("disabled"), &json!(18082)));
 

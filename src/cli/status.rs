@@ -128,17 +128,14 @@ fn one(it: &CheckedNode, summary: &Summary, width: u16) -> String {
         ("MESSAGE", Kind::Whole),
         ("SEEN", Kind::Text),
     ]);
-    match details.get("checks").and_then(Value::as_object) {
-        Some(checks) => {
-            for (name, check) in checks {
-                let works = check.get("status").and_then(Value::as_bool).unwrap_or_default();
-                table.row(check_row(name, works, check.get("details").unwrap_or(&Value::Null)));
-            }
+    if let Some(checks) = details.get("checks").and_then(Value::as_object) {
+        for (name, check) in checks {
+            let works = check.get("status").and_then(Value::as_bool).unwrap_or_default();
+            table.row(check_row(name, works, check.get("details").unwrap_or(&Value::Null)));
         }
-        None => {
-            let name = it.outcome.observation.method().as_str();
-            table.row(check_row(name, it.outcome.status, details));
-        }
+    } else {
+        let name = it.outcome.observation.method().as_str();
+        table.row(check_row(name, it.outcome.status, details));
     }
     format!("{}\n{}", all(summary, width), table.render(width))
 }

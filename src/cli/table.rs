@@ -3,6 +3,8 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table as Comfy};
 
+use serde_json::Value;
+
 use super::output::printable;
 
 /// How a column behaves.
@@ -32,7 +34,8 @@ impl Table {
 
     /// Adds a row; its cells are made harmless here.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());
+        let harmless = cells.into_iter().map(|cell| printable(&cell).into_owned());
+        self.rows.push(harmless.collect());
     }
 
     /// The lines, none wider than `width` as long as its whole columns leave any room.
@@ -63,6 +66,40 @@ impl Table {
         }
         table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
     }
+}
+
+/// An object as lines of name and value, each value whole: here the cut cells of tables can be read.
+#[must_use]
+pub fn listing(object: &Value, width: u16) -> String {
+    let mut table = Comfy::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width)
+        .set_delimiter('\u{0}');
+    for (key, value) in object.as_object().into_iter().flatten() {
+        let value = match value {
+            Value::Null => "-".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        table.add_row([printable(key), printable(&value)]);
+    }
+    if let Some(names) = table.column_mut(0) {
+        names.set_padding((0, 2)).set_constraint(ColumnConstraint::ContentWidth);
+    }
+    if let Some(values) = table.column_mut(1) {
+        values.set_padding((0, 0));
+    }
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// One line of text, made harmless and cut to `width`.
+#[must_use]
+pub fn cut(text: &str, width: u16) -> String {
+    let mut table = Table::new(&[("", Kind::Text)]);
+    table.row([text.to_owned()]);
+    table.render(width).lines().nth(1).unwrap_or_default().to_owned()
 }
 
 fn one_line<'a>(cells: impl Iterator<Item = &'a str>) -> Row {
@@ -123,5 +160,23 @@ mod tests {
             table.render(80),
             "ID  NAME  STATE  MESSAGE\n 1  main  up     API is responding\n"
         );
+    }
+
+    #[test]
+    fn a_listing_shows_all_of_a_value() {
+        let long = "节x".repeat(100);
+        let text = listing(&serde_json::json!({"a": long, "name": null, "n": 7}), 80);
+        let shown: String = text.lines().take_while(|line| !line.starts_with("name")).collect();
+        assert_eq!(shown.matches('节').count(), 100, "{text}");
+        let cells = |line: &str| line.chars().map(|c| if c == '节' { 2 } else { 1 }).sum::<usize>();
+        assert!(text.lines().all(|line| cells(line) <= 80), "{text}");
+        assert!(text.ends_with("name  -\nn     7\n"), "{text}");
+    }
+
+    #[test]
+    fn a_line_is_cut_with_a_mark() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "ab…");
+        assert_eq!(cut("\u{7}", 80), "\\u{7}");
     }
 }
