@@ -34,3 +34,32 @@ fn die() {
     // SIGKILL to oneself is delivered before the call returns; this is for a kernel that thinks otherwise.
     std::process::abort();
 }
+
+#[cfg(all(test, feature = "failpoints"))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "the other test runs it in a process of its own"]
+    fn passes() {
+        setup();
+        at("unit-test");
+    }
+
+    #[test]
+    fn a_place_kills_like_a_power_cut() {
+        let run = |action: &str| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "failpoint::tests::passes", "--ignored"])
+                .env("FAILPOINTS", action)
+                .output()
+                .unwrap()
+                .status
+        };
+        assert_eq!(run("unit-test=return").signal(), Some(9));
+        assert!(run("another=return").success());
+    }
+}

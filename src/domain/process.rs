@@ -46,10 +46,11 @@ impl Identity {
         if self.pid != other.pid {
             return true;
         }
-        if let (Some(a), Some(b)) = (self.start_ticks, other.start_ticks) {
+        // The inode is the sharper of the two: a number may be used again within one tick.
+        if let (Some(a), Some(b)) = (self.inode, other.inode) {
             return a != b;
         }
-        matches!((self.inode, other.inode), (Some(a), Some(b)) if a != b)
+        matches!((self.start_ticks, other.start_ticks), (Some(a), Some(b)) if a != b)
     }
 }
 

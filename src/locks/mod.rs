@@ -165,6 +165,6 @@ impl LockDir {
 /// name of an instance makes a file name, and another instance's asides are left alone.
 fn aside_prefix(instance: &str) -> String {
     let hash = Md5::digest(instance.as_bytes());
-    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{ASIDE}{hash}.")
+    let first = hash.iter().take(4).fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+    format!("{ASIDE}{first:08x}.")
 }

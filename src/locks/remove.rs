@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::file::{Sight, mark, sight};
 use super::{FoundLock, LockDir, ScanError, aside_prefix};
+use crate::domain::migration::Mark;
 use crate::failpoint;
 
 /// How a removal ended.
@@ -80,43 +81,53 @@ impl LockDir {
         run: i64,
         instance: &str,
     ) -> Result<Removal, RemoveError> {
+        self.remove_passing(found, run, instance, failpoint::at)
+    }
+
+    /// The removal, telling each place that it passes.
+    pub(super) fn remove_passing(
+        &self,
+        found: &FoundLock,
+        run: i64,
+        instance: &str,
+        pass: impl Fn(&str),
+    ) -> Result<Removal, RemoveError> {
         let (dir, mark) = self.open()?;
         let file = found.lock.file.as_str();
         if mark != found.dir {
             return Err(RemoveError::OtherDirectory { file: file.to_owned() });
         }
-        match self::mark_of(&dir, file) {
+        match mark_of(&dir, file) {
             Ok(now) if now == found.lock.mark => {}
             Ok(_) => return Ok(Removal::Changed),
             Err(Errno::NOENT) => return Ok(Removal::Vanished),
             Err(errno) => return refused(errno, file),
         }
-        failpoint::at("lock-before-rename");
+        pass("lock-before-rename");
         let aside = format!("{}{run}.{}", aside_prefix(instance), found.lock.mark.ino);
         match set_aside(&dir, file, &aside) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok(Removal::Vanished),
             Err(errno) => return refused(errno, file),
         }
-        failpoint::at("lock-renamed");
+        pass("lock-renamed");
         let first = is_judged(&dir, &aside, found);
-        failpoint::at("lock-compared");
-        if first && is_judged(&dir, &aside, found) {
-            match unlinkat(&dir, &aside, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {
-                    failpoint::at("lock-unlinked");
-                    Ok(Removal::Removed)
-                }
-                Err(errno) => {
-                    restore(&dir, file, &aside)?;
-                    Ok(Removal::Denied(errno.into()))
-                }
-            }
-        } else {
-            Ok(match restore(&dir, file, &aside)? {
+        pass("lock-compared");
+        if !(first && is_judged(&dir, &aside, found)) {
+            return Ok(match restore(&dir, file, &aside)? {
                 Back::Restored => Removal::Changed,
                 Back::NewerWins => Removal::NewerWins,
-            })
+            });
+        }
+        match unlinkat(&dir, &aside, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {
+                pass("lock-unlinked");
+                Ok(Removal::Removed)
+            }
+            Err(errno) => {
+                restore(&dir, file, &aside)?;
+                Ok(Removal::Denied(errno.into()))
+            }
         }
     }
 }
@@ -136,7 +147,7 @@ fn refused(errno: Errno, file: &str) -> Result<Removal, RemoveError> {
     }
 }
 
-fn mark_of(dir: &OwnedFd, name: &str) -> Result<crate::domain::migration::Mark, Errno> {
+fn mark_of(dir: &OwnedFd, name: &str) -> Result<Mark, Errno> {
     statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| mark(&stat))
 }
 

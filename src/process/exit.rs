@@ -58,7 +58,7 @@ mod tests {
     fn a_wait_status() {
         assert_eq!(decode(1792), Exit::Code(7));
         assert_eq!(decode(9), Exit::Signal(9));
-        assert_eq!(decode(0x80 | 11), Exit::Signal(11));
+        assert_eq!(decode(0x80 + 11), Exit::Signal(11));
     }
 
     #[test]

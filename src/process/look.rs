@@ -159,10 +159,10 @@ impl Processes {
     }
 
     fn inode(&self, pidfd: &OwnedFd) -> Option<u64> {
-        let pidfs = *self.inner.pidfs.get_or_init(|| {
+        let identifies = *self.inner.pidfs.get_or_init(|| {
             fstatfs(pidfd).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(PIDFS_MAGIC))
         });
-        if pidfs { fstat(pidfd).ok().map(|stat| stat.st_ino) } else { None }
+        if identifies { fstat(pidfd).ok().map(|stat| stat.st_ino) } else { None }
     }
 
     /// The moment of boot by the wall clock as it is set now, plus the ticks. The kernel's `btime` is the same
@@ -236,5 +236,4 @@ fn thread_group(status: &[u8]) -> Option<i32> {
 }
 
 #[cfg(test)]
-#[path = "look_tests.rs"]
 mod tests;

@@ -44,7 +44,11 @@ impl Processes {
         for pid in self.pids()? {
             match self.read_proc(&format!("{pid}/status"), STATUS_LIMIT) {
                 Ok(status) => {
-                    found.extend(innermost(&status)?.filter(|inner| pids.contains(inner)));
+                    if let [_, .., inner] = *own_numbers(&status)?
+                        && pids.contains(&inner)
+                    {
+                        found.insert(inner);
+                    }
                 }
                 // It ended between the listing and the reading.
                 Err(Errno::NOENT | Errno::SRCH) => {}
@@ -89,11 +93,9 @@ fn sees_all(status: &[u8]) -> bool {
         .is_some_and(|mask| mask & (1 << CAP_SYS_PTRACE) != 0)
 }
 
-/// The PID inside the innermost namespace, if that is not the one that `/proc` shows; `None` if the file does not tell.
-fn innermost(status: &[u8]) -> Option<Option<i32>> {
-    let mut numbers = field(status, b"NSpid:")?.split_ascii_whitespace();
-    numbers.next()?;
-    Some(numbers.last().and_then(|number| number.parse().ok()))
+/// The PIDs that a process has, from the namespace that `/proc` shows to its own; `None` if the file does not tell.
+fn own_numbers(status: &[u8]) -> Option<Vec<i32>> {
+    field(status, b"NSpid:")?.split_ascii_whitespace().map(|number| number.parse().ok()).collect()
 }
 
 /// A line of a status file without its name.
@@ -107,11 +109,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_innermost_number() {
-        assert_eq!(innermost(b"Name:\tsh\nTgid:\t9\nNSpid:\t9\t4\t1\nNSsid:\t9"), Some(Some(1)));
-        assert_eq!(innermost(b"Name:\tsh\nNSpid:\t9\n"), Some(None));
-        assert_eq!(innermost(b"Name:\tNSpid:\n"), None);
-        assert_eq!(innermost(b""), None);
+    fn the_numbers_of_a_process() {
+        let nested = b"Name:\tsh\nTgid:\t9\nNSpid:\t9\t4\t1\nNSsid:\t9";
+        assert_eq!(own_numbers(nested), Some(vec![9, 4, 1]));
+        assert_eq!(own_numbers(b"Name:\tsh\nNSpid:\t9\n"), Some(vec![9]));
+        assert_eq!(own_numbers(b"Name:\tNSpid:\n"), None);
+        assert_eq!(own_numbers(b""), None);
     }
 
     #[test]

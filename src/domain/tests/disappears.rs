@@ -1,6 +1,6 @@
 //! A lock that disappears, by itself or by an operator's hand, and a directory that changes under us.
 
-use super::world::{DIR, OTHER_DIR, World, says};
+use super::world::{Case, DIR, Deed, OTHER_DIR, World, says};
 use crate::domain::migration::{LockPid, Status};
 use crate::domain::process::{Exit, OtherNamespaces, Unknowable};
 use crate::domain::reconcile::{LockSight, Scope};
@@ -25,7 +25,7 @@ fn released(w: &mut World) -> String {
 
 #[test]
 fn the_first_rule_that_applies_ends_the_run() {
-    let cases: &[(&str, fn(&mut World), &str)] = &[
+    let cases: &[Case] = &[
         (
             "2: exit 0",
             |w| {
@@ -165,7 +165,7 @@ fn the_absence_must_last() {
 
 #[test]
 fn a_directory_that_changed_or_failed_concludes_nothing() {
-    let cases: &[(&str, fn(&mut World))] = &[
+    let cases: &[(&str, Deed)] = &[
         ("another one", |w| w.dir = Some(OTHER_DIR)),
         ("no mark", |w| w.dir = None),
         ("failed", |w| w.lock = LockSight::Blind),
@@ -227,7 +227,7 @@ fn forced_removal_waits_for_the_end_of_that_identity() {
 
 #[test]
 fn forced_removal_while_its_process_cannot_be_seen_waits() {
-    let cases: &[(&str, fn(&mut World))] = &[
+    let cases: &[(&str, Deed)] = &[
         ("refused", |w| w.unknown = Some(Unknowable::Refused)),
         ("procwarden moved to another namespace", |w| w.rules.here.pid_ns = 7),
     ];

@@ -1,6 +1,6 @@
 //! One look at one lock: what counts as alive, dead, foreign and unknown.
 
-use super::world::{World, case};
+use super::world::{Case, case};
 use crate::domain::migration::LockPid;
 use crate::domain::process::{OtherNamespaces, Unknowable};
 use crate::domain::reconcile::{LockSight, Scope};
@@ -14,8 +14,9 @@ const NAMESPACE: &str = "in_progress unknown pid_namespace - run1 keep - insert"
 const FOREIGN: &str = "in_progress foreign - - run1 keep - insert";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_first_sight_inserts_and_judges_nothing() {
-    let cases: &[(&str, fn(&mut World), &str)] = &[
+    let cases: &[Case] = &[
         ("alive", |w| (w.spawn(100), w.lock(100, 0)).1, ALIVE),
         (
             "alive, its lock long past the grace",
@@ -165,7 +166,7 @@ fn reuse_is_inferred_only_more_than_five_seconds_after_both() {
 
 #[test]
 fn a_death_never_seen_alive_needs_a_local_scope_and_clear_namespaces() {
-    let cases: &[(&str, fn(&mut World), &str)] = &[
+    let cases: &[Case] = &[
         (
             "a namesake elsewhere",
             |w| {
@@ -227,8 +228,9 @@ fn a_death_never_seen_alive_needs_a_local_scope_and_clear_namespaces() {
 
 /// Seen alive first, then looked at again.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_recorded_identity_decides() {
-    let cases: &[(&str, fn(&mut World), &str)] = &[
+    let cases: &[Case] = &[
         ("still there", |_| {}, "in_progress alive - - run1 keep - quiet"),
         ("gone", |w| w.kill(100), "in_progress waiting process_gone - run1 keep +5s write"),
         (

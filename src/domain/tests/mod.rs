@@ -1,5 +1,6 @@
 //! JUDGEMENT, sentence by sentence: tables of cases over a small world whose clocks, processes and lock are made up.
 
+mod attempts;
 mod details;
 mod disappears;
 mod first_sight;

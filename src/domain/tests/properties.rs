@@ -317,7 +317,7 @@ impl Truth {
 }
 
 fn cases() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) }
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! `PATCH /migrations/{id}`: what the runner says about its own end.
 
-use super::world::{World, key, says};
+use super::world::{Deed, World, key, says};
 use crate::domain::migration::{LockPid, Status};
 use crate::domain::process::OtherNamespaces;
 use crate::domain::reconcile::{LockSight, Write};
@@ -60,7 +60,7 @@ fn the_monitors_error_stands_unless_it_was_concluded_from_a_missing_lock() {
     );
 
     // (what went before, what it had become)
-    let cases: &[(fn(&mut World), &str)] = &[
+    let cases: &[(Deed, &str)] = &[
         (|_| {}, "completed finished - lock_released run1"),
         (World::restart, "completed finished - lock_released_unwatched run1"),
         (

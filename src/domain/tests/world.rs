@@ -30,6 +30,12 @@ pub struct Proc {
     pub hidden: bool,
 }
 
+/// What is done to a world.
+pub type Deed = fn(&mut World);
+
+/// Name, what is done before the look, and the line expected of it.
+pub type Case = (&'static str, Deed, &'static str);
+
 /// Everything that a look depends on.
 #[derive(Debug, Clone)]
 pub struct World {

@@ -28,6 +28,13 @@ impl Handle {
         (Self { requests }, inbox)
     }
 
+    /// One that nobody listens to.
+    #[cfg(test)]
+    #[must_use]
+    pub fn unheard() -> Self {
+        Self::new().0
+    }
+
     /// The node with this id is checked as soon as it can be.
     pub fn wake(&self, id: i64) {
         // A reconciler that is gone ends the process; there is nobody left to tell.

@@ -17,8 +17,7 @@ async fn tables_fit_80_columns_and_obey_nobody() {
             &long,
             65_535,
             json!({"title": "Ü".repeat(300), "daemon": "d".repeat(300)}),
-        ))
-        .node(node_with("escape", 1, json!({"title": "\u{1b}[31mred\u{7}"})));
+        ));
     let warden = Warden::start(config).await;
     becomes(&warden, "main", "up", None).await;
     let job = Program::sleeper(warden.dir());

@@ -52,14 +52,40 @@ pub fn sources() -> Vec<Source> {
     collect(&root, &mut files);
     files.sort();
     assert!(files.len() > 10, "{} files under {}", files.len(), root.display());
-    files
+    let texts: Vec<(PathBuf, String)> = files
         .into_iter()
         .map(|file| {
             let text = fs::read_to_string(&file).unwrap();
+            (file, text)
+        })
+        .collect();
+    let helpers: Vec<PathBuf> =
+        texts.iter().flat_map(|(file, text)| test_modules(file, text)).collect();
+    texts
+        .into_iter()
+        .filter(|(file, _)| !helpers.iter().any(|helper| file.starts_with(helper)))
+        .map(|(file, text)| {
             let path = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
             let code = without_tests(&without_comments_and_text(&text));
             Source { path, text, code }
         })
+        .collect()
+}
+
+/// The files that `file` declares with `#[cfg(test)] mod name;`: as a file, or as a directory.
+fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
+    let stem = file.file_stem().unwrap().to_str().unwrap();
+    let dir = file.parent().unwrap();
+    let dir = if ["mod", "lib", "main"].contains(&stem) { dir.to_owned() } else { dir.join(stem) };
+    text.split("#[cfg(test)]")
+        .skip(1)
+        .filter_map(|item| {
+            let declared = item.trim_start().lines().next()?.strip_suffix(';')?;
+            let name =
+                declared.rsplit_once("mod ").filter(|(before, _)| !before.contains("use"))?.1;
+            Some([dir.join(format!("{name}.rs")), dir.join(name)])
+        })
+        .flatten()
         .collect()
 }
 
@@ -71,7 +97,9 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
             if name != "tests" {
                 collect(&path, files);
             }
-        } else if Path::new(&name).extension().is_some_and(|ext| ext == "rs") && name != "tests.rs"
+        } else if Path::new(&name).extension().is_some_and(|ext| ext == "rs")
+            && name != "tests.rs"
+            && !name.ends_with("_tests.rs")
         {
             files.push(path);
         }

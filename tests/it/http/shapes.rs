@@ -165,7 +165,11 @@ async fn migrations_and_their_locks() {
 
     let process = warden.get(&format!("/migrations/{id}/process")).await;
     // Alive: what is null for the dead one of the example is known here.
-    assert_like(&process.json, &example("migration-process"), &["/data/process_details"]);
+    assert_like(
+        &process.json,
+        &example("migration-process"),
+        &["/data/process_details", "/data/would"],
+    );
     assert_eq!(process.json["data"]["process"]["running"], true);
     assert_eq!(process.json["data"]["status_updated"], false);
 

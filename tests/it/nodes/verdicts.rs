@@ -78,7 +78,7 @@ async fn failures_must_come_in_a_row_before_a_node_is_down() {
 async fn a_proof_of_death_needs_no_threshold() {
     let mut wallet = Wallet::start().await;
     let config = WardenConfig::default()
-        .set("nodes.failure_threshold", 1_000_000)
+        .set("nodes.failure_threshold", 1000)
         .set("nodes.method", "pid")
         .node(super::node_with("mortal", wallet.port(), json!({"pid": wallet.pid()})));
     let warden = Warden::start(config).await;

@@ -248,13 +248,13 @@ fn threads_of_the_kernel_are_unknown() {
 fn without_proc_a_process_still_lives() {
     let mut job = Job::sleeping();
     let known = processes();
-    let inner = super::super::Inner {
+    let inner = crate::process::Inner {
         here: known.here().clone(),
         proc: None,
         pid_max: 1 << 22,
         ticks: 100,
         pidfs: std::sync::OnceLock::new(),
-        sockets: super::super::sockets::Cache::default(),
+        sockets: crate::process::sockets::Cache::default(),
     };
     let processes = Processes { inner: std::sync::Arc::new(inner) };
     for seen in [processes.look(job.pid().into()), processes.by_number(number(job.pid()))] {
@@ -297,4 +297,32 @@ fn a_job_in_another_pid_namespace() {
     let found = processes.other_namespaces(&HashSet::from([inside, i32::MAX]));
     assert_eq!(found[&inside], OtherNamespaces::Namesake);
     assert_eq!(found[&i32::MAX], OtherNamespaces::Clear);
+}
+
+#[test]
+fn a_number_that_is_used_again_is_somebody_else() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let processes = processes();
+    let mut first = Job::sleeping();
+    let pid = first.pid();
+    let (_, handle) = processes.watch(pid.into());
+    let handle = handle.unwrap();
+    first.0.kill().unwrap();
+    first.0.wait().unwrap();
+    let start = Instant::now();
+    let second = loop {
+        // The next process gets the number after this one; another test may be faster.
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        let job = Job::sleeping();
+        if job.pid() == pid {
+            break job;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "the number was not given again");
+    };
+    let Presence::Alive(alive) = processes.look(second.pid().into()) else { panic!("it lives") };
+    let (old, new) = (handle.identity(), &alive.identity);
+    assert_ne!((old.start_ticks, old.inode), (new.start_ticks, new.inode));
+    assert!(handle.has_exited(), "the handle is still the first one's");
 }
