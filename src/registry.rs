@@ -304,7 +304,11 @@ fn check(node: &Node) -> Result<(), RegistryError> {
         Ok(())
     };
     let number = |field, good: bool, problem: &str| {
-        if good { Ok(()) } else { Err(RegistryError::Invalid { field, problem: problem.to_owned() }) }
+        if good {
+            Ok(())
+        } else {
+            Err(RegistryError::Invalid { field, problem: problem.to_owned() })
+        }
     };
     text("host", &node.host, 1)?;
     let spaced = node.host.contains([' ', '/', '@', '?', '#']);

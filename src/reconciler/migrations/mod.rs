@@ -28,8 +28,8 @@ use crate::snapshot::{Published, Unreadable};
 use crate::store::Store;
 
 pub use dry_run::dry_run;
-pub use handle::{Handle, Inspection, RequestError, Taken, Target};
 use handle::Request;
+pub use handle::{Handle, Inspection, RequestError, Taken, Target};
 use observe::{Look, Observer, Rows};
 
 /// Two ticks are at least this far apart, whatever wakes them.

@@ -178,9 +178,9 @@ impl Reconciler {
 
     /// Every key that the target may mean, in rows and locks.
     async fn candidates(&mut self, target: &Target) -> Result<Vec<Key>, RequestError> {
-        if let Some(key) = key_of(target).filter(|key| {
-            self.row(key).is_some() || self.locks.contains_key(key)
-        }) {
+        if let Some(key) =
+            key_of(target).filter(|key| self.row(key).is_some() || self.locks.contains_key(key))
+        {
             return Ok(vec![key]);
         }
         let fits = |key: &&Key| {
@@ -248,9 +248,9 @@ pub(super) fn inspection(
         Standing::Alive(Some(alive)) => processes.details(alive.identity.pid),
         _ => None,
     };
-    let row = row.or_else(|| decision.row.clone()).unwrap_or_else(|| {
-        crate::domain::reconcile::first_row(key, rules, now)
-    });
+    let row = row
+        .or_else(|| decision.row.clone())
+        .unwrap_or_else(|| crate::domain::reconcile::first_row(key, rules, now));
     let mut view = view(&StoredMigration { id: 0, row });
     view.lock_exists = seen.found.is_some();
     if seen.data.is_some() {

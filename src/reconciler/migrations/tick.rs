@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::observe::{Look, Seen};
 use super::Reconciler;
+use super::observe::{Look, Seen};
 use crate::clock;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
@@ -56,9 +56,8 @@ impl Reconciler {
         mut judged: Vec<(Seen, Decision)>,
         now: crate::domain::Now,
     ) -> Vec<Removable> {
-        let due: Vec<usize> = (0..judged.len())
-            .filter(|at| !matches!(judged[*at].1.write, Write::None))
-            .collect();
+        let due: Vec<usize> =
+            (0..judged.len()).filter(|at| !matches!(judged[*at].1.write, Write::None)).collect();
         let writes: Vec<(Option<i64>, Write)> = due
             .iter()
             .map(|at| {
@@ -101,7 +100,8 @@ impl Reconciler {
         writes: &[(Option<i64>, Write)],
         now: crate::domain::Timestamp,
     ) -> Option<Vec<Applied>> {
-        let flips = writes.iter().any(|(_, write)| matches!(write, Write::Update { flip: true, .. }));
+        let flips =
+            writes.iter().any(|(_, write)| matches!(write, Write::Update { flip: true, .. }));
         let inserts = writes.iter().any(|(_, write)| matches!(write, Write::Insert(_)));
         if flips {
             crate::failpoint::at("before-flip");
