@@ -110,7 +110,7 @@ impl Modify for Finish {
         super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
         get,
     ),
-    components(responses(
+    components(schemas(ProblemBody), responses(
         BadRequest, Unauthorized, WritesDisabled, LockDenied, NotFound, MethodNotAllowed, DuplicateName,
         MigrationConflict, TooLarge, WrongType, Unavailable,
     )),
@@ -136,6 +136,19 @@ pub async fn get() -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let text = super::openapi();
+        let mut seen = 0;
+        for (at, _) in text.match_indices("'#/components/") {
+            let path = text[at + 1..].split('\'').next().unwrap_or_default();
+            let name = path.rsplit('/').next().unwrap_or_default();
+            assert!(text.contains(&format!("\n    {name}:\n")), "{path}");
+            seen += 1;
+        }
+        assert!(seen > 50);
+    }
+
     #[test]
     fn the_committed_description_is_the_one_that_is_served() {
         let committed = include_str!("../../../openapi.yaml");
