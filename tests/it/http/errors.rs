@@ -3,9 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::SOON;
 use crate::nodes::node;
-use crate::support::raw::{code, exchange};
 use crate::support::shape::{assert_like, example};
 use crate::support::{Answer, Warden, WardenConfig};
 
@@ -110,14 +108,10 @@ async fn bodies_that_are_none() {
     assert_problem(&wrong_type, 400, "");
     let text = warden.send(post().header("content-type", "text/plain").body("{}")).await;
     assert_problem(&text, 415, "");
-    // Refused by its length alone: what a client would still send is never read.
-    let head = "POST /nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer test-token\r\nConnection: close\r\n\
-                Content-Type: application/json\r\nContent-Length: 4194304\r\n\r\n";
-    let too_large = exchange(warden.port(), head, SOON);
-    assert_eq!(code(&too_large), 413, "{too_large}");
-    for part in ["application/problem+json", "\"success\":false", "\"status\":413"] {
-        assert!(too_large.contains(part), "{part} is not in {too_large}");
-    }
+    // Just over the limit: what a server never reads may cost the client its answer.
+    let huge = format!(r#"{{"name":"{}"}}"#, "x".repeat(64 * 1024));
+    let too_large = warden.send(post().header("content-type", json).body(huge)).await;
+    assert_problem(&too_large, 413, "");
     let charset = post().header("content-type", "application/json; charset=utf-8");
     let fine = warden.send(charset.body(node("n", 1).to_string())).await;
     assert_eq!(fine.status, 201, "{:#}", fine.json);
