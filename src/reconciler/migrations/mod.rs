@@ -60,6 +60,18 @@ pub struct Parts {
     pub store_trouble: Arc<AtomicBool>,
 }
 
+impl Parts {
+    /// An observer that holds on to no process yet.
+    fn observer(&self) -> Observer {
+        Observer::new(
+            self.processes.clone(),
+            self.dir.clone(),
+            self.settings.clone(),
+            self.instance.clone(),
+        )
+    }
+}
+
 /// The task's state.
 #[derive(Debug)]
 pub struct Reconciler {
@@ -98,12 +110,7 @@ impl Reconciler {
     #[must_use]
     pub fn new(parts: Parts) -> (Self, Handle) {
         let (handle, inbox) = Handle::new();
-        let observer = Observer::new(
-            parts.processes.clone(),
-            parts.dir.clone(),
-            parts.settings.clone(),
-            parts.instance.clone(),
-        );
+        let observer = parts.observer();
         let reconciler = Self {
             inbox,
             observer: Some(observer),
@@ -195,12 +202,7 @@ impl Reconciler {
             }
             Err(error) => {
                 tracing::error!(%error, "a look at the lock directory failed inside");
-                self.observer = Some(Observer::new(
-                    self.parts.processes.clone(),
-                    self.parts.dir.clone(),
-                    self.parts.settings.clone(),
-                    self.parts.instance.clone(),
-                ));
+                self.observer = Some(self.parts.observer());
             }
         }
     }

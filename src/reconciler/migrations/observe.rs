@@ -72,9 +72,8 @@ impl Observer {
     pub(super) fn rules(&self, local_fs: bool) -> Rules {
         let scope = match self.settings.scope {
             ScopeSetting::Local => Scope::Local,
-            ScopeSetting::Shared => Scope::Shared,
             ScopeSetting::Auto if local_fs && self.processes.in_initial_namespace() => Scope::Local,
-            ScopeSetting::Auto => Scope::Shared,
+            ScopeSetting::Auto | ScopeSetting::Shared => Scope::Shared,
         };
         Rules {
             grace: self.settings.grace,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Reconciler;
 use super::observe::{Look, Seen};
 use crate::clock;
+use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
 use crate::locks::{FoundLock, Removal};
@@ -36,8 +37,14 @@ impl Reconciler {
             }
             let memory = self.memory.get(&seen.key).cloned().unwrap_or_default();
             let decision = evaluate(&seen.key, row, &seen.sight, &memory, &look.rules, now);
-            if let Some(exit) = seen.sight.exit {
-                self.exits.insert(seen.key.clone(), exit);
+            match (seen.sight.exit, &seen.sight.process) {
+                (Some(exit), _) => {
+                    self.exits.insert(seen.key.clone(), exit);
+                }
+                (None, Some(Presence::Alive(_))) => {
+                    self.exits.remove(&seen.key);
+                }
+                (None, _) => {}
             }
             if seen.found.is_some() {
                 self.locks.insert(seen.key.clone(), seen.data.clone());
@@ -253,11 +260,10 @@ impl Reconciler {
         if look.trouble != self.said.trouble {
             let path = self.parts.dir.path().display();
             let from = &self.parts.settings.lock_dir_source;
-            match &look.trouble {
-                Some(error) => {
-                    tracing::warn!(%path, from, error, "the lock directory cannot be read");
-                }
-                None => tracing::info!(%path, "the lock directory can be read"),
+            if let Some(error) = &look.trouble {
+                tracing::warn!(%path, from, error, "the lock directory cannot be read");
+            } else {
+                tracing::info!(%path, "the lock directory can be read");
             }
             self.said.trouble.clone_from(&look.trouble);
         }
