@@ -1,5 +1,6 @@
 //! procwarden keeps what a database says about processes in agreement with the processes themselves.
 pub mod app;
+pub mod causes;
 pub mod checker;
 pub mod cli;
 pub mod clock;

@@ -1,6 +1,5 @@
 //! Exit codes, in one place: which they are, and which error ends with which.
 
-use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
@@ -121,17 +120,7 @@ impl CliError {
     /// The error with its causes, for standard error.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !text.contains(&cause_text) {
-                // Writing to a String cannot fail.
-                let _ = write!(text, ": {cause_text}");
-            }
-            source = cause.source();
-        }
-        text
+        crate::causes::chain(self)
     }
 }
 

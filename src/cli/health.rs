@@ -57,16 +57,6 @@ fn default_url(listen: SocketAddr) -> String {
     format!("http://{}/health", SocketAddr::new(ip, listen.port()))
 }
 
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::store::StoreError;
 
-/// The database answered.
+/// The database took a write. That it can be read proves nothing: SQLite reads beside a writer that never ends.
 pub(super) fn works(flag: &AtomicBool) {
     if flag.swap(false, Ordering::Relaxed) {
         tracing::info!("the database is back");

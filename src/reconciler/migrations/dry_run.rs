@@ -43,11 +43,11 @@ pub async fn dry_run(
         settings.instance.name.clone(),
     );
     let mut memory: HashMap<Key, Memory> = HashMap::new();
-    let mut look = take_look(&mut observer, &rows).await?;
+    let mut look = take_look(&mut observer, &rows)?;
     if remember(&look, &rows, &mut memory) {
         // A hair over, so that the second look is not an instant too early.
         tokio::time::sleep(settings.migrations.settle + Duration::from_millis(5)).await;
-        look = take_look(&mut observer, &rows).await?;
+        look = take_look(&mut observer, &rows)?;
     }
     let rules = look.rules;
     let mut list: Vec<Inspection> = look
@@ -67,7 +67,7 @@ fn row(rows: &Rows, key: &Key) -> Option<crate::domain::Migration> {
     rows.get(key).map(|stored| stored.row.clone())
 }
 
-async fn take_look(observer: &mut Observer, rows: &Arc<Rows>) -> Result<Look, RequestError> {
+fn take_look(observer: &mut Observer, rows: &Arc<Rows>) -> Result<Look, RequestError> {
     // The program has nothing else to do meanwhile.
     let look = tokio::task::block_in_place(|| observer.look(rows));
     match &look.trouble {

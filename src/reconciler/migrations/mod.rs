@@ -179,7 +179,6 @@ impl Reconciler {
         }
         match self.parts.store.migrations().await {
             Ok(rows) => {
-                super::trouble::works(&self.parts.store_trouble);
                 let rows = rows.into_iter().map(|row| (row.row.key.clone(), Arc::new(row)));
                 self.rows = Some(Arc::new(rows.collect()));
                 self.reread = false;

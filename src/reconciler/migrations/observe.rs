@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::causes::chain;
 use crate::config::{Migrations, ScopeSetting};
 use crate::domain::migration::{DirMark, Key, Migration};
 use crate::domain::reconcile::{LockSight, Rules, Scope, Sight, needs_namespace_scan, subject};
@@ -88,7 +89,7 @@ impl Observer {
     pub(super) fn look(&mut self, rows: &Rows) -> Look {
         let began = Instant::now();
         let scan = self.dir.scan();
-        let trouble = scan.as_ref().err().map(ToString::to_string);
+        let trouble = scan.as_ref().err().map(|error| chain(error));
         let scan = scan.ok();
         let rules = self.rules(scan.as_ref().is_none_or(|scan| scan.local_fs));
         let (unreadable, foreign_files) =
@@ -106,7 +107,7 @@ impl Observer {
         key: &Key,
         row: Option<&Migration>,
     ) -> Result<(Seen, Rules), String> {
-        let scan = self.dir.scan().map_err(|error| error.to_string())?;
+        let scan = self.dir.scan().map_err(|error| chain(&error))?;
         let rules = self.rules(scan.local_fs);
         let dir = Some(scan.dir);
         let blocked = scan.blocked.contains(key);

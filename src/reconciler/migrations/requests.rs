@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::handle::{Request, RequestError, Taken, Target};
 use super::observe::Seen;
 use super::{Inspection, Reconciler};
+use crate::causes::chain;
 use crate::clock;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{LockSight, Rules, Sight, Standing, Write, evaluate, standing};
@@ -96,7 +97,7 @@ impl Reconciler {
                 }
                 Err(error) => {
                     self.give_back(&stored, now.wall).await?;
-                    return Err(RequestError::NotRemoved(error.to_string()));
+                    return Err(RequestError::NotRemoved(chain(&error)));
                 }
             };
             tracing::info!(migration = %key, lock = lock.file, force, "lock removed by an operator");
@@ -185,7 +186,10 @@ impl Reconciler {
         }
         let fits = |key: &&Key| {
             key.brz_project_id == target.id
-                && target.uuid.as_ref().is_none_or(|uuid| *uuid == key.mb_project_uuid)
+                && target
+                    .uuid
+                    .as_ref()
+                    .is_none_or(|uuid| uuid.eq_ignore_ascii_case(&key.mb_project_uuid))
         };
         let rows = self.rows.iter().flat_map(|rows| rows.keys());
         let mut keys: Vec<Key> = rows.chain(self.locks.keys()).filter(fits).cloned().collect();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Reconciler;
 use super::observe::{Look, Seen};
+use crate::causes::chain;
 use crate::clock;
 use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration};
@@ -206,7 +207,8 @@ impl Reconciler {
                     self.said.denied.insert(key);
                 }
                 Err(error) if !denied => {
-                    tracing::warn!(migration = %key, lock = file, %error, "the lock was not removed");
+                    let error = chain(&error);
+                    tracing::warn!(migration = %key, lock = file, error, "the lock was not removed");
                     self.said.denied.insert(key);
                 }
                 Ok(Removal::Denied(_)) | Err(_) => {}

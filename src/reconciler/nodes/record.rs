@@ -17,11 +17,13 @@ impl Reconciler {
     /// Reads the registry if somebody wrote it, and beats from time to time.
     pub(super) async fn poll(&mut self) {
         match self.parts.store.revision().await {
-            Ok(revision) if self.revision == Some(revision) => self.store_works(),
+            Ok(revision) if self.revision == Some(revision) => {}
             Ok(_) => self.reload().await,
             Err(error) => self.store_fails(&error),
         }
-        if self.beat_at.elapsed() >= BEAT_EVERY {
+        // The heartbeat is a write, so it is what tells that the database is back.
+        if self.beat_at.elapsed() >= BEAT_EVERY || self.parts.store_trouble.load(Ordering::Relaxed)
+        {
             self.beat().await;
         }
         // What could not be recorded is tried again; a verdict of an earlier life may have grown stale.
@@ -50,7 +52,6 @@ impl Reconciler {
             Ok(read) => read,
             Err(error) => return self.store_fails(&error),
         };
-        self.store_works();
         self.revision = Some(revision);
         let own = instances.iter().find(|row| row.name == self.parts.instance);
         let now = clock::now();
