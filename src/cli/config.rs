@@ -1,31 +1,48 @@
 //! `check-config`: the settings in force, each with its source. Faults end the program before this.
 
-use super::output::{Answer, dash, printable};
-use super::table::{Kind, Table};
+use super::output::{Answer, dash, printable_lines};
 use crate::config::{
-    HealthScope, Loaded, LogFormat, MinWorking, ScopeSetting, Settings, known_keys,
+    HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings, known_keys,
 };
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "***";
 
-pub(super) fn run(loaded: &Loaded, width: u16) -> Answer {
+pub(super) fn run(loaded: &Loaded) -> Answer {
     let settings = &loaded.settings;
     let file = settings.file.as_ref().map_or_else(dash, |path| path.display().to_string());
-    let mut table =
-        Table::new(&[("KEY", Kind::Whole), ("VALUE", Kind::Text), ("SOURCE", Kind::Text)]);
+    let mut lines = vec![format!("configuration file: {file}"), String::new()];
     for info in known_keys() {
         let Some(value) = value(settings, info.key) else { continue };
-        let origin = loaded.origins.get(info.key).cloned().unwrap_or_else(dash);
-        table.row([info.key.to_owned(), value, origin]);
+        let origin = loaded.origins.get(info.key).map_or("default", String::as_str);
+        lines.push(format!("{:24} {value}  ({origin})", info.key));
     }
-    let nodes = settings.node.len();
-    let text = format!(
-        "configuration file: {}\n\n{}\n[[node]]: {nodes} given\n",
-        printable(&file),
-        table.render(width)
-    );
+    for node in &settings.node {
+        lines.push(format!("\n[[node]] {}", node.name));
+        for (key, value) in given(node) {
+            lines.push(format!("{key:24} {value}"));
+        }
+    }
+    let text: String = lines.iter().map(|line| printable_lines(line).into_owned() + "\n").collect();
     loaded.warnings.iter().fold(Answer::ok(text), Answer::noting)
+}
+
+/// What a `[[node]]` says, its password hidden.
+fn given(node: &NodeEntry) -> Vec<(&'static str, String)> {
+    let all = [
+        ("title", node.title.clone()),
+        ("host", node.host.clone()),
+        ("port", node.port.map(|port| port.to_string())),
+        ("tls", node.tls.map(|tls| tls.as_str().to_owned())),
+        ("username", node.username.clone()),
+        ("password", node.password.as_ref().map(|_| HIDDEN.to_owned())),
+        ("daemon", node.daemon.clone()),
+        ("pid", node.pid.map(|pid| pid.to_string())),
+        ("pid_file", node.pid_file.clone()),
+        ("process_name", node.process_name.clone()),
+        ("available", node.available.map(|available| available.to_string())),
+    ];
+    all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 /// The value in force, secrets hidden; `None` for keys of `[[node]]`.
@@ -107,9 +124,29 @@ mod tests {
             ..Overrides::default()
         };
         let loaded = load(&overrides).unwrap();
-        let answer = run(&loaded, 80);
-        let line = answer.text.lines().find(|line| line.starts_with("migrations.grace")).unwrap();
-        assert!(line.contains("11m") && line.contains("command line"), "{line}");
-        assert!(answer.text.lines().all(|line| line.chars().count() <= 80), "{}", answer.text);
+        let text = run(&loaded).text;
+        let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+        assert!(line("migrations.grace").contains("11m  (the command line)"), "{text}");
+        assert!(line("migrations.settle").contains("5s  (default)"), "{text}");
+    }
+
+    #[test]
+    fn nodes_are_shown_without_their_passwords() {
+        let node = NodeEntry {
+            name: "a".into(),
+            port: Some(7),
+            password: Some(Password::new("hunter2".into())),
+            ..NodeEntry::default()
+        };
+        let settings = Settings { node: vec![node], ..Settings::default() };
+        let loaded = Loaded {
+            settings,
+            warnings: vec!["w".into()],
+            origins: std::collections::BTreeMap::new(),
+        };
+        let answer = run(&loaded);
+        assert!(answer.text.contains("[[node]] a\nport "), "{}", answer.text);
+        assert!(answer.text.contains("***") && !answer.text.contains("hunter2"));
+        assert_eq!(answer.notes, ["w"]);
     }
 }

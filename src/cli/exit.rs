@@ -170,11 +170,12 @@ const fn of_migrations(error: &RequestError) -> Exit {
 fn of_app(error: &AppError) -> Exit {
     match error {
         AppError::Held(error) => of_lock(error),
-        AppError::Store(error) | AppError::Monitor(MonitorError::Store(error)) => of_store(error),
-        AppError::Registry(RegistryError::Store(error)) => of_store(error),
-        AppError::Registry(_) => Exit::Config,
+        AppError::Store(error)
+        | AppError::Monitor(MonitorError::Store(error))
+        | AppError::Registry(RegistryError::Store(error)) => of_store(error),
         AppError::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Held,
-        AppError::Bind { .. } => Exit::Config,
+        // What stands in the configuration and cannot be done.
+        AppError::Bind { .. } | AppError::Registry(_) => Exit::Config,
         AppError::Monitor(_) | AppError::TaskDied(_) | AppError::Aborted | AppError::Deadline => {
             Exit::Down
         }

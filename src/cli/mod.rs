@@ -94,7 +94,7 @@ impl Prepared {
             Command::Instances(args) => instances::run(&settings, args.output, width).await,
             Command::Migrate { status } => migrate::run(&settings, status, width).await,
             Command::Openapi => Ok(Answer::ok(crate::http::openapi())),
-            Command::CheckConfig => Ok(config::run(&self.loaded, width)),
+            Command::CheckConfig => Ok(config::run(&self.loaded)),
             Command::Health { url } => health::run(&settings, url.as_deref()).await,
         }
     }

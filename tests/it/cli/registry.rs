@@ -17,7 +17,7 @@ fn fresh() -> Warden {
 
 fn shown(warden: &Warden, name: &str) -> serde_json::Value {
     let list = parsed(&warden.cli(&["nodes", "list", "--output", "json"]));
-    crate::nodes::find(&list["nodes"], name)
+    crate::nodes::find(&list["data"], name)
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn what_is_no_node_is_refused_with_its_reason() {
         assert!(!stderr(&output).is_empty(), "{args:?}");
     }
     let list = parsed(&warden.cli(&["nodes", "list", "--output", "json"]));
-    assert_eq!(list["total"], 1, "{list:#}");
+    assert_eq!(list["count"], 1, "{list:#}");
 }
 
 #[test]

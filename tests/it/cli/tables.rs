@@ -16,7 +16,7 @@ async fn tables_fit_80_columns_and_obey_nobody() {
         .node(node_with(
             &long,
             65_535,
-            json!({"title": "Ü".repeat(300), "daemon": "d".repeat(300)}),
+            json!({"title": "Ü".repeat(255), "daemon": "d".repeat(255)}),
         ));
     let warden = Warden::start(config).await;
     becomes(&warden, "main", "up", None).await;
