@@ -6,13 +6,16 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
 
 use super::error::Problem;
 
 /// Largest body: many times what any write of ours needs.
 pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// How much of a body that is too large is read all the same.
+const DISCARD_LIMIT: usize = 16 * 1024 * 1024;
 
 /// How long a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -62,11 +65,10 @@ pub fn invalid(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_body", detail)
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, Problem> {
-    let reading = Limited::new(body, BODY_LIMIT).collect();
-    match tokio::time::timeout(BODY_TIME, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+    match tokio::time::timeout(BODY_TIME, collect(body)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
             let detail = format!("the body is larger than {BODY_LIMIT} bytes");
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail))
         }
@@ -76,6 +78,23 @@ async fn read(body: Body) -> Result<bytes::Bytes, Problem> {
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail))
         }
     }
+}
+
+/// The body; `None` if it is too large. The rest of such a one is read and thrown away, within bounds: a client
+/// that still writes when the connection is closed never sees why.
+async fn collect(mut body: Body) -> Result<Option<Vec<u8>>, axum::Error> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await.transpose()? {
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > DISCARD_LIMIT {
+            break;
+        }
+        if length <= BODY_LIMIT {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok((length <= BODY_LIMIT).then_some(bytes))
 }
 
 /// `application/json`, or any type with that suffix, whatever its parameters.

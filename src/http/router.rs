@@ -2,7 +2,6 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get};
@@ -44,7 +43,6 @@ pub fn router(state: AppState) -> Router {
         .route("/openapi.yaml", get(openapi::get))
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
-        .layer(DefaultBodyLimit::max(super::request::BODY_LIMIT))
         .with_state(state);
     let router = if let Some(cors) = cors { router.layer(cors) } else { router };
     router.layer(
