@@ -12,6 +12,7 @@ use crate::store::{NewNode, Origin, Store, StoreError, StoredNode};
 /// What an operator says of a node: an absent field leaves what is there, `null` clears it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::option_option)] // Absent, null and given are three things in a merge patch (RFC 7396).
 pub struct NodePatch {
     /// Unique; see [`check_name`].
     pub name: Option<String>,
@@ -46,12 +47,14 @@ pub struct NodePatch {
 }
 
 /// Tells `null` from an absent field.
+#[allow(clippy::option_option)] // As in the structure that it fills.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
+#[allow(clippy::option_option)] // As in the structure that it fills.
 fn given_password<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<Password>>, D::Error> {
@@ -174,12 +177,11 @@ impl Registry {
         let mut wrote = false;
         for entry in entries {
             let found = existing.iter().find(|it| it.node.name == entry.name);
-            wrote |= match found {
-                Some(it) => self.write(&it.node, patch_of(entry, false)).await?,
-                None => {
-                    self.insert(patch_of(entry, true), Origin::Config).await?;
-                    true
-                }
+            wrote |= if let Some(it) = found {
+                self.write(&it.node, patch_of(entry, false)).await?
+            } else {
+                self.insert(patch_of(entry, true), Origin::Config).await?;
+                true
             };
         }
         for it in existing.iter().filter(|it| prune && it.from_config) {
@@ -278,7 +280,7 @@ fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryError> {
         node.name = name;
     }
     if let Some(host) = patch.host {
-        node.host = host.trim_matches(['[', ']']).to_owned();
+        host.trim_matches(['[', ']']).clone_into(&mut node.host);
     }
     node.port = patch.port.unwrap_or(node.port);
     node.tls = patch.tls.unwrap_or(node.tls);
@@ -304,7 +306,11 @@ fn check(node: &Node) -> Result<(), RegistryError> {
         Ok(())
     };
     let number = |field, good: bool, problem: &str| {
-        if good { Ok(()) } else { Err(RegistryError::Invalid { field, problem: problem.to_owned() }) }
+        if good {
+            Ok(())
+        } else {
+            Err(RegistryError::Invalid { field, problem: problem.to_owned() })
+        }
     };
     text("host", &node.host, 1)?;
     let spaced = node.host.contains([' ', '/', '@', '?', '#']);

@@ -18,7 +18,7 @@ pub struct Report {
 }
 
 /// Why a report changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// No row, no lock, and nothing to make a row of.
     NotFound,

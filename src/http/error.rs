@@ -14,9 +14,14 @@ use crate::store::StoreError;
 /// How soon a client may come back after a 503, in seconds: the shortest time in which anything here recovers.
 pub const RETRY_AFTER_SECS: &str = "2";
 
+/// An error on its way to a client.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem(Box<ProblemBody>);
+
 /// An error as its client reads it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct ProblemBody {
     /// `about:blank`: the status says what kind it is (RFC 9457, section 4.2.1).
     #[serde(rename = "type")]
     #[schema(example = "about:blank")]
@@ -50,7 +55,7 @@ impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        let mut problem = Self {
+        let mut problem = Self(Box::new(ProblemBody {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
@@ -60,7 +65,7 @@ impl Problem {
             success: false,
             more: Map::new(),
             headers: Vec::new(),
-        };
+        }));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             problem =
                 problem.header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
@@ -91,14 +96,14 @@ impl Problem {
     /// The same with one more member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+        self.0.more.insert(name.to_owned(), value.into());
         self
     }
 
     /// The same with a header.
     #[must_use]
     pub fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 }
@@ -106,11 +111,12 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let body = serde_json::to_vec(&self).unwrap_or_default();
+        let problem = *self.0;
         let mut response = Response::new(Body::from(body));
         *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.extend(self.headers);
+        headers.extend(problem.headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response

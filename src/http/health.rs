@@ -28,7 +28,7 @@ pub const SCOPES: [&str; 2] = ["instance", "fleet"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Health {
     /// `healthy`, `degraded`, `stale` or `draining`.
-    #[schema(example = "healthy", pattern = "^(healthy|degraded|stale|draining)$")]
+    #[schema(value_type = super::openapi::words::HealthStatus, example = "healthy")]
     pub status: &'static str,
     /// Available nodes that are up now.
     pub working: u64,
@@ -40,16 +40,17 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct NodeHealth {
     /// `healthy`, `degraded` or `stale`.
-    #[schema(example = "healthy", pattern = "^(healthy|degraded|stale)$")]
+    #[schema(value_type = super::openapi::words::HealthStatus, example = "healthy")]
     pub status: &'static str,
     /// Its id.
     pub id: i64,
     /// Its name.
     pub name: String,
     /// What it is now.
-    #[schema(example = "up", pattern = "^(up|down|unknown|stale|disabled)$")]
+    #[schema(value_type = super::openapi::words::NodeState, example = "up")]
     pub state: &'static str,
     /// Why.
+    #[schema(value_type = Option<super::openapi::words::NodeReason>)]
     pub reason: Option<&'static str>,
 }
 

@@ -12,7 +12,7 @@ use crate::snapshot::{MigrationView, Unreadable};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Changes {
     /// The status.
-    #[schema(example = "in_progress", pattern = "^(pending|in_progress|success|completed|error)$")]
+    #[schema(value_type = super::openapi::words::MigrationStatusWord, example = "in_progress")]
     pub status: &'static str,
     /// Why it is `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct MigrationRow {
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
     /// What the dashboard shows.
-    #[schema(example = "in_progress", pattern = "^(pending|in_progress|success|completed|error)$")]
+    #[schema(value_type = super::openapi::words::MigrationStatusWord, example = "in_progress")]
     pub status: &'static str,
     /// What changed last.
     pub changes_json: Changes,
@@ -51,12 +51,10 @@ pub struct MigrationRow {
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
     /// What is seen.
-    #[schema(
-        example = "alive",
-        pattern = "^(alive|waiting|gone|stalled|foreign|unknown|finished)$"
-    )]
+    #[schema(value_type = super::openapi::words::MigrationState, example = "alive")]
     pub state: &'static str,
     /// Why.
+    #[schema(value_type = Option<super::openapi::words::MigrationReason>)]
     pub reason: Option<&'static str>,
     /// The last change of `state`.
     #[schema(value_type = String, format = DateTime)]
@@ -83,10 +81,7 @@ pub struct UnreadableRow {
     /// Its name.
     pub file: String,
     /// Why.
-    #[schema(
-        example = "not_json",
-        pattern = "^(not_json|empty|too_large|not_a_file|permission|not_utf8|id_mismatch|duplicate|bad_pid)$"
-    )]
+    #[schema(value_type = super::openapi::words::UnreadableReason, example = "not_json")]
     pub reason: &'static str,
 }
 
@@ -126,6 +121,7 @@ pub struct Mapping {
 
 /// How far it is, as the lock has it.
 #[derive(Debug, Serialize, ToSchema)]
+#[allow(clippy::struct_field_names)] // The seeds' names.
 pub struct Progress {
     /// As the lock has it.
     pub total_pages: Value,
@@ -152,7 +148,7 @@ pub struct MigrationBody {
     /// Which.
     pub mapping: Mapping,
     /// What the dashboard shows.
-    #[schema(example = "in_progress", pattern = "^(pending|in_progress|success|completed|error)$")]
+    #[schema(value_type = super::openapi::words::MigrationStatusWord, example = "in_progress")]
     pub status: &'static str,
     /// Reserved for the runner's own result.
     #[schema(value_type = Option<Object>)]
@@ -167,10 +163,7 @@ pub struct MigrationBody {
     /// What the lock says, or said last.
     pub lock_file_info: LockInfo,
     /// What is seen.
-    #[schema(
-        example = "alive",
-        pattern = "^(alive|waiting|gone|stalled|foreign|unknown|finished)$"
-    )]
+    #[schema(value_type = super::openapi::words::MigrationState, example = "alive")]
     pub state: &'static str,
     /// Counts the attempts, from 1.
     pub run: i64,
@@ -194,23 +187,19 @@ pub struct MigrationStatus {
     /// As the runner writes it.
     pub mb_project_uuid: String,
     /// What the dashboard shows.
-    #[schema(example = "in_progress", pattern = "^(pending|in_progress|success|completed|error)$")]
+    #[schema(value_type = super::openapi::words::MigrationStatusWord, example = "in_progress")]
     pub status: &'static str,
     /// Who said it; null while nobody had to.
-    #[schema(
-        pattern = "^(monitor|runner|operator|lock_released|lock_released_unwatched|adopted)$"
-    )]
+    #[schema(value_type = Option<super::openapi::words::StatusSource>)]
     pub status_source: Option<&'static str>,
     /// The last change of `status`.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub status_updated_at: Option<Timestamp>,
     /// What is seen.
-    #[schema(
-        example = "alive",
-        pattern = "^(alive|waiting|gone|stalled|foreign|unknown|finished)$"
-    )]
+    #[schema(value_type = super::openapi::words::MigrationState, example = "alive")]
     pub state: &'static str,
     /// Why.
+    #[schema(value_type = Option<super::openapi::words::MigrationReason>)]
     pub reason: Option<&'static str>,
     /// The last change of `state`.
     #[schema(value_type = String, format = DateTime)]

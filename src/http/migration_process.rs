@@ -84,10 +84,10 @@ pub struct ProcessReport {
     /// Why, condition by condition.
     pub explain: Vec<PredicateBody>,
     /// What it comes to.
-    #[schema(example = "error", pattern = "^(none|wait|error|completed)$")]
+    #[schema(value_type = super::openapi::words::VerdictWord, example = "error")]
     pub verdict: &'static str,
     /// What the monitor would do at this look.
-    #[schema(value_type = Vec<String>, example = json!(["set_error", "remove_lock"]))]
+    #[schema(value_type = Vec<super::openapi::words::WouldWord>, example = json!(["set_error", "remove_lock"]))]
     pub would: Vec<&'static str>,
 }
 

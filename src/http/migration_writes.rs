@@ -25,8 +25,8 @@ pub const ENDS: [Status; 3] = [Status::Success, Status::Completed, Status::Error
 /// Longest `error`, in characters: a message, not a log.
 pub const MAX_ERROR: usize = 4096;
 
-/// Longest `mb_project_uuid`, in characters: what a file name can hold beside the id.
-pub const MAX_UUID: usize = 200;
+/// Longest `mb_project_uuid`, in bytes: as in a lock.
+pub const MAX_UUID: usize = 64;
 
 /// A removed lock.
 #[derive(Debug, Serialize, ToSchema)]
@@ -180,9 +180,9 @@ fn uuid_of(params: &Params) -> Result<Option<String>, Problem> {
 
 /// A uuid is part of a file's name.
 fn check_uuid(uuid: &str) -> Result<(), String> {
-    let length = uuid.chars().count();
-    if length == 0 || length > MAX_UUID || uuid.chars().any(|c| c == '/' || c.is_control()) {
-        return Err(format!("must have 1 to {MAX_UUID} characters, none of them '/' or control"));
+    if uuid.is_empty() || uuid.len() > MAX_UUID || uuid.chars().any(|c| c == '/' || c.is_control())
+    {
+        return Err(format!("must have 1 to {MAX_UUID} bytes, none of them '/' or control"));
     }
     Ok(())
 }

@@ -22,6 +22,8 @@ mod router;
 mod server;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,6 +85,12 @@ impl AppState {
             migrations: bodies::Cache::default(),
             runs: nodes_status::Runs::default(),
         }))
+    }
+
+    /// The registry that writes go to.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.0.parts.registry
     }
 
     fn settings(&self) -> &Settings {

@@ -16,9 +16,9 @@ use super::nodes_status::wake_if_other;
 use super::query::Params;
 use super::request::Id;
 use crate::clock;
-use crate::domain::Method;
 use crate::domain::details::{details, find};
 use crate::domain::verdict::State as NodeState;
+use crate::domain::{Method, Timestamp};
 use crate::snapshot::{NodeView, NodesPart};
 
 /// How long a look may take before the record is shown instead: as long as a look at all of them.
@@ -83,7 +83,7 @@ fn recorded(part: &NodesPart, view: &NodeView) -> NodeStatus {
     };
     say("method", verdict.method.map(Method::as_str).into());
     say("message", verdict.message.clone().into());
-    say("last_check", verdict.checked_at.map(|at| at.rfc3339()).into());
+    say("last_check", verdict.checked_at.map(Timestamp::rfc3339).into());
     say("state", state.as_str().into());
     details.insert("live".to_owned(), false.into());
     NodeStatus { status: state == NodeState::Up, details: details.into() }

@@ -41,7 +41,7 @@ pub struct NodeBody {
     #[schema(minimum = 1, maximum = 65535)]
     pub port: u16,
     /// Whether and how TLS is spoken.
-    #[schema(example = "off", pattern = "^(off|verify|insecure)$")]
+    #[schema(value_type = super::openapi::words::NodeTls, example = "off")]
     pub tls: &'static str,
     /// User of the RPC login.
     pub username: Option<String>,
@@ -61,9 +61,10 @@ pub struct NodeBody {
     /// The instance that answers for it.
     pub instance: String,
     /// What it is now.
-    #[schema(example = "up", pattern = "^(up|down|unknown|stale|disabled)$")]
+    #[schema(value_type = super::openapi::words::NodeState, example = "up")]
     pub state: &'static str,
     /// Why; may stand beside a node that works.
+    #[schema(value_type = Option<super::openapi::words::NodeReason>)]
     pub reason: Option<&'static str>,
     /// Of the last look.
     pub message: String,

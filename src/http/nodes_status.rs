@@ -57,12 +57,13 @@ pub struct NodeStatusRow<'a> {
     #[schema(value_type = String, example = "API is responding")]
     pub message: &'a str,
     /// What it is now.
-    #[schema(example = "up", pattern = "^(up|down|unknown|stale)$")]
+    #[schema(value_type = super::openapi::words::NodeState, example = "up")]
     pub state: &'static str,
     /// Why; may stand beside a node that works.
+    #[schema(value_type = Option<super::openapi::words::NodeReason>)]
     pub reason: Option<&'static str>,
     /// How it was looked at last.
-    #[schema(example = "api", pattern = "^(pid|port|api|full)$")]
+    #[schema(value_type = Option<super::openapi::words::NodeMethod>, example = "api")]
     pub method: Option<&'static str>,
     /// When it was looked at last.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -22,7 +22,7 @@ pub const REQUIRABLE: [&str; 1] = ["database"];
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Liveness {
     /// `ok` or `stale`.
-    #[schema(example = "ok", pattern = "^(ok|stale)$")]
+    #[schema(value_type = super::openapi::words::LiveStatus, example = "ok")]
     pub status: &'static str,
 }
 
@@ -30,7 +30,7 @@ pub struct Liveness {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Readiness {
     /// `ready`, `degraded` (still 200), `not_ready` or `draining`.
-    #[schema(example = "ready", pattern = "^(ready|degraded|not_ready|draining)$")]
+    #[schema(value_type = super::openapi::words::ReadyStatus, example = "ready")]
     pub status: &'static str,
     /// With `?verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,16 +41,16 @@ pub struct Readiness {
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct Components {
     /// `ok`, `unpublished` or `stale`.
-    #[schema(example = "ok")]
+    #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub nodes: &'static str,
     /// `ok`, `unpublished`, `stale`, `degraded` (the directory cannot be read) or `off`.
-    #[schema(example = "ok")]
+    #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub migrations: &'static str,
     /// `ok` or `degraded`.
-    #[schema(example = "ok")]
+    #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub database: &'static str,
     /// `ok` or `draining`.
-    #[schema(example = "ok")]
+    #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub server: &'static str,
 }
 

@@ -190,3 +190,86 @@ impl hyper::body::Body for Tracked {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::http::testing::World;
+
+    /// Longer than anything takes on a busy machine, shorter than the header limit's effect could be mistaken for.
+    const SOON: Duration = Duration::from_secs(8);
+
+    async fn started()
+    -> (World, std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>)
+    {
+        let world = World::new(Settings::default()).await;
+        world.publish(vec![]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let (state, token) = (world.state.clone(), stop.clone());
+        let server =
+            tokio::spawn(async move { serve(listener, state, token, &TaskTracker::new()).await });
+        (world, address, stop, server)
+    }
+
+    async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn old_clients_and_head_are_served() {
+        let (_world, address, _stop, _server) = started().await;
+        let answer = exchange(address, "OPTIONS / HTTP/1.0\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        assert!(answer.ends_with(r#"{"status":"healthy","working":0,"total":0}"#), "{answer}");
+        for (path, length) in [("/health", 42), ("/nodes/status", 45)] {
+            let answer = exchange(address, &format!("HEAD {path} HTTP/1.0\r\n\r\n")).await;
+            assert!(answer.contains(&format!("content-length: {length}")), "{answer}");
+            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        }
+        let long = format!("GET /health HTTP/1.0\r\nx: {}\r\n\r\n", "y".repeat(2 * HEAD_LIMIT));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _ = stream.write_all(long.as_bytes()).await;
+        let mut answer = Vec::new();
+        // The rest of the head was not read, so the end may come as a reset.
+        let _ = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(
+            answer.is_empty()
+                || answer.starts_with(b"HTTP/1.0 431")
+                || answer.starts_with(b"HTTP/1.1 431")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_no_idle_connection() {
+        let (_world, address, stop, server) = started().await;
+        let _unused = TcpStream::connect(address).await.unwrap();
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        kept.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut first = [0; 12];
+        kept.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        stop.cancel();
+        tokio::time::timeout(SOON, server).await.unwrap().unwrap().unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "the listener is closed");
+    }
+
+    #[test]
+    fn a_failure_to_accept_slows_down_and_a_client_that_left_does_not() {
+        let mut failures = Failures::default();
+        let full = || io::Error::from_raw_os_error(24);
+        let pauses: Vec<_> = (0..8).map(|_| failures.next(&full())).collect();
+        assert!(pauses.is_sorted() && pauses[0] > Duration::ZERO && pauses[7] == PAUSES.1);
+        assert_eq!(failures.next(&io::ErrorKind::ConnectionAborted.into()), Duration::ZERO);
+        failures.over();
+        assert_eq!(failures.next(&full()), PAUSES.0);
+    }
+}

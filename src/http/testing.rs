@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::router::{answer, router};
 use super::{AppState, Parts};
@@ -20,6 +21,7 @@ use crate::domain::node::{Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Method as CheckMethod, Timestamp, Uptime};
+use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::reconciler::{migrations, nodes};
 use crate::registry::Registry;
@@ -67,30 +69,47 @@ impl Answered {
 }
 
 impl World {
-    /// No nodes, no migrations, no lock directory.
+    /// No nodes, no migrations; a reconciler for them where the settings have a lock directory.
     pub async fn new(settings: Settings) -> Self {
-        Self::with(settings, None).await
-    }
-
-    pub async fn with(settings: Settings, migrations: Option<migrations::Handle>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
         let store = Store::open(&url, Open::Create).await.unwrap();
-        let limits = Limits {
-            connect_timeout: Duration::from_secs(1),
-            api_timeout: Duration::from_secs(3),
-        };
-        let checker = Checker::new(Processes::new().unwrap(), limits).unwrap();
+        let limits =
+            Limits { connect_timeout: Duration::from_secs(1), api_timeout: Duration::from_secs(3) };
+        let processes = Processes::new().unwrap();
+        let checker = Checker::new(processes.clone(), limits).unwrap();
         let registry = Registry::new(store.clone(), checker.clone(), "host-1".to_owned());
         let published = Arc::new(Published::default());
         let draining = Arc::new(AtomicBool::new(false));
         let store_trouble = Arc::new(AtomicBool::new(false));
+        let (_, nodes) = nodes::Reconciler::new(nodes::Parts {
+            store: store.clone(),
+            checker: checker.clone(),
+            published: Arc::clone(&published),
+            settings: settings.nodes.clone(),
+            instance: "host-1".to_owned(),
+            here: processes.here().clone(),
+            store_trouble: Arc::clone(&store_trouble),
+        });
+        let migrations = settings.migrations.lock_dir.clone().map(|path| {
+            let (reconciler, handle) = migrations::Reconciler::new(migrations::Parts {
+                store: store.clone(),
+                processes: processes.clone(),
+                dir: LockDir::new(path),
+                published: Arc::clone(&published),
+                settings: settings.migrations.clone(),
+                instance: "host-1".to_owned(),
+                store_trouble: Arc::clone(&store_trouble),
+            });
+            tokio::spawn(reconciler.run(CancellationToken::new()));
+            handle
+        });
         let state = AppState::new(Parts {
             published: Arc::clone(&published),
             checker,
             store,
             registry,
-            nodes: nodes::Handle::unheard(),
+            nodes,
             migrations,
             settings: Arc::new(settings),
             draining: Arc::clone(&draining),
@@ -239,9 +258,8 @@ pub fn migration(uuid: &str, id: i64, status: Status, created: i64) -> Migration
 pub fn same_shape(example: &Value, given: &Value, at: &str) {
     match (example, given) {
         (Value::Object(example), Value::Object(given)) => {
-            let keys = |map: &serde_json::Map<String, Value>| {
-                map.keys().cloned().collect::<Vec<_>>()
-            };
+            let keys =
+                |map: &serde_json::Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
             assert_eq!(keys(example), keys(given), "members of {at}");
             for (key, value) in example {
                 same_shape(value, &given[key], &format!("{at}.{key}"));

@@ -9,7 +9,9 @@ pub enum StoreError {
     #[error("no database at {}", .0.display())]
     Missing(PathBuf),
     /// The schema is older than this program; `procwarden migrate` or `serve` brings it up to date.
-    #[error("the database has schema {found}, this program needs {wanted}: run `procwarden migrate`")]
+    #[error(
+        "the database has schema {found}, this program needs {wanted}: run `procwarden migrate`"
+    )]
     OlderSchema {
         /// The newest migration applied, 0 for none.
         found: i64,
@@ -17,7 +19,9 @@ pub enum StoreError {
         wanted: i64,
     },
     /// The schema was made by a newer program.
-    #[error("the database has schema {found}, newer than this program's {known}: use a newer procwarden")]
+    #[error(
+        "the database has schema {found}, newer than this program's {known}: use a newer procwarden"
+    )]
     NewerSchema {
         /// The newest migration applied.
         found: i64,

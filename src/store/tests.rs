@@ -120,10 +120,7 @@ async fn a_second_row_of_one_key_is_lost_and_the_others_stand() {
     insert(&base.store).await;
     let mut other = row();
     other.key.brz_project_id = 5;
-    let writes = [
-        (None, Write::Insert(Box::new(row()))),
-        (None, Write::Insert(Box::new(other))),
-    ];
+    let writes = [(None, Write::Insert(Box::new(row()))), (None, Write::Insert(Box::new(other)))];
     let applied = base.store.apply("a", &writes, Timestamp(3)).await.unwrap();
     assert_eq!(applied[0], Applied::Lost);
     assert!(matches!(applied[1], Applied::Done(_)));

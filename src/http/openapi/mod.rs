@@ -2,14 +2,17 @@
 
 mod health;
 mod params;
+pub mod words;
 
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToResponse, ToSchema};
 
-use super::error::Problem;
+use super::error::ProblemBody;
 
 pub use params::*;
 
@@ -20,7 +23,7 @@ macro_rules! problems {
             #[derive(Serialize, ToResponse, ToSchema)]
             #[response(content_type = "application/problem+json")]
             #[allow(dead_code)] // Read by the derive only.
-            pub struct $name(Problem);
+            pub struct $name(ProblemBody);
         )+
     };
 }
@@ -52,13 +55,35 @@ problems! {
     Unavailable;
 }
 
-struct Bearer;
+/// Members that are left out where there is nothing to say; every other member of an answer is there, null at worst.
+const LEFT_OUT: [(&str, &[&str]); 4] = [
+    ("Changes", &["error", "status_updated_at", "monitor_updated"]),
+    ("MigrationList", &["next"]),
+    ("PredicateBody", &["threshold"]),
+    ("Readiness", &["components"]),
+];
 
-impl Modify for Bearer {
+/// Bodies of requests, whose members are required as they say themselves.
+const REQUESTS: [&str; 2] = ["NodeFields", "ReportFields"];
+
+/// What the derives cannot say.
+struct Finish;
+
+impl Modify for Finish {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
-        openapi.info.license = None;
+        components.add_security_scheme("token", scheme);
+        for (name, schema) in &mut components.schemas {
+            let RefOr::T(Schema::Object(object)) = schema else { continue };
+            if REQUESTS.contains(&name.as_str()) {
+                continue;
+            }
+            let left_out = LEFT_OUT.iter().find(|(it, _)| it == name).map_or(&[][..], |it| it.1);
+            let members = object.properties.keys();
+            object.required =
+                members.filter(|it| !left_out.contains(&it.as_str())).cloned().collect();
+        }
     }
 }
 
@@ -85,18 +110,19 @@ impl Modify for Bearer {
         super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
         get,
     ),
-    components(responses(
+    components(schemas(ProblemBody), responses(
         BadRequest, Unauthorized, WritesDisabled, LockDenied, NotFound, MethodNotAllowed, DuplicateName,
         MigrationConflict, TooLarge, WrongType, Unavailable,
     )),
-    modifiers(&Bearer),
+    modifiers(&Finish),
 )]
 struct Api;
 
 /// The description as YAML: what `GET /openapi.yaml` and `procwarden openapi` give.
 #[must_use]
 pub fn openapi() -> String {
-    Api::openapi().to_yaml().unwrap_or_default()
+    // The writer follows YAML 1.2; a reader of YAML 1.1 would take a bare `off` for false.
+    Api::openapi().to_yaml().unwrap_or_default().replace(" off\n", " 'off'\n")
 }
 
 /// This description
@@ -110,6 +136,19 @@ pub async fn get() -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let text = super::openapi();
+        let mut seen = 0;
+        for (at, _) in text.match_indices("'#/components/") {
+            let path = text[at + 1..].split('\'').next().unwrap_or_default();
+            let name = path.rsplit('/').next().unwrap_or_default();
+            assert!(text.contains(&format!("\n    {name}:\n")), "{path}");
+            seen += 1;
+        }
+        assert!(seen > 50);
+    }
+
     #[test]
     fn the_committed_description_is_the_one_that_is_served() {
         let committed = include_str!("../../../openapi.yaml");

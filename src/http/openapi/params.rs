@@ -5,6 +5,8 @@
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::words::{End, MigrationState, NodeMethod, NodeTls};
+
 /// `{id}` of a node.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -14,27 +16,13 @@ pub struct NodePath {
     id: String,
 }
 
-/// How nodes can be checked.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MethodWord {
-    /// Its process lives and is the right program.
-    Pid,
-    /// Its port accepts connections.
-    Port,
-    /// Its RPC server answers `get_version`.
-    Api,
-    /// All three; the verdict is the API's.
-    Full,
-}
-
 /// `?method=`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct MethodQuery {
-    /// Check now, this way. Empty is as if absent; any other word is a 400.
+    /// Check now, this way; any other word is a 400.
     #[param(inline)]
-    method: Option<MethodWord>,
+    method: Option<NodeMethod>,
 }
 
 /// `If-None-Match`.
@@ -61,7 +49,7 @@ pub struct MigrationPath {
 pub struct UuidQuery {
     /// Which of several migrations with this id. A read without it takes the newest by `created_at`; a write is
     /// then 409 `ambiguous`.
-    #[param(max_length = 200)]
+    #[param(max_length = 64)]
     mb_project_uuid: Option<String>,
 }
 
@@ -91,26 +79,6 @@ pub enum Flag {
     Zero,
 }
 
-/// What a migration can be seen to be.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum StateWord {
-    /// Its process lives.
-    Alive,
-    /// Its process is dead and the lock is within the grace.
-    Waiting,
-    /// Its process is dead and the grace is over.
-    Gone,
-    /// Its process lives and makes no progress.
-    Stalled,
-    /// Its process is another host's.
-    Foreign,
-    /// It cannot be told.
-    Unknown,
-    /// The run has ended.
-    Finished,
-}
-
 /// Filters and pages of `GET /migrations`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -125,7 +93,7 @@ pub struct MigrationFilters {
     brz_project_id: Option<i64>,
     /// What is seen; an unknown word is a 400.
     #[param(inline)]
-    state: Option<StateWord>,
+    state: Option<MigrationState>,
     /// At most this many; without it all.
     #[param(minimum = 1, maximum = 10_000)]
     limit: Option<i64>,
@@ -152,7 +120,7 @@ pub struct NodeFields {
     #[schema(minimum = 1, maximum = 65535, nullable = false)]
     port: Option<u16>,
     /// Whether and how TLS is spoken; `off` for a new node.
-    #[schema(nullable = false, pattern = "^(off|verify|insecure)$")]
+    #[schema(nullable = false, value_type = NodeTls, required = false)]
     tls: Option<String>,
     /// User of the RPC login.
     #[schema(max_length = 255)]
@@ -182,7 +150,7 @@ pub struct NodeFields {
 #[serde(deny_unknown_fields)]
 pub struct ReportFields {
     /// How the run ended.
-    #[schema(pattern = "^(success|completed|error)$", example = "completed")]
+    #[schema(value_type = End, example = "completed")]
     status: String,
     /// Why, for people; kept with `error` only.
     #[schema(max_length = 4096)]
@@ -191,7 +159,7 @@ pub struct ReportFields {
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     run: Option<i64>,
     /// Which of several migrations with this id; also lets a run be reported that was never seen.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 64)]
     mb_project_uuid: Option<String>,
 }
 

@@ -28,8 +28,8 @@ use crate::snapshot::{Published, Unreadable};
 use crate::store::Store;
 
 pub use dry_run::dry_run;
-pub use handle::{Handle, Inspection, RequestError, Taken, Target};
 use handle::Request;
+pub use handle::{Handle, Inspection, RequestError, Taken, Target};
 use observe::{Look, Observer, Rows};
 
 /// Two ticks are at least this far apart, whatever wakes them.
@@ -58,6 +58,18 @@ pub struct Parts {
     pub instance: String,
     /// Set while the database fails.
     pub store_trouble: Arc<AtomicBool>,
+}
+
+impl Parts {
+    /// An observer that holds on to no process yet.
+    fn observer(&self) -> Observer {
+        Observer::new(
+            self.processes.clone(),
+            self.dir.clone(),
+            self.settings.clone(),
+            self.instance.clone(),
+        )
+    }
 }
 
 /// The task's state.
@@ -98,12 +110,7 @@ impl Reconciler {
     #[must_use]
     pub fn new(parts: Parts) -> (Self, Handle) {
         let (handle, inbox) = Handle::new();
-        let observer = Observer::new(
-            parts.processes.clone(),
-            parts.dir.clone(),
-            parts.settings.clone(),
-            parts.instance.clone(),
-        );
+        let observer = parts.observer();
         let reconciler = Self {
             inbox,
             observer: Some(observer),
@@ -195,12 +202,7 @@ impl Reconciler {
             }
             Err(error) => {
                 tracing::error!(%error, "a look at the lock directory failed inside");
-                self.observer = Some(Observer::new(
-                    self.parts.processes.clone(),
-                    self.parts.dir.clone(),
-                    self.parts.settings.clone(),
-                    self.parts.instance.clone(),
-                ));
+                self.observer = Some(self.parts.observer());
             }
         }
     }

@@ -72,9 +72,8 @@ impl Observer {
     pub(super) fn rules(&self, local_fs: bool) -> Rules {
         let scope = match self.settings.scope {
             ScopeSetting::Local => Scope::Local,
-            ScopeSetting::Shared => Scope::Shared,
             ScopeSetting::Auto if local_fs && self.processes.in_initial_namespace() => Scope::Local,
-            ScopeSetting::Auto => Scope::Shared,
+            ScopeSetting::Auto | ScopeSetting::Shared => Scope::Shared,
         };
         Rules {
             grace: self.settings.grace,
@@ -92,17 +91,21 @@ impl Observer {
         let trouble = scan.as_ref().err().map(ToString::to_string);
         let scan = scan.ok();
         let rules = self.rules(scan.as_ref().is_none_or(|scan| scan.local_fs));
-        let (unreadable, foreign_files) = scan
-            .as_ref()
-            .map_or((Vec::new(), 0), |scan| (scan.unreadable.clone(), scan.foreign));
+        let (unreadable, foreign_files) =
+            scan.as_ref().map_or((Vec::new(), 0), |scan| (scan.unreadable.clone(), scan.foreign));
         let mut seen = self.sights(rows, scan, &rules);
         self.search_namespaces(&mut seen, rows, &rules);
-        self.watched.retain(|key, _| rows.contains_key(key) || seen.iter().any(|it| it.key == *key));
+        self.watched
+            .retain(|key, _| rows.contains_key(key) || seen.iter().any(|it| it.key == *key));
         Look { rules, seen, unreadable, foreign_files, trouble, took: began.elapsed() }
     }
 
     /// Looks at one migration.
-    pub(super) fn look_at(&mut self, key: &Key, row: Option<&Migration>) -> Result<(Seen, Rules), String> {
+    pub(super) fn look_at(
+        &mut self,
+        key: &Key,
+        row: Option<&Migration>,
+    ) -> Result<(Seen, Rules), String> {
         let scan = self.dir.scan().map_err(|error| error.to_string())?;
         let rules = self.rules(scan.local_fs);
         let dir = Some(scan.dir);
@@ -110,7 +113,13 @@ impl Observer {
         let found = scan.locks.into_iter().find(|found| found.key == *key);
         let mut seen = match found {
             Some(found) => self.present(found, row, dir, &rules),
-            None => self.missing(key, row, dir, if blocked { LockSight::Blocked } else { LockSight::Absent }, &rules),
+            None => self.missing(
+                key,
+                row,
+                dir,
+                if blocked { LockSight::Blocked } else { LockSight::Absent },
+                &rules,
+            ),
         };
         if needs_namespace_scan(row, &seen.sight, &rules)
             && let Some(pid) = pid_of(row, &seen.sight, &rules)

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::handle::{Request, RequestError, Taken, Target};
-use super::observe::{Observer, Seen};
+use super::observe::Seen;
 use super::{Inspection, Reconciler};
 use crate::clock;
 use crate::domain::migration::{Key, Migration};
-use crate::domain::reconcile::{LockSight, Rules, Standing, Write, evaluate, standing};
+use crate::domain::reconcile::{LockSight, Rules, Sight, Standing, Write, evaluate, standing};
 use crate::domain::report::{Refusal, Report, may_take, report, take as taken};
 use crate::locks::Removal;
 use crate::snapshot::MigrationView;
@@ -47,11 +47,14 @@ impl Reconciler {
                 Some(key) => key,
                 None => key_of(target).ok_or(RequestError::NotFound(target.id))?,
             };
-            let (seen, rules) = self.look_at(&key).await?;
+            // A runner is believed even while the directory cannot be read; then only the row is known.
+            let look = self.look_at(&key).await;
+            let rules =
+                look.as_ref().map_or_else(|_| self.parts.observer().rules(true), |it| it.1.clone());
             let now = clock::now();
             let row = self.row(&key).map(|stored| &stored.row);
-            let lock = match &seen.sight.lock {
-                LockSight::Present(lock) => Some((lock, &seen.sight)),
+            let lock = match look.as_ref().map(|(seen, _)| &seen.sight) {
+                Ok(sight @ Sight { lock: LockSight::Present(lock), .. }) => Some((lock, sight)),
                 _ => None,
             };
             let may_insert = target.uuid.is_some();
@@ -163,24 +166,21 @@ impl Reconciler {
             .apply(&[(id, write)], now)
             .await
             .ok_or_else(|| RequestError::Store("nothing was changed".to_owned()))?;
-        match applied.into_iter().next() {
-            Some(Applied::Done(stored)) => {
-                let copy = StoredMigration::clone(&stored);
-                self.adopt(Applied::Done(stored));
-                Ok(Some(copy))
-            }
-            _ => {
-                self.reread = true;
-                Ok(None)
-            }
+        if let Some(Applied::Done(stored)) = applied.into_iter().next() {
+            let copy = StoredMigration::clone(&stored);
+            self.adopt(Applied::Done(stored));
+            Ok(Some(copy))
+        } else {
+            self.reread = true;
+            Ok(None)
         }
     }
 
     /// Every key that the target may mean, in rows and locks.
     async fn candidates(&mut self, target: &Target) -> Result<Vec<Key>, RequestError> {
-        if let Some(key) = key_of(target).filter(|key| {
-            self.row(key).is_some() || self.locks.contains_key(key)
-        }) {
+        if let Some(key) =
+            key_of(target).filter(|key| self.row(key).is_some() || self.locks.contains_key(key))
+        {
             return Ok(vec![key]);
         }
         let fits = |key: &&Key| {
@@ -220,12 +220,7 @@ impl Reconciler {
     /// A look of its own: the observer may be under way with another one.
     async fn look_at(&self, key: &Key) -> Result<(Seen, Rules), RequestError> {
         let row = self.row(key).map(|stored| stored.row.clone());
-        let mut observer = Observer::new(
-            self.parts.processes.clone(),
-            self.parts.dir.clone(),
-            self.parts.settings.clone(),
-            self.parts.instance.clone(),
-        );
+        let mut observer = self.parts.observer();
         let key = key.clone();
         blocking(move || observer.look_at(&key, row.as_ref())).await?.map_err(RequestError::Locks)
     }
@@ -248,9 +243,9 @@ pub(super) fn inspection(
         Standing::Alive(Some(alive)) => processes.details(alive.identity.pid),
         _ => None,
     };
-    let row = row.or_else(|| decision.row.clone()).unwrap_or_else(|| {
-        crate::domain::reconcile::first_row(key, rules, now)
-    });
+    let row = row
+        .or_else(|| decision.row.clone())
+        .unwrap_or_else(|| crate::domain::reconcile::first_row(key, rules, now));
     let mut view = view(&StoredMigration { id: 0, row });
     view.lock_exists = seen.found.is_some();
     if seen.data.is_some() {

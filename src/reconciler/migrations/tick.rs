@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::observe::{Look, Seen};
 use super::Reconciler;
+use super::observe::{Look, Seen};
 use crate::clock;
+use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
 use crate::locks::{FoundLock, Removal};
@@ -36,8 +37,14 @@ impl Reconciler {
             }
             let memory = self.memory.get(&seen.key).cloned().unwrap_or_default();
             let decision = evaluate(&seen.key, row, &seen.sight, &memory, &look.rules, now);
-            if let Some(exit) = seen.sight.exit {
-                self.exits.insert(seen.key.clone(), exit);
+            match (seen.sight.exit, &seen.sight.process) {
+                (Some(exit), _) => {
+                    self.exits.insert(seen.key.clone(), exit);
+                }
+                (None, Some(Presence::Alive(_))) => {
+                    self.exits.remove(&seen.key);
+                }
+                (None, _) => {}
             }
             if seen.found.is_some() {
                 self.locks.insert(seen.key.clone(), seen.data.clone());
@@ -56,9 +63,8 @@ impl Reconciler {
         mut judged: Vec<(Seen, Decision)>,
         now: crate::domain::Now,
     ) -> Vec<Removable> {
-        let due: Vec<usize> = (0..judged.len())
-            .filter(|at| !matches!(judged[*at].1.write, Write::None))
-            .collect();
+        let due: Vec<usize> =
+            (0..judged.len()).filter(|at| !matches!(judged[*at].1.write, Write::None)).collect();
         let writes: Vec<(Option<i64>, Write)> = due
             .iter()
             .map(|at| {
@@ -101,7 +107,8 @@ impl Reconciler {
         writes: &[(Option<i64>, Write)],
         now: crate::domain::Timestamp,
     ) -> Option<Vec<Applied>> {
-        let flips = writes.iter().any(|(_, write)| matches!(write, Write::Update { flip: true, .. }));
+        let flips =
+            writes.iter().any(|(_, write)| matches!(write, Write::Update { flip: true, .. }));
         let inserts = writes.iter().any(|(_, write)| matches!(write, Write::Insert(_)));
         if flips {
             crate::failpoint::at("before-flip");
@@ -253,11 +260,10 @@ impl Reconciler {
         if look.trouble != self.said.trouble {
             let path = self.parts.dir.path().display();
             let from = &self.parts.settings.lock_dir_source;
-            match &look.trouble {
-                Some(error) => {
-                    tracing::warn!(%path, from, error, "the lock directory cannot be read");
-                }
-                None => tracing::info!(%path, "the lock directory can be read"),
+            if let Some(error) = &look.trouble {
+                tracing::warn!(%path, from, error, "the lock directory cannot be read");
+            } else {
+                tracing::info!(%path, "the lock directory can be read");
             }
             self.said.trouble.clone_from(&look.trouble);
         }

@@ -279,7 +279,8 @@ impl Reconciler {
         let now = clock::now();
         let nodes = self.available();
         // Before the registry was read once, nobody knows whether there are nodes.
-        if self.revision.is_none() || !self.passes.is_over(nodes, self.parts.settings.interval, now) {
+        if self.revision.is_none() || !self.passes.is_over(nodes, self.parts.settings.interval, now)
+        {
             return false;
         }
         self.passes.end(nodes, now);

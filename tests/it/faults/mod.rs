@@ -1,1 +1,6 @@
-//! `kill -9` at every step, and what a restart makes of it.
+//! `kill -9` at every step, and what a restart makes of it; races that only a fail point can set up.
+#![cfg(feature = "failpoints")]
+
+mod database;
+mod kill;
+mod races;

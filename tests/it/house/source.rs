@@ -189,9 +189,12 @@ fn raw_string(rest: &[char]) -> Option<usize> {
     Some(start + found + end.len())
 }
 
-/// Blanks every item under `#[cfg(test)]`, up to its closing brace or semicolon.
+/// What stands before a test, as far as it is always the same.
+const MARK: &str = "#[cfg(test";
+
+/// Blanks every item under `#[cfg(test)]` or `#[cfg(all(test, ...))]`, up to its closing brace or semicolon.
 fn without_tests(code: &str) -> String {
-    const MARK: &str = "#[cfg(test)]";
+    let code = &code.replace("#[cfg(all(test", MARK);
     let mut out = String::with_capacity(code.len());
     let mut rest = code;
     while let Some(at) = rest.find(MARK) {
@@ -232,6 +235,8 @@ use a::b; // tokio
 fn f<'a>(x: &'a str) -> char { let _ = "f64 \" sqlx"; let _ = r#"a " tokio"#; '"' }
 #[cfg(test)]
 mod tests { fn g() { x.unwrap() } }
+#[cfg(all(test, feature = "x"))]
+mod more { fn g() { x.unwrap() } }
 fn h() { y.expect() }
 "##;
     let code = without_tests(&without_comments_and_text(text));

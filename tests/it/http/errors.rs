@@ -108,7 +108,8 @@ async fn bodies_that_are_none() {
     assert_problem(&wrong_type, 400, "");
     let text = warden.send(post().header("content-type", "text/plain").body("{}")).await;
     assert_problem(&text, 415, "");
-    let huge = format!(r#"{{"name":"{}"}}"#, "x".repeat(4 * 1024 * 1024));
+    // Just over the limit: what a server never reads may cost the client its answer.
+    let huge = format!(r#"{{"name":"{}"}}"#, "x".repeat(64 * 1024));
     let too_large = warden.send(post().header("content-type", json).body(huge)).await;
     assert_problem(&too_large, 413, "");
     let charset = post().header("content-type", "application/json; charset=utf-8");

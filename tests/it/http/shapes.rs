@@ -181,7 +181,7 @@ async fn migrations_and_their_locks() {
         })
         .await;
     let process = warden.get(&format!("/migrations/{id}/process")).await;
-    assert_like(&process.json, &example("migration-process"), &[]);
+    assert_like(&process.json, &example("migration-process"), &["/data/would"]);
     assert_eq!(process.json["data"]["process"]["running"], false);
     assert_eq!(process.json["data"]["verdict"], "wait");
     assert!(process.json["data"]["would"].is_array());

@@ -45,7 +45,7 @@ impl Default for WardenConfig {
             .set("migrations.settle", "300ms")
             .set("migrations.grace", "2s")
             .set("migrations.scope", "local")
-            .set("log.level", "debug")
+            .set("log.level", "info,procwarden=debug")
     }
 }
 
@@ -165,11 +165,18 @@ impl Warden {
 
     /// Starts it without waiting.
     pub fn launch(&mut self) {
+        self.launch_under(&[]);
+    }
+
+    /// The same through a command that becomes the service in the end, such as `unshare`.
+    pub fn launch_under(&mut self, wrapper: &[&str]) {
         assert!(self.program.is_none(), "it runs already");
-        let config = self.config_path();
-        let args = ["--config", config.to_str().unwrap(), "serve"];
-        let log = self.log_path();
-        self.program = Some(Program::start(BINARY, args, self.dir.path(), &log, &self.config.env));
+        let (config, log) = (self.config_path(), self.log_path());
+        let service = [BINARY, "--config", config.to_str().unwrap(), "serve"];
+        let mut words = wrapper.iter().chain(&service);
+        let program = words.next().expect("never empty");
+        self.program =
+            Some(Program::start(program, words, self.dir.path(), &log, &self.config.env));
     }
 
     /// Waits until `/readyz` is 200.

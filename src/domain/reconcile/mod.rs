@@ -1,0 +1,217 @@
+//! The heart: what a migration is, given its row, its lock and its process. Pure.
+//!
+//! [`standing`] says what the process is, [`row_for`] which run the lock belongs to, [`evaluate`] what follows.
+
+mod absent;
+mod explain;
+mod present;
+mod row;
+mod standing;
+
+use std::time::Duration;
+
+use super::migration::{DirMark, Key, Lock, Migration, Reason, Status};
+use super::process::{Alive, DeathProof, Exit, Here, OtherNamespaces, Presence};
+use super::time::{Now, Timestamp, Uptime};
+
+pub use row::{finish, first_row, row_for, write};
+pub use standing::{PIDLESS_ALIVE, REUSE_MARGIN, needs_namespace_scan, standing, subject};
+
+/// Whose processes the PIDs in the lock directory mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// This PID table is the jobs'.
+    Local,
+    /// Other hosts or containers write locks here too.
+    Shared,
+}
+
+/// The settings of the judgement.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// How old a lock must be before its dead process is an error.
+    pub grace: Duration,
+    /// How far apart two looks must be that prove something.
+    pub settle: Duration,
+    /// Whose PID table.
+    pub scope: Scope,
+    /// This PID table.
+    pub here: Here,
+    /// Our name.
+    pub instance: String,
+}
+
+/// What a scan showed for one key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LockSight {
+    /// The lock.
+    Present(Lock),
+    /// Something under its name that cannot be judged; nothing follows.
+    Blocked,
+    /// The directory was read and there is none.
+    Absent,
+    /// The directory could not be read; nothing follows.
+    Blind,
+}
+
+/// Everything that one look brought.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sight {
+    /// The lock.
+    pub lock: LockSight,
+    /// The directory.
+    pub dir: Option<DirMark>,
+    /// Who stands under the PID of [`subject`]; `None` if there is none.
+    pub process: Option<Presence>,
+    /// How the watched process ended, where the kernel told.
+    pub exit: Option<Exit>,
+    /// Whether another namespace may hold the process; asked only when [`needs_namespace_scan`].
+    pub elsewhere: Option<OtherNamespaces>,
+    /// The lock's content, masked, to be kept with the row.
+    pub data: Option<String>,
+}
+
+/// What must be remembered between two looks of one run of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Memory {
+    /// Since when, and as which PID, the process has been seen dead.
+    pub dead: Option<Dead>,
+    /// Since when the lock has been seen missing.
+    pub absent: Option<Uptime>,
+    /// The lock was seen since the program started.
+    pub watched: bool,
+}
+
+/// A death seen for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Dead {
+    /// Whose: the lock's PID and its time of start.
+    pub whose: (Option<i64>, Option<Timestamp>),
+    /// When, for measuring.
+    pub up: Uptime,
+    /// When, for telling.
+    pub wall: Timestamp,
+}
+
+/// What the process of a migration is, with everything recorded taken into account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It lives; the identity is known unless a fresh lock without a PID vouches for it.
+    Alive(Option<Alive>),
+    /// Proven dead.
+    Dead(DeathProof),
+    /// It cannot be told.
+    Unknown(Reason),
+    /// Another host's.
+    Foreign,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Write {
+    /// Nothing.
+    None,
+    /// The first row of this key.
+    Insert(Box<Migration>),
+    /// This row instead of the one that has `run` and `status` now.
+    Update {
+        /// The run that must stand there.
+        run: i64,
+        /// The status that must stand there.
+        status: Status,
+        /// What shall stand there.
+        row: Box<Migration>,
+        /// A status turned or another run began: an event in the same transaction.
+        flip: bool,
+    },
+}
+
+/// What would happen to a migration, in the contract's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing is wrong, or nothing can be said.
+    None,
+    /// Something is, but not all conditions hold yet.
+    Wait,
+    /// It becomes `error`.
+    Error,
+    /// It becomes `completed`.
+    Completed,
+}
+
+impl Outcome {
+    /// The word for it everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Wait => "wait",
+            Self::Error => "error",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+/// One condition of the judgement, with what was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Predicate {
+    /// Its name.
+    pub name: &'static str,
+    /// What was seen.
+    pub value: String,
+    /// What it is held against.
+    pub threshold: Option<String>,
+    /// Whether it holds.
+    pub holds: bool,
+}
+
+/// The judgement over one migration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// What is to be written, by compare-and-set.
+    pub write: Write,
+    /// What is to be remembered.
+    pub memory: Memory,
+    /// The row as it will be, if the write succeeds.
+    pub row: Option<Migration>,
+    /// The lock may go once the row stands.
+    pub remove_lock: bool,
+    /// Look again then.
+    pub wake: Option<Uptime>,
+    /// In one word.
+    pub outcome: Outcome,
+    /// Predicate by predicate.
+    pub explain: Vec<Predicate>,
+}
+
+/// What a migration is now, and what follows.
+#[must_use]
+pub fn evaluate(
+    key: &Key,
+    row: Option<&Migration>,
+    sight: &Sight,
+    memory: &Memory,
+    rules: &Rules,
+    now: Now,
+) -> Decision {
+    match &sight.lock {
+        LockSight::Present(lock) => present::present(key, row, lock, sight, memory, rules, now),
+        LockSight::Absent => absent::absent(row, sight, memory, rules, now),
+        LockSight::Blocked | LockSight::Blind => {
+            let memory = Memory { absent: None, ..memory.clone() };
+            unchanged(row, memory, Vec::new())
+        }
+    }
+}
+
+fn unchanged(row: Option<&Migration>, memory: Memory, explain: Vec<Predicate>) -> Decision {
+    Decision {
+        write: Write::None,
+        memory,
+        row: row.cloned(),
+        remove_lock: false,
+        wake: None,
+        outcome: Outcome::None,
+        explain,
+    }
+}

@@ -1,0 +1,131 @@
+//! While the lock stands: dead at two looks and older than the grace is an error.
+
+use std::time::Duration;
+
+use super::explain::explain;
+use super::row::{finish, row_for, set_state, write};
+use super::standing::standing;
+use super::{Dead, Decision, Memory, Outcome, Rules, Sight, Standing};
+use crate::domain::migration::{Key, Lock, LockPid, Migration, Reason, Source, State, Status};
+use crate::domain::process::{DeathProof, Exit};
+use crate::domain::time::{Now, Uptime};
+
+pub(super) fn present(
+    key: &Key,
+    row: Option<&Migration>,
+    lock: &Lock,
+    sight: &Sight,
+    memory: &Memory,
+    rules: &Rules,
+    now: Now,
+) -> Decision {
+    let standing = standing(row, sight, rules, now.wall);
+    let mut next = row_for(key, row, lock, &standing, sight, rules, now);
+    let unfinished = !next.status.is_final();
+    let age = lock.age(now.wall);
+    let whose = match lock.pid {
+        LockPid::Number(pid) => (Some(pid), lock.started),
+        LockPid::Missing => (next.lock_pid, next.lock_started),
+    };
+    let mut memory = Memory { dead: memory.dead, absent: None, watched: true };
+    let mut held = Look { settled: false, old: age > rules.grace, wake: None };
+    if let Standing::Dead(_) = standing {
+        let earlier = memory.dead.filter(|dead| dead.whose == whose);
+        let dead = earlier.unwrap_or(Dead { whose, up: now.up, wall: now.wall });
+        memory.dead = Some(dead);
+        // A row that is not there yet is inserted unfinished, or its error would be no flip and have no event.
+        held.settled = row.is_some() && earlier.is_some() && now.up.since(dead.up) >= rules.settle;
+        held.wake = held.next(dead.up, age, rules, now.up);
+        if held.settled && next.ended_at.is_none() {
+            next.ended_at = Some(dead.wall);
+        }
+    } else {
+        memory.dead = None;
+        if unfinished && matches!(standing, Standing::Alive(_)) {
+            next.ended_at = None;
+        }
+    }
+    let explain = explain(&standing, &memory, age, row.or(Some(&next)), sight.exit, rules, now);
+    if unfinished {
+        judge(&mut next, &standing, held, sight.exit, rules, now);
+    }
+    let dead = matches!(standing, Standing::Dead(_));
+    let remove_lock = dead && held.settled && held.old && next.status.is_final();
+    let outcome = match (unfinished, dead) {
+        (true, true) if next.status == Status::Error => Outcome::Error,
+        (_, true) if !remove_lock => Outcome::Wait,
+        _ => Outcome::None,
+    };
+    Decision {
+        write: write(row, &next, now),
+        memory,
+        row: Some(next),
+        remove_lock,
+        wake: held.wake,
+        outcome,
+        explain,
+    }
+}
+
+/// What of a dead process's conditions holds at this look.
+#[derive(Clone, Copy)]
+struct Look {
+    settled: bool,
+    old: bool,
+    wake: Option<Uptime>,
+}
+
+impl Look {
+    /// When the next condition will hold: the second look, then the end of the grace.
+    fn next(self, dead: Uptime, age: Duration, rules: &Rules, now: Uptime) -> Option<Uptime> {
+        if !self.settled {
+            Some(dead.plus(rules.settle))
+        } else if !self.old {
+            // The age must be over the grace, not equal to it.
+            Some(now.plus(rules.grace.saturating_sub(age) + Duration::from_millis(1)))
+        } else {
+            None
+        }
+    }
+}
+
+/// Sets state, reason and, when every condition holds, the error on a row that is not final.
+fn judge(
+    next: &mut Migration,
+    standing: &Standing,
+    look: Look,
+    exit: Option<Exit>,
+    rules: &Rules,
+    now: Now,
+) {
+    let (state, reason) = match standing {
+        Standing::Alive(_) => (State::Alive, None),
+        Standing::Foreign => (State::Foreign, None),
+        Standing::Unknown(reason) => (State::Unknown, Some(*reason)),
+        Standing::Dead(proof) => {
+            let reason = Some(Reason::of_death(*proof, exit));
+            (if look.old { State::Gone } else { State::Waiting }, reason)
+        }
+    };
+    set_state(next, state, reason, now);
+    if let (Standing::Dead(proof), true, true) = (standing, look.settled, look.old) {
+        let error = death_text(next.lock_pid, *proof, exit, rules);
+        finish(next, Status::Error, reason.unwrap_or(Reason::ProcessGone), Source::Monitor, now);
+        next.error = Some(error);
+    }
+}
+
+fn death_text(pid: Option<i64>, proof: DeathProof, exit: Option<Exit>, rules: &Rules) -> String {
+    let who = pid.map_or_else(|| "The process".to_owned(), |pid| format!("Process {pid}"));
+    let grace = rules.grace.as_secs();
+    match (exit, proof) {
+        (Some(exit), _) => format!("{who} {exit} and left its lock for over {grace} s"),
+        (None, DeathProof::Reused) => {
+            format!("{who} is another process now; its lock is older than {grace} s")
+        }
+        (None, DeathProof::Rebooted) => {
+            format!("{who} ended with the machine's restart; its lock is older than {grace} s")
+        }
+        (None, _) => format!("{who} is gone and left its lock for over {grace} s"),
+    }
+}

@@ -1,0 +1,89 @@
+//! The database is held by somebody else at the wrong moment.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use crate::migrations::{SOON, events, gone, long_grace, ticks_pass, wait};
+use crate::support::job::{self, Lock};
+use crate::support::{Warden, db, eventually};
+
+/// A connection that holds the database exclusively until it is dropped.
+struct Held {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Held {
+    fn take(file: &Path) -> Self {
+        let mut child = Command::new("sqlite3")
+            .args(["-cmd", ".timeout 20000"])
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(b"BEGIN EXCLUSIVE;\nSELECT 'held';\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "held");
+        Self { child, stdin: Some(stdin) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The end of its input ends the program, and with it the transaction.
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn gone_between_the_status_and_the_removal() {
+    let mut warden = Warden::prepare(long_grace().env("FAILPOINTS", "after-flip=1*sleep(4000)"));
+    let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&warden.lock_dir());
+    warden.launch();
+    warden.ready().await;
+    eventually(SOON, || async {
+        let ends = db::query(
+            &warden.db_path(),
+            "SELECT id FROM procwarden_migrations WHERE status = 'error'",
+        );
+        if ends.is_empty() { Err("not judged yet") } else { Ok(()) }
+    })
+    .await;
+    let held = Held::take(&warden.db_path());
+    assert!(path.exists(), "the removal comes after the commit");
+    // What was committed is committed: the removal needs no database, and readers are answered from memory.
+    gone(&path).await;
+    wait(&warden, 1, "error finished process_gone run1").await;
+    assert_eq!(warden.get("/readyz").await.status, 200);
+    drop(held);
+    ticks_pass(&warden).await;
+    assert_eq!(events(&warden, 1), ["1:error"]);
+    assert!(job::asides(&warden.lock_dir()).is_empty());
+}
+
+#[tokio::test]
+async fn gone_before_the_status_nothing_is_removed() {
+    let warden = Warden::start(long_grace()).await;
+    let mut job = crate::support::program::Program::sleeper(warden.dir());
+    let path = Lock::new(1, job.pid()).started_ago(9000).write(&warden.lock_dir());
+    wait(&warden, 1, "in_progress alive - run1").await;
+    let held = Held::take(&warden.db_path());
+    job.kill();
+    eventually(SOON, || async {
+        let log = warden.log();
+        let said = log.lines().any(|line| line.contains("ERROR") || line.contains("WARN"));
+        if said { Ok(()) } else { Err(format!("no word of the lost database in\n{log}")) }
+    })
+    .await;
+    assert!(path.exists(), "nothing is removed without the database's word");
+    assert_eq!(warden.get("/readyz").await.status, 200);
+    assert_eq!(warden.get("/readyz?require=database").await.status, 503);
+    drop(held);
+    gone(&path).await;
+    assert_eq!(events(&warden, 1), ["1:error"]);
+}
