@@ -194,9 +194,9 @@ const MARK: &str = "#[cfg(test";
 
 /// Blanks every item under `#[cfg(test)]` or `#[cfg(all(test, ...))]`, up to its closing brace or semicolon.
 fn without_tests(code: &str) -> String {
-    let code = &code.replace("#[cfg(all(test", MARK);
+    let code = code.replace("#[cfg(all(test", MARK);
     let mut out = String::with_capacity(code.len());
-    let mut rest = code;
+    let mut rest = code.as_str();
     while let Some(at) = rest.find(MARK) {
         out.push_str(&rest[..at]);
         let item = &rest[at..];

@@ -1,6 +1,6 @@
 //! The launcher's lock and the runner's; a second attempt on a finished row.
 
-use super::{events, gone, long_grace, row, shown, ticks_pass, wait};
+use super::{KILLED, events, gone, long_grace, row, shown, ticks_pass, wait};
 use crate::support::Warden;
 use crate::support::job::{self, Lock};
 use crate::support::program::Program;
@@ -47,7 +47,7 @@ async fn a_second_attempt_that_lives_is_another_run() {
     again.kill();
     Lock::new(1, again.pid()).ago(8000).write(&warden.lock_dir());
     // Another start in the lock, before the end of run 2's process was proven: the same run.
-    wait(&warden, 1, "error finished process_gone run2").await;
+    wait(&warden, 1, &format!("error finished {KILLED} run2")).await;
     gone(&path).await;
     assert_eq!(events(&warden, 1), ["1:error", "2:in_progress", "2:error"]);
 }

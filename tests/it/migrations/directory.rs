@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{SOON, events, long_grace, shown, ticks_pass, wait};
+use super::{KILLED, SOON, events, long_grace, shown, ticks_pass, wait};
 use crate::support::job::{self, Lock};
 use crate::support::program::Program;
 use crate::support::{Warden, eventually};
@@ -24,7 +24,7 @@ async fn renamed_away_and_back_ends_no_run() {
     wait(&warden, 1, "in_progress alive - run1").await;
     let away = warden.dir().join("away");
     fs::rename(warden.lock_dir(), &away).unwrap();
-    until_logged(&warden, 1, &["WARN", "locks"]).await;
+    until_logged(&warden, 1, &["WARN", "lock directory"]).await;
     // Another directory at the path says nothing about the locks of the first one either.
     fs::create_dir(warden.lock_dir()).unwrap();
     ticks_pass(&warden).await;
@@ -65,7 +65,8 @@ async fn a_missing_one_is_warned_of_once_and_picked_up_when_it_appears() {
     let job = Program::sleeper(warden.dir());
     Lock::new(1, job.pid()).write(&warden.lock_dir());
     wait(&warden, 1, "in_progress alive - run1").await;
-    let warnings = warden.log().lines().filter(|line| line.contains("WARN")).count();
+    let about_it = |line: &&str| line.contains("WARN") && line.contains("lock directory");
+    let warnings = warden.log().lines().filter(about_it).count();
     assert_eq!(warnings, 1, "{}", warden.log());
 }
 
@@ -89,7 +90,7 @@ async fn a_directory_that_may_not_be_written_gets_its_status_and_one_word() {
     Lock::new(2, live.pid()).write(&dir);
     wait(&warden, 2, "in_progress alive - run1").await;
     live.kill();
-    wait(&warden, 2, "in_progress waiting process_gone run1").await;
+    wait(&warden, 2, &format!("in_progress waiting {KILLED} run1")).await;
     let said = warden.log().lines().filter(|line| line.contains("denied")).count();
     assert_eq!(said, 1, "{}", warden.log());
     // Where it may write again, the removal is finished.

@@ -32,13 +32,23 @@ pub fn line(row: &Value) -> String {
     format!("{} {} {} run{}", word("status"), word("state"), word("reason"), row["run"])
 }
 
-/// Waits until the list shows this of a migration.
+/// Why a process that was seen alive and then killed is dead: the kernel may tell how it ended, or may not.
+pub const KILLED: &str = "killed|process_gone";
+
+/// Is it this line, where a word of the pattern may be several with `|` between?
+pub fn is_line(line: &str, pattern: &str) -> bool {
+    let (words, wanted) = (line.split(' '), pattern.split(' '));
+    words.clone().count() == wanted.clone().count()
+        && words.zip(wanted).all(|(word, one_of)| one_of.split('|').any(|it| it == word))
+}
+
+/// Waits until the list shows this of a migration; see [`is_line`].
 pub async fn wait(warden: &Warden, id: i64, expected: &str) -> Value {
     let path = format!("/migrations?brz_project_id={id}");
     warden
         .until(&path, SOON, |answer| {
             let row = &answer.json["data"][0];
-            (line(row) == expected).then(|| row.clone())
+            is_line(&line(row), expected).then(|| row.clone())
         })
         .await
 }
