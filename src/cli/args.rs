@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::exit::Exit;
-use super::nodes::NodesCommand;
+use super::node_options::NodesCommand;
 use super::output::Format;
 use crate::domain::Method;
 use crate::domain::migration::{State, Status};

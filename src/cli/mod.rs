@@ -11,6 +11,7 @@ mod instances;
 mod json;
 mod migrate;
 mod migrations;
+mod node_options;
 mod nodes;
 mod output;
 mod serve;
@@ -25,7 +26,7 @@ use crate::telemetry::{self, Telemetry};
 
 pub use args::{Cli, Command, Global, MigrationsCommand, Output, StatusArgs, parse};
 pub use exit::{CliError, Exit};
-pub use nodes::{NodeOptions, NodesCommand};
+pub use node_options::{Field, NodeOptions, NodesCommand, SetArgs};
 pub use output::{Answer, Format, complain};
 
 /// What commands but the server log, unless `--log-level` says otherwise: only what went wrong.

@@ -152,7 +152,11 @@ fn check_row(name: &str, works: bool, details: &Value) -> [String; 4] {
         .into_iter()
         .find_map(|key| text(key).map(|value| (key, value)));
     let seen = match seen {
-        Some((key @ ("status_code" | "version" | "listener"), value)) => format!("{key} {value}"),
+        Some((key @ ("status_code" | "version"), value)) => format!("{key} {value}"),
+        Some(("listener", _)) => {
+            let part = |key: &str| details["listener"][key].to_string().replace('"', "");
+            format!("{} {}", part("pid"), part("program"))
+        }
         Some(("cmdline", value)) => {
             text("pid").map_or_else(|| value.clone(), |pid| format!("{pid} {value}"))
         }

@@ -1,0 +1,203 @@
+//! The options of `nodes`: what a node is, as the command line says it. Help texts are the doc comments here.
+
+use std::io::Read;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::args::Output;
+use super::exit::CliError;
+use crate::domain::node::{Password, Tls};
+use crate::registry::NodePatch;
+
+/// Longest password that is read; the registry takes 255 characters.
+const PASSWORD_LIMIT: u64 = 4096;
+
+/// `nodes`.
+#[derive(Debug, Subcommand)]
+pub enum NodesCommand {
+    /// Every node with its recorded verdict.
+    List(Output),
+    /// One node with everything but its password.
+    Show {
+        /// Its name or id.
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// How it is shown.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Add a node; the database is made if there is none.
+    Add {
+        /// 1 to 128 characters, unique, not all digits.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// TCP port of its RPC server.
+        #[arg(long)]
+        port: u16,
+        /// What it is.
+        #[command(flatten)]
+        options: NodeOptions,
+        /// Neither check it nor count it.
+        #[arg(long)]
+        unavailable: bool,
+        /// How it is shown.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change a node; what is not given stays.
+    Set(Box<SetArgs>),
+    /// Remove a node; its id is not used again.
+    Remove {
+        /// Its name or id.
+        #[arg(value_name = "NODE")]
+        node: String,
+    },
+}
+
+/// `nodes set`.
+#[derive(Debug, Args)]
+pub struct SetArgs {
+    /// Its name or id.
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// A new name.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// TCP port of its RPC server.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// What it is.
+    #[command(flatten)]
+    pub options: NodeOptions,
+    /// Forget this; may be given several times.
+    #[arg(long, value_enum, value_name = "FIELD")]
+    pub clear: Vec<Field>,
+    /// Check it and count it.
+    #[arg(long, conflicts_with = "unavailable")]
+    pub available: bool,
+    /// Neither check it nor count it.
+    #[arg(long)]
+    pub unavailable: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What a node is, as far as it was given.
+#[derive(Debug, Default, Args)]
+pub struct NodeOptions {
+    /// Host name or address [default for a new node: 127.0.0.1].
+    #[arg(long)]
+    pub host: Option<String>,
+    /// off, verify, or insecure (any certificate) [default for a new node: off].
+    #[arg(long)]
+    pub tls: Option<Tls>,
+    /// User of --rpc-login.
+    #[arg(long)]
+    pub username: Option<String>,
+    /// Password of --rpc-login; other users can see it in the process list.
+    #[arg(long)]
+    pub password: Option<String>,
+    /// Read the password from standard input, one line.
+    #[arg(long, conflicts_with = "password")]
+    pub password_stdin: bool,
+    /// Address of the daemon it uses; shown only.
+    #[arg(long)]
+    pub daemon: Option<String>,
+    /// Its PID; without one and without a file, the process that owns the port.
+    #[arg(long)]
+    pub pid: Option<i64>,
+    /// A file with its PID.
+    #[arg(long, conflicts_with = "pid", value_name = "FILE")]
+    pub pid_file: Option<String>,
+    /// File name of its executable [default for a new node: monero-wallet-rpc].
+    #[arg(long, value_name = "NAME")]
+    pub process_name: Option<String>,
+    /// What people call it.
+    #[arg(long)]
+    pub title: Option<String>,
+}
+
+/// What `--clear` forgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+#[allow(missing_docs)] // Each is the field of that name.
+pub enum Field {
+    Title,
+    Username,
+    Password,
+    Daemon,
+    Pid,
+    PidFile,
+}
+
+impl NodeOptions {
+    /// As a change of the registry; the password comes from `stdin` if that was asked for.
+    pub(super) fn into_patch(self, stdin: impl Read) -> Result<NodePatch, CliError> {
+        let password =
+            if self.password_stdin { Some(read_password(stdin)?) } else { self.password };
+        Ok(NodePatch {
+            host: self.host,
+            tls: self.tls,
+            username: self.username.map(Some),
+            password: password.map(|clear| Some(Password::new(clear))),
+            daemon: self.daemon.map(Some),
+            // One of the two means that the other is not used.
+            pid: self.pid.map(Some).or_else(|| self.pid_file.is_some().then_some(None)),
+            pid_file: self.pid_file.map(Some).or_else(|| self.pid.is_some().then_some(None)),
+            process_name: self.process_name,
+            title: self.title.map(Some),
+            ..NodePatch::default()
+        })
+    }
+}
+
+fn read_password(input: impl Read) -> Result<String, CliError> {
+    let mut text = String::new();
+    input
+        .take(PASSWORD_LIMIT)
+        .read_to_string(&mut text)
+        .map_err(|source| CliError::Io { what: "standard input cannot be read", source })?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(CliError::Usage("--password-stdin: standard input is empty".to_owned()));
+    }
+    Ok(line.to_owned())
+}
+
+pub(super) fn clear(patch: &mut NodePatch, field: Field) -> Result<(), CliError> {
+    let given = match field {
+        Field::Title => patch.title.replace(None).flatten().is_some(),
+        Field::Username => patch.username.replace(None).flatten().is_some(),
+        Field::Password => patch.password.replace(None).flatten().is_some(),
+        Field::Daemon => patch.daemon.replace(None).flatten().is_some(),
+        Field::Pid => patch.pid.replace(None).flatten().is_some(),
+        Field::PidFile => patch.pid_file.replace(None).flatten().is_some(),
+    };
+    if given {
+        let text = "--clear and a value are given for the same field".to_owned();
+        return Err(CliError::Usage(text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exit::Exit;
+    use super::*;
+
+    #[test]
+    fn a_password_is_one_line_of_standard_input() {
+        assert_eq!(read_password("s3 cret\r\nmore".as_bytes()).unwrap(), "s3 cret");
+        assert_eq!(read_password("".as_bytes()).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(read_password("\n".as_bytes()).unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_field_is_not_set_and_cleared_at_once() {
+        let mut patch = NodePatch { title: Some(Some("t".into())), ..NodePatch::default() };
+        assert_eq!(clear(&mut patch, Field::Title).unwrap_err().exit(), Exit::Usage);
+        clear(&mut patch, Field::Daemon).unwrap();
+        assert_eq!(patch.daemon, Some(None));
+    }
+}
