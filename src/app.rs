@@ -81,7 +81,11 @@ impl App {
     /// # Errors
     /// [`AppError`]; nothing is bound then.
     pub async fn build(settings: Settings) -> Result<Self, AppError> {
-        let lock = ServerLock::take(&sqlite_path(settings.database.url.expose())?)?;
+        let url = settings.database.url.expose();
+        let lock = ServerLock::take(&sqlite_path(url)?).map_err(|held| match held {
+            LockHeld::Io { source, .. } => AppError::Store(StoreError::unopenable(url, source)),
+            held @ LockHeld::Held { .. } => AppError::Held(held),
+        })?;
         raise_descriptor_limit();
         let monitor = Monitor::open(&settings, Open::Create).await?;
         monitor.registry().apply_config(&settings.node, settings.nodes.prune).await?;

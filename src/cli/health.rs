@@ -20,7 +20,7 @@ pub(super) async fn run(settings: &Settings, url: Option<&str>) -> Result<Answer
         CliError::CouldNotTell(format!(
             "{} could not be asked: {}",
             printable(&shown),
-            chain(error)
+            crate::causes::chain(error)
         ))
     };
     // Neither a proxy nor another place than the one that was named.

@@ -59,6 +59,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The file beside the database, or the database's directory, cannot be opened.
+    #[must_use]
+    pub fn unopenable(url: &str, source: std::io::Error) -> Self {
+        Self::Open { url: super::redacted(url), source: sqlx::Error::Io(source) }
+    }
+
     /// The whole chain of causes in one line, for the log.
     #[must_use]
     pub fn chain(&self) -> String {
