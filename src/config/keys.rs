@@ -7,7 +7,7 @@ use super::parse::Problem;
 use super::raw::Raw;
 use super::settings::{HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
 use crate::domain::Method;
-use crate::domain::node::{Tls, check_name};
+use crate::domain::node::{Password, Tls, check_name};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,7 +259,7 @@ static KEYS: &[KeyInfo] = &[
         |n, raw| raw.text().and_then(|v| check_name(&v).map(|()| n.name = v))),
     node("node.title", Kind::Text, "",
         "What people call it.",
-        |n, raw| raw.text().map(|v| n.title = Some(v))),
+        |n, raw| raw.short_text().map(|v| n.title = Some(v))),
     node("node.host", Kind::Text, "\"127.0.0.1\"",
         "Host name or address, without the port.",
         |n, raw| super::node_entry::host(raw).map(|v| n.host = Some(v))),
@@ -272,13 +272,13 @@ static KEYS: &[KeyInfo] = &[
             .map(|v| n.tls = Some(v))),
     node("node.username", Kind::Text, "",
         "User of --rpc-login.",
-        |n, raw| raw.text().map(|v| n.username = Some(v))),
+        |n, raw| raw.short_text().map(|v| n.username = Some(v))),
     node("node.password", Kind::Secret, "",
         "Password of --rpc-login.",
-        |n, raw| raw.secret().map(|v| n.password = Some(v))),
+        |n, raw| raw.short_text().map(|v| n.password = Some(Password::new(v)))),
     node("node.daemon", Kind::Text, "",
         "The address of the daemon it uses; shown only.",
-        |n, raw| raw.text().map(|v| n.daemon = Some(v))),
+        |n, raw| raw.short_text().map(|v| n.daemon = Some(v))),
     node("node.pid", Kind::Integer, "",
         "Its PID; without one and without a file, the process that owns the port.",
         |n, raw| raw.integer(1, PID_MAX).map(|v| n.pid = Some(v))),

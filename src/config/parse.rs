@@ -14,6 +14,9 @@ use crate::domain::node::Password;
 pub(super) type Problem = String;
 
 /// How durations are written.
+/// Most characters of a node's texts; the registry's limit.
+const SHORT: usize = 255;
+
 const DURATION_FORMS: &str = "a duration such as 300ms, 30s, 10m, 2h or 90d";
 
 /// Levels of `log.level`.
@@ -55,9 +58,14 @@ impl Raw {
         Ok(text.to_owned())
     }
 
-    /// A secret; what it may contain is the caller's rule.
-    pub(super) fn secret(&self) -> Result<Password, Problem> {
-        self.text().map(Password::new)
+    /// Text of a node: at most 255 characters, as the registry has it.
+    pub(super) fn short_text(&self) -> Result<String, Problem> {
+        let text = self.text()?;
+        let length = text.chars().count();
+        if length > SHORT {
+            return Err(format!("must have 1 to {SHORT} characters, it has {length}"));
+        }
+        Ok(text)
     }
 
     /// A token of `Authorization: Bearer`, so no spaces and only ASCII (RFC 6750, 2.1, is stricter still).
