@@ -13,10 +13,10 @@ use crate::domain::node::Password;
 /// What is wrong with a value, to be read after the key and a colon.
 pub(super) type Problem = String;
 
-/// How durations are written.
 /// Most characters of a node's texts; the registry's limit.
 const SHORT: usize = 255;
 
+/// How durations are written.
 const DURATION_FORMS: &str = "a duration such as 300ms, 30s, 10m, 2h or 90d";
 
 /// Levels of `log.level`.
