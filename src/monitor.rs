@@ -1,49 +1,8 @@
 //! The library's facade: check nodes without the server.
 //!
-//! As the seed's facade and `ProcessHealthChecker` did: check a node by a method and keep nothing, check it
+//! As the earlier module's facade did: check a node by a method and keep nothing, check it
 //! and record the verdict, check all. Recording goes through the same judgement, thresholds and Store method
-//! as the server's, events included.
-//!
-//! ```
-//! use procwarden::config::Settings;
-//! use procwarden::domain::Method;
-//! use procwarden::domain::node::Password;
-//! use procwarden::monitor::Monitor;
-//! use procwarden::registry::NodePatch;
-//! use procwarden::store::Open;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let dir = tempfile::tempdir()?;
-//! # let path = dir.path().join("procwarden.db");
-//! # tokio::runtime::Runtime::new()?.block_on(async {
-//! // A port that was free a moment ago: nothing listens there.
-//! let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-//!
-//! let mut settings = Settings::default();
-//! settings.database.url = Password::new(format!("sqlite://{}", path.display()));
-//! let monitor = Monitor::open(&settings, Open::Create).await?;
-//! let stored = monitor
-//!     .registry()
-//!     .create(NodePatch {
-//!         name: Some("main-node".to_owned()),
-//!         port: Some(port),
-//!         ..NodePatch::default()
-//!     })
-//!     .await?;
-//!
-//! // Looks, and keeps nothing.
-//! let outcome = monitor.check(&stored.node, Method::Api).await;
-//! assert!(!outcome.status);
-//! assert_eq!(outcome.details["reason"], "port_closed");
-//!
-//! // Looks at every available node, and records what was seen.
-//! let summary = monitor.check_all(Method::Full, true).await?;
-//! assert_eq!((summary.total, summary.working, summary.failed), (1, 0, 1));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # })?;
-//! # Ok(())
-//! # }
-//! ```
+//! as the server's, events included. The crate's own page has an example.
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -80,7 +39,7 @@ pub struct CheckOutcome {
     pub status: bool,
     /// What the observation means; it tells "down" from "cannot be told".
     pub finding: Finding,
-    /// The seeds' JSON, as `GET /nodes/{id}/status` gives it.
+    /// The JSON of the earlier API, as `GET /nodes/{id}/status` gives it.
     pub details: Value,
     /// The facts.
     pub observation: Observation,

@@ -37,7 +37,7 @@ pub struct NodesPart {
     pub generation: u64,
     /// Every node, disabled ones too, ordered by id.
     pub nodes: Vec<Arc<NodeView>>,
-    /// How old a verdict may be (W of JUDGEMENT).
+    /// How old a verdict may be (the window W of `domain::verdict`).
     pub window: Duration,
     /// After this moment nothing here may be believed.
     pub valid_until: Uptime,

@@ -89,7 +89,7 @@ pub fn plain(error: &io::Error) -> String {
     }
 }
 
-/// `111: Connection refused`, as the seed shows errors of the port.
+/// `111: Connection refused`, as the earlier module shows errors of the port.
 #[must_use]
 pub fn numbered(error: &io::Error) -> String {
     match error.raw_os_error() {

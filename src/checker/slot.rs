@@ -11,7 +11,7 @@ use super::connection::Connection;
 use crate::domain::observation::ApiFacts;
 use crate::domain::{Method, Node, Now};
 
-/// How long an answer is given again (CONTRACT, `GET /nodes/{id}/status`).
+/// How long an answer is given again (`GET /nodes/{id}/status`).
 const RECENT: Duration = Duration::from_secs(1);
 
 /// A run that anybody may join until it has ended. It goes on while somebody waits for it, and is dropped

@@ -52,7 +52,7 @@ impl fmt::Display for Source {
 pub(super) enum Value {
     /// A string.
     Text(String),
-    /// The seeds' plain number of seconds.
+    /// The earlier monitor's plain number of seconds.
     Seconds(String),
     /// An integer of a file.
     Integer(i64),

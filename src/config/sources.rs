@@ -14,9 +14,9 @@ use super::raw::{Raw, Source, Value};
 
 /// What our variables begin with.
 const PREFIX: &str = "PROCWARDEN__";
-/// The seeds' name of `migrations.interval`, in seconds.
+/// The earlier monitor's name of `migrations.interval`, in seconds.
 const SEED_INTERVAL: &str = "MIGRATION_MONITOR_INTERVAL";
-/// The seeds' name of `migrations.lock_dir`.
+/// The earlier monitor's name of `migrations.lock_dir`.
 const SEED_LOCK_DIR: &str = "CACHE_PATH";
 /// The file of the working directory, when none is named.
 const FILE_NAME: &str = "procwarden.toml";
@@ -249,7 +249,7 @@ impl Gathered {
         self.variables(given.collect(), &args.working_dir);
     }
 
-    /// Variables of one source; ours beat the seeds' names. An empty one counts as not given, as compose files
+    /// Variables of one source; ours beat the earlier monitor's names. An empty one counts as not given, as compose files
     /// pass `${TOKEN:-}`.
     fn variables(&mut self, mut given: Vec<(Source, String, String)>, working_dir: &Path) {
         given.retain(|(_, name, value)| is_ours(name) && !value.is_empty());

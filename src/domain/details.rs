@@ -1,4 +1,4 @@
-//! Reading an observation: works or not, why, and the JSON that the seeds' clients know.
+//! Reading an observation: works or not, why, and the JSON that clients of the earlier API know.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Finding {
     pub works: Option<bool>,
     /// Why; may stand beside a working node.
     pub reason: Option<Reason>,
-    /// One of the seeds' messages.
+    /// One of the earlier module's messages.
     pub message: &'static str,
 }
 
@@ -102,7 +102,7 @@ fn find_api(facts: &ApiFacts) -> Finding {
     }
 }
 
-/// The verdict of `full` is the API's; the message tells which of the three failed, as the seed's does.
+/// The verdict of `full` is the API's; the message tells which of the three failed, as the earlier module's does.
 fn find_full(pid: &PidFacts, port: &PortFacts, api: &ApiFacts) -> Finding {
     let (pid_found, port_found, found) = (find_pid(pid), find_port(port), find_api(api));
     if found.is_up() {
@@ -121,7 +121,7 @@ fn find_full(pid: &PidFacts, port: &PortFacts, api: &ApiFacts) -> Finding {
     Finding { reason, message, ..found }
 }
 
-/// `details` of an answer and `worked_data` of a row: the seed's fields, then `reason` and `last_check`.
+/// `details` of an answer and `worked_data` of a row: the fields of the earlier API, then `reason` and `last_check`.
 #[must_use]
 pub fn details(observation: &Observation, checked_at: Timestamp) -> Value {
     let mut map = match observation {

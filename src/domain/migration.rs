@@ -56,7 +56,7 @@ macro_rules! words {
 }
 
 words! {
-    /// The status that the seeds' dashboard shows; anything else it shows as pending.
+    /// The status that the migration dashboard shows; anything else it shows as pending.
     Status {
         /// Not started.
         Pending = "pending",

@@ -83,7 +83,7 @@ pub struct Verdict {
     pub message: String,
     /// Of the last look.
     pub method: Option<Method>,
-    /// `worked_data`: the last look in the seed's form, as JSON text.
+    /// `worked_data`: the last look in the form of the earlier API, as JSON text.
     pub data: Option<String>,
     /// When the last look ended.
     pub checked_at: Option<Timestamp>,
@@ -174,7 +174,7 @@ fn identity_after(node: &Node, observation: &Observation) -> Option<Identity> {
     found.and_then(|facts| facts.identity.clone()).or_else(|| node.identity.clone())
 }
 
-/// W of JUDGEMENT: how old a verdict may be. Three times what a pass takes, plus one check's own limits.
+/// The window W: how old a verdict may be. Three times what a pass takes, plus one check's own limits.
 #[must_use]
 pub fn window(
     interval: Duration,

@@ -1,4 +1,4 @@
-//! Errors as RFC 9457 `application/problem+json`, with what the seeds' clients read beside it.
+//! Errors as RFC 9457 `application/problem+json`, with what clients of the earlier API read beside it.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};

@@ -1,4 +1,4 @@
-//! Migrations as JSON, in the form that the seeds' dashboard reads.
+//! Migrations as JSON, in the form that the migration dashboard reads.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::domain::Timestamp;
 use crate::domain::migration::{Migration, Reason, Source};
 use crate::snapshot::{MigrationView, Unreadable};
 
-/// What changed last, as the seeds' dashboard reads it.
+/// What changed last, as the migration dashboard reads it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Changes {
     /// The status.
@@ -101,7 +101,7 @@ pub struct MigrationList {
     pub next: Option<i64>,
 }
 
-/// Which migration, in the seed's form.
+/// Which migration, in the form of the earlier API.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Mapping {
     /// 1 to 2^53-1.
@@ -121,7 +121,7 @@ pub struct Mapping {
 
 /// How far it is, as the lock has it.
 #[derive(Debug, Serialize, ToSchema)]
-#[allow(clippy::struct_field_names)] // The seeds' names.
+#[allow(clippy::struct_field_names)] // The names of the earlier API.
 pub struct Progress {
     /// As the lock has it.
     pub total_pages: Value,
@@ -142,7 +142,7 @@ pub struct LockInfo {
     pub pid: Option<i64>,
 }
 
-/// One migration, in the seed's form.
+/// One migration, in the form of the earlier API.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MigrationBody {
     /// Which.
@@ -263,7 +263,7 @@ pub fn list_row(view: &MigrationView) -> MigrationRow {
     }
 }
 
-/// One migration in the seed's form.
+/// One migration in the form of the earlier API.
 pub fn body(view: &MigrationView) -> MigrationAnswer {
     let row = &view.row;
     let data = MigrationBody {

@@ -21,7 +21,7 @@ use crate::domain::reconcile::{Outcome, Predicate, Standing};
 use crate::process::ProcessDetails;
 use crate::reconciler::migrations::{Inspection, RequestError, Target};
 
-/// The process, in the seed's form.
+/// The process, in the form of the earlier API.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProcessBody {
     /// Whether it lives, as far as can be told.

@@ -63,7 +63,7 @@ impl Filter {
         let status = match &self.status {
             None => true,
             Some(Wanted::Nothing) => false,
-            // The seeds' dashboard asks for `success` and means every good end.
+            // The migration dashboard asks for `success` and means every good end.
             Some(Wanted::Status(Status::Success)) => {
                 matches!(row.status, Status::Success | Status::Completed)
             }
@@ -152,7 +152,7 @@ pub fn unknown(id: i64) -> Problem {
 
 /// One migration
 ///
-/// In the seeds' form. Where several uuids have this id, the newest by `created_at`.
+/// In the form of the earlier API. Where several uuids have this id, the newest by `created_at`.
 #[utoipa::path(
     get, path = "/migrations/{id}", tag = "migrations", operation_id = "get_migration",
     params(super::openapi::MigrationPath, super::openapi::UuidQuery),

@@ -105,7 +105,7 @@ async fn not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
-/// Off without origins. `X-Dashboard-Session` is what the seeds' dashboard sends instead of a token.
+/// Off without origins. `X-Dashboard-Session` is what the migration dashboard sends instead of a token.
 fn cors(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! The seeds' shapes: each example of the contract, field by field and in order, and the words beside them.
+//! The shapes of the earlier API: each example of the contract, field by field and in order, and the words beside them.
 
 use std::time::Duration;
 

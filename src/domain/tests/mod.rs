@@ -1,4 +1,4 @@
-//! JUDGEMENT, sentence by sentence: tables of cases over a small world whose clocks, processes and lock are made up.
+//! The judgement, sentence by sentence: tables of cases over a small world whose clocks, processes and lock are made up.
 
 mod attempts;
 mod details;

@@ -1,4 +1,4 @@
-//! CORS: off by default; when on, the headers that the seeds' dashboard sends.
+//! CORS: off by default; when on, the headers that the migration dashboard sends.
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Refusals: problem+json with a stable code, and the same words for the seeds' clients.
+//! Refusals: problem+json with a stable code, and the same words for clients of the earlier API.
 
 use reqwest::Method;
 use serde_json::json;
