@@ -41,7 +41,7 @@ fn has_word(line: &str, word: &str) -> bool {
         let before = line[..at].chars().next_back().is_some_and(part);
         let after = line[at + word.len()..].chars().next().is_some_and(part);
         let (starts, ends) = (word.starts_with(part), word.ends_with(part));
-        !(before && starts) && !(after && ends)
+        !(before && starts || after && ends)
     })
 }
 
