@@ -52,9 +52,8 @@ impl Entry {
     pub(super) fn edit(&mut self, stored: StoredNode) -> bool {
         let reset = !stored.node.same_target(&self.view.node);
         let verdict = if reset { stored.verdict.clone() } else { self.view.verdict.clone() };
-        if reset {
-            self.recorded = stored.verdict;
-        }
+        // Not what was sent there last: a verdict on the version of before the edit was not taken.
+        self.recorded = stored.verdict;
         let mut node = stored.node;
         node.identity.clone_from(&verdict.identity);
         self.version = stored.version;
@@ -138,6 +137,8 @@ pub(super) fn vouched_up(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::node::{Node, Tls};
+    use crate::domain::verdict::State;
 
     #[test]
     fn ten_thousand_nodes_come_evenly() {
@@ -151,6 +152,44 @@ mod tests {
             }
         }
         assert!(tenths.iter().all(|n| (950..=1050).contains(n)), "{tenths:?}");
+    }
+
+    fn stored(version: i64, state: State) -> StoredNode {
+        let node = Node {
+            id: 1,
+            name: "a".into(),
+            title: Some(format!("title {version}")),
+            host: "127.0.0.1".into(),
+            port: 1,
+            tls: Tls::Off,
+            username: None,
+            password: None,
+            daemon: None,
+            pid: None,
+            pid_file: None,
+            process_name: "x".into(),
+            available: true,
+            instance: "here".into(),
+            identity: None,
+        };
+        let checked_at = Some(Timestamp(1));
+        let verdict = Verdict { state, checked_at, ..Verdict::default() };
+        StoredNode { node, version, from_config: false, verdict }
+    }
+
+    #[test]
+    fn a_verdict_that_an_edit_kept_out_of_the_database_is_still_to_be_recorded() {
+        let mut entry = Entry::new(stored(1, State::Up), None, Instant::now());
+        let down = Verdict { state: State::Down, ..entry.view.verdict.clone() };
+        entry.judge(down);
+        assert!(entry.is_dirty());
+        // It was sent for version 1, but the row was at version 2 by then and kept what it had.
+        entry.recorded = entry.view.verdict.clone();
+        assert!(!entry.edit(stored(2, State::Up)), "a title is no other target");
+        assert!(entry.is_dirty(), "the row still says up");
+        let write = entry.write(&Here::default());
+        assert!(write.flip, "the event was not written either");
+        assert_eq!((write.version, write.verdict.state), (2, State::Down));
     }
 
     #[test]

@@ -90,6 +90,8 @@ impl Reconciler {
             if entry.edit(stored) {
                 self.dirty.remove(&id);
                 entry.due = now;
+            } else if entry.is_dirty() {
+                self.dirty.insert(id);
             }
         } else {
             self.entries.insert(id, Entry::new(stored, checked_up, now));
