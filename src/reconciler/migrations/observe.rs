@@ -96,8 +96,9 @@ impl Observer {
             scan.as_ref().map_or((Vec::new(), 0), |scan| (scan.unreadable.clone(), scan.foreign));
         let mut seen = self.sights(rows, scan, &rules);
         self.search_namespaces(&mut seen, rows, &rules);
-        self.watched
-            .retain(|key, _| rows.contains_key(key) || seen.iter().any(|it| it.key == *key));
+        // A run that is over and has no lock is not looked at again: its handle would be held for ever.
+        let keys: HashSet<&Key> = seen.iter().map(|it| &it.key).collect();
+        self.watched.retain(|key, _| keys.contains(key));
         Look { rules, seen, unreadable, foreign_files, trouble, took: began.elapsed() }
     }
 
@@ -248,4 +249,42 @@ impl Observer {
 
 fn pid_of(row: Option<&Migration>, sight: &Sight, rules: &Rules) -> Option<i32> {
     subject(row, &sight.lock, &rules.here).0.and_then(|pid| i32::try_from(pid).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::domain::migration::{Reason, Source, Status};
+    use crate::domain::reconcile::{finish, first_row};
+
+    #[test]
+    fn a_run_that_is_over_holds_no_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Key {
+            mb_project_uuid: "3c56530e-ca31-4a7c-964f-e69be01f382a".to_owned(),
+            brz_project_id: 1,
+        };
+        let path = dir.path().join(format!("{key}.lock"));
+        let (uuid, pid) = (&key.mb_project_uuid, std::process::id());
+        let lock = format!(r#"{{"mb_project_uuid":"{uuid}","brz_project_id":1,"pid":{pid}}}"#);
+        std::fs::write(&path, lock).unwrap();
+        let processes = Processes::new().unwrap();
+        let locks = LockDir::new(dir.path().to_owned());
+        let mut observer = Observer::new(processes, locks, Migrations::default(), "a".to_owned());
+        let look = observer.look(&Rows::new());
+        assert_eq!(observer.watched.len(), 1);
+
+        let now = clock::now();
+        let mut row = first_row(&key, &look.rules, now);
+        let rows = |row: &Migration| {
+            Rows::from([(key.clone(), Arc::new(StoredMigration { id: 1, row: row.clone() }))])
+        };
+        std::fs::remove_file(&path).unwrap();
+        observer.look(&rows(&row));
+        assert_eq!(observer.watched.len(), 1, "how it ends is still to be learned");
+        finish(&mut row, Status::Completed, Reason::Reported, Source::Runner, now);
+        observer.look(&rows(&row));
+        assert_eq!(observer.watched.len(), 0);
+    }
 }
