@@ -8,6 +8,7 @@ use rustix::fs::Dir;
 use super::file::{Sight, sight};
 use super::remove::{self, Back};
 use super::{ASIDE, LockDir, ScanError, aside_prefix, parse};
+use crate::domain::Key;
 
 /// The longest file name, in bytes (`NAME_MAX` of Linux).
 const NAME_MAX: usize = 255;
@@ -38,14 +39,14 @@ pub enum PutBackOutcome {
 
 impl LockDir {
     /// Puts back this instance's files that a removal left aside. `name_of` knows a file's name by the run and the
-    /// inode in its aside name; where it does not, the ids inside the file make the name.
+    /// inode in its aside name, and by the key that it says it is of; where it does not, that key makes the name.
     ///
     /// # Errors
     /// If the directory cannot be opened or listed.
     pub fn put_back(
         &self,
         instance: &str,
-        name_of: impl Fn(i64, u64) -> Option<String>,
+        name_of: impl Fn(i64, u64, Option<&Key>) -> Option<String>,
     ) -> Result<Vec<PutBack>, ScanError> {
         let (dir, _) = self.open()?;
         let prefix = aside_prefix(instance);
@@ -68,7 +69,7 @@ fn put_one_back(
     dir: &OwnedFd,
     prefix: &str,
     aside: String,
-    name_of: &impl Fn(i64, u64) -> Option<String>,
+    name_of: &impl Fn(i64, u64, Option<&Key>) -> Option<String>,
 ) -> PutBack {
     let content = match sight(dir, aside.as_str()) {
         Ok(Sight::File(file)) => Some(file.content),
@@ -78,9 +79,10 @@ fn put_one_back(
             return PutBack { aside, file: None, outcome: PutBackOutcome::Nameless };
         }
     };
+    let key = content.and_then(|content| parse::content(&content).ok()?.key());
     let file = run_and_inode(&aside, prefix)
-        .and_then(|(run, inode)| name_of(run, inode))
-        .or_else(|| Some(parse::canonical_name(&parse::content(&content?).ok()?.key()?)))
+        .and_then(|(run, inode)| name_of(run, inode, key.as_ref()))
+        .or_else(|| key.as_ref().map(parse::canonical_name))
         .filter(|name| is_lock_name(name));
     let outcome = match file.as_deref().map(|file| remove::put_back(dir, &aside, file)) {
         None => PutBackOutcome::Nameless,

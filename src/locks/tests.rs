@@ -201,7 +201,7 @@ fn a_directory_that_is_missing_or_none() {
     dir.write("file", "");
     let file = LockDir::new(dir.path().join("file"));
     assert!(!file.scan().unwrap_err().is_missing());
-    assert!(file.put_back(INSTANCE, |_, _| None).is_err());
+    assert!(file.put_back(INSTANCE, |_, _, _| None).is_err());
 }
 
 #[test]
@@ -370,7 +370,9 @@ fn what_was_left_aside_is_put_back() {
     symlink(name(3), dir.path().join(aside(6))).unwrap();
     let others = format!("{}1.99", aside_prefix("another"));
     dir.write(&others, json(7, 7));
-    let name_of = |run: i64, inode: u64| (run == 2 && inode == 99).then(|| name(2));
+    let name_of = |run: i64, inode: u64, key: Option<&Key>| {
+        (run == 2 && inode == 99 && key.is_none()).then(|| name(2))
+    };
     let back = dir.locks.put_back(INSTANCE, name_of).unwrap();
     let seen: Vec<_> = back.iter().map(|it| format!("{:?}", it.outcome)).collect();
     assert_eq!(seen, ["Restored", "Restored", "NewerWins", "Nameless", "Nameless", "Nameless"]);
@@ -398,7 +400,7 @@ fn a_stop_at_any_place_is_finished_by_the_next_start() {
             });
         }));
         assert!(stopped.is_err());
-        dir.locks.put_back(INSTANCE, |_, _| None).unwrap();
+        dir.locks.put_back(INSTANCE, |_, _, _| None).unwrap();
         let again = dir.found(1);
         assert_eq!(again, found, "the same file, judged the same");
         assert!(matches!(dir.locks.remove(&again, 1, INSTANCE), Ok(Removal::Removed)));

@@ -164,6 +164,8 @@ impl Reconciler {
             self.next = Instant::now() + Duration::from_secs(1);
             return None;
         }
+        // Before every look until the directory could be read once, and never for a request: a GET removes nothing.
+        self.put_asides_back().await;
         let rows = Arc::clone(self.rows.as_ref()?);
         let mut observer = self.observer.take()?;
         Some(tokio::task::spawn_blocking(move || {
@@ -182,7 +184,6 @@ impl Reconciler {
                 let rows = rows.into_iter().map(|row| (row.row.key.clone(), Arc::new(row)));
                 self.rows = Some(Arc::new(rows.collect()));
                 self.reread = false;
-                self.put_asides_back().await;
                 true
             }
             Err(error) => {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Reconciler;
-use super::observe::{Look, Seen};
+use super::observe::{Look, Rows, Seen};
+use super::{LOOK_LIMIT, Reconciler};
 use crate::causes::chain;
 use crate::clock;
 use crate::domain::Presence;
@@ -184,9 +184,19 @@ impl Reconciler {
             });
             each.collect::<Vec<_>>()
         });
-        let Ok(removed) = removed.await else {
-            tracing::error!("the removal of locks failed inside");
-            return;
+        let removed = match tokio::time::timeout(LOOK_LIMIT, removed).await {
+            Ok(Ok(removed)) => removed,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the removal of locks failed inside");
+                return;
+            }
+            // It goes on where it hangs; the next look shows what became of it.
+            Err(_) => {
+                tracing::warn!(
+                    "the lock directory does not answer; locks may be left to a later look"
+                );
+                return;
+            }
         };
         for (key, file, result) in removed {
             let denied = self.said.denied.contains(&key);
@@ -224,21 +234,16 @@ impl Reconciler {
         let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
         let rows = self.rows.clone().unwrap_or_default();
         let put = tokio::task::spawn_blocking(move || {
-            dir.put_back(&instance, |run, inode| {
-                let its = rows.values().find(|it| {
-                    it.row.run == run && it.row.lock_mark.is_some_and(|mark| mark.ino == inode)
-                });
-                its.and_then(|it| it.row.lock_file.clone())
-            })
+            dir.put_back(&instance, |run, inode, key| name_of(&rows, run, inode, key))
         });
-        match put.await {
-            Ok(Ok(list)) => {
+        match tokio::time::timeout(LOOK_LIMIT, put).await {
+            Ok(Ok(Ok(list))) => {
                 for put in list {
                     tracing::info!(?put, "a lock left aside by an interrupted removal");
                 }
             }
             // A directory that cannot be read is reported by the scan that follows; then they are looked for again.
-            Ok(Err(_)) | Err(_) => self.put_back = false,
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => self.put_back = false,
         }
     }
 
@@ -278,6 +283,17 @@ impl Reconciler {
     }
 }
 
+/// The name of a lock that was left aside. File systems give an inode again as soon as it is free, and most runs are
+/// the first: a lock that says whose it is is only that key's, any other the one's that was written last.
+fn name_of(rows: &Rows, run: i64, inode: u64, key: Option<&Key>) -> Option<String> {
+    let its = rows.values().map(|it| &it.row).filter(|row| {
+        row.run == run
+            && row.lock_mark.is_some_and(|mark| mark.ino == inode)
+            && key.is_none_or(|key| *key == row.key)
+    });
+    its.max_by_key(|row| row.updated_at).and_then(|row| row.lock_file.clone())
+}
+
 /// One line for a flip.
 fn announce(before: &Migration, after: &Migration) {
     let reason = after.reason.map_or("-", crate::domain::migration::Reason::as_str);
@@ -293,5 +309,48 @@ fn announce(before: &Migration, after: &Migration) {
         );
     } else if before.state != after.state {
         tracing::debug!(migration = %after.key, from = %before.state, to = %after.state, reason, "state changed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::migration::Mark;
+    use crate::domain::reconcile::{Rules, Scope, first_row};
+    use crate::domain::{Here, Now, Timestamp};
+
+    fn key(id: i64) -> Key {
+        Key { mb_project_uuid: "u".to_owned(), brz_project_id: id }
+    }
+
+    fn rows(ids: std::ops::RangeInclusive<i64>) -> Rows {
+        let rules = Rules {
+            grace: Duration::ZERO,
+            settle: Duration::ZERO,
+            scope: Scope::Local,
+            here: Here::default(),
+            instance: "a".to_owned(),
+        };
+        let row = |id: i64| {
+            let mut row = first_row(&key(id), &rules, Now::default());
+            row.updated_at = Timestamp(id);
+            row.lock_file = Some(format!("{id}.lock"));
+            row.lock_mark = Some(Mark { dev: 1, ino: 99, mtime_ns: 0, size: 0 });
+            (key(id), Arc::new(StoredMigration { id, row }))
+        };
+        ids.map(row).collect()
+    }
+
+    #[test]
+    fn an_inode_that_many_locks_have_had_names_the_right_one() {
+        let rows = rows(1..=50);
+        for id in 1..=50 {
+            let name = name_of(&rows, 1, 99, Some(&key(id)));
+            assert_eq!(name, Some(format!("{id}.lock")));
+        }
+        assert_eq!(name_of(&rows, 1, 99, None).as_deref(), Some("50.lock"), "the last written");
+        assert_eq!(name_of(&rows, 1, 99, Some(&key(51))), None);
+        assert_eq!(name_of(&rows, 2, 99, None), None);
+        assert_eq!(name_of(&rows, 1, 98, None), None);
     }
 }

@@ -99,3 +99,20 @@ async fn a_directory_that_may_not_be_written_gets_its_status_and_one_word() {
     super::gone(&path).await;
     assert_eq!(events(&warden, 1), ["1:error"]);
 }
+
+#[tokio::test]
+async fn what_was_left_aside_in_a_directory_that_is_missing_at_the_start_is_put_back() {
+    let mut warden = Warden::prepare(long_grace());
+    let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&warden.lock_dir());
+    // As a removal that was interrupted leaves it; the hash is that of the instance's name, `test-1`.
+    fs::rename(&path, warden.lock_dir().join(".procwarden.70a37754.1.99")).unwrap();
+    let away = warden.dir().join("away");
+    fs::rename(warden.lock_dir(), &away).unwrap();
+    warden.launch();
+    warden.ready().await;
+    until_logged(&warden, 1, &["WARN", "lock directory"]).await;
+    fs::rename(&away, warden.lock_dir()).unwrap();
+    wait(&warden, 1, "error finished process_gone run1").await;
+    super::gone(&path).await;
+    assert_eq!(job::asides(&warden.lock_dir()), Vec::<String>::new());
+}
