@@ -50,7 +50,11 @@ pub(super) fn present(
         judge(&mut next, &standing, held, sight.exit, rules, now);
     }
     let dead = matches!(standing, Standing::Dead(_));
-    let remove_lock = dead && held.settled && held.old && next.status.is_final();
+    let remove_lock = dead
+        && held.settled
+        && held.old
+        && next.status.is_final()
+        && !is_a_later_attempts(lock, &next, rules);
     let outcome = match (unfinished, dead) {
         (true, true) if next.status == Status::Error => Outcome::Error,
         (_, true) if !remove_lock => Outcome::Wait,
@@ -65,6 +69,13 @@ pub(super) fn present(
         outcome,
         explain,
     }
+}
+
+/// Does a lock without a PID, under a row that is final, belong to nobody that is known? A late progress write of the
+/// run comes soon after its end; what comes later is another launcher's, and an operator removes it.
+fn is_a_later_attempts(lock: &Lock, row: &Migration, rules: &Rules) -> bool {
+    lock.pid == LockPid::Missing
+        && row.ended_at.is_some_and(|ended| lock.mtime.since(ended) > rules.grace)
 }
 
 /// What of a dead process's conditions holds at this look.

@@ -261,6 +261,16 @@ fn a_lock_without_a_start_that_stays_after_the_report_reopens_nothing_either() {
 }
 
 #[test]
+fn an_empty_lock_long_after_the_end_is_not_the_finished_runs() {
+    let mut w = failed();
+    w.pass(86_400);
+    w.lock_of(LockPid::Missing, None, 0);
+    w.look();
+    w.pass(601);
+    assert_eq!(w.look(), "error finished process_gone monitor run1 keep - quiet");
+}
+
+#[test]
 fn a_late_progress_write_without_a_pid_is_the_finished_runs() {
     let mut w = running();
     w.pass(60);
