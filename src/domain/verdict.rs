@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::details::{details, find};
 use super::node::{Method, Node};
-use super::observation::{Observation, PidSeen, Reason};
+use super::observation::{ApiSeen, Observation, PidSeen, PortSeen, Reason};
 use super::process::Identity;
 use super::time::{Now, Timestamp, Uptime};
 
@@ -142,7 +142,7 @@ pub fn evaluate(
         Some(false) => State::Down,
         None => State::Unknown,
     };
-    let proven = found.reason.is_some_and(Reason::proves_death);
+    let proven = found.reason.is_some_and(Reason::proves_death) || is_dead_and_silent(observation);
     let needed = if seen == State::Up { thresholds.success } else { thresholds.failure };
     let streak = if seen == previous.state { 0 } else { previous.streak.saturating_add(1) };
     let turns = previous.state == State::Unknown || proven || streak >= needed;
@@ -160,6 +160,18 @@ pub fn evaluate(
         latency_ms: observation.latency().map(|d| u32::try_from(d.as_millis()).unwrap_or(u32::MAX)),
         identity: identity_after(node, observation),
         streak: if turns { 0 } else { streak },
+    }
+}
+
+/// A full look names the API's reason; that the process is dead and nobody has its port proves as much.
+fn is_dead_and_silent(observation: &Observation) -> bool {
+    match observation {
+        Observation::Full(pid, port, api) => {
+            matches!(pid.seen, PidSeen::Gone | PidSeen::Zombie)
+                && matches!(port.seen, PortSeen::Closed(_))
+                && matches!(api.seen, ApiSeen::Refused(_))
+        }
+        _ => false,
     }
 }
 

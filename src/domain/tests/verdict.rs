@@ -101,6 +101,36 @@ fn a_proof_of_death_passes_the_failure_threshold() {
 }
 
 #[test]
+fn a_process_that_is_dead_with_its_port_closed_is_proven_dead_by_a_full_look_too() {
+    let thresholds = Thresholds { failure: 5, success: 1 };
+    let look = |seen, at_port, answer| {
+        let process = PidFacts { pid: Some(100), seen, cmdline: None, identity: None };
+        let at_port = PortFacts {
+            host: "127.0.0.1".into(),
+            port: 18_082,
+            seen: at_port,
+            listener: None,
+            latency: None,
+        };
+        let answer =
+            ApiFacts { url: "http://127.0.0.1:18082/json_rpc".into(), seen: answer, latency: None };
+        Observation::Full(process, at_port, answer)
+    };
+    let closed = || PortSeen::Closed("111: Connection refused".into());
+    let refused = || ApiSeen::Refused("Connection refused".into());
+    let silent = || ApiSeen::Timeout(Duration::from_secs(3));
+    for (look, expected) in [
+        (look(PidSeen::Gone, closed(), refused()), "down"),
+        (look(PidSeen::Zombie, closed(), refused()), "down"),
+        (look(PidSeen::Running, closed(), refused()), "up"),
+        // The PID given may be an old one: somebody who cannot be seen has the port.
+        (look(PidSeen::Gone, PortSeen::Open, silent()), "up"),
+    ] {
+        assert_eq!(states(thresholds, &[up(), look]), ["up", expected]);
+    }
+}
+
+#[test]
 fn the_last_look_is_told_even_where_it_does_not_turn_the_state() {
     let thresholds = Thresholds { failure: 2, success: 1 };
     let first = evaluate(&node(), &Verdict::default(), &up(), thresholds, at(0));
