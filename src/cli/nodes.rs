@@ -40,7 +40,7 @@ pub(super) async fn run(
         }
         NodesCommand::Set(args) => set(settings, *args).await,
         NodesCommand::Remove { node } => {
-            let monitor = Monitor::open(settings, Open::Create).await?;
+            let monitor = Monitor::open(settings, Open::Existing).await?;
             let gone = monitor.registry().delete(&node).await?;
             Ok(changed("removed", &gone, Format::Table, None))
         }
@@ -63,7 +63,7 @@ async fn set(settings: &Settings, args: SetArgs) -> Result<Answer, CliError> {
     if patch == NodePatch::default() {
         return Err(CliError::Usage("nodes set: nothing to change was given".to_owned()));
     }
-    let monitor = Monitor::open(settings, Open::Create).await?;
+    let monitor = Monitor::open(settings, Open::Existing).await?;
     let node = monitor.registry().update(&args.node, patch).await?;
     Ok(changed("changed", &node, args.output.output, hint))
 }
@@ -207,6 +207,27 @@ mod tests {
         let remove = || NodesCommand::Remove { node: "b".into() };
         assert_eq!(run(&settings, remove(), 80).await.unwrap().text, "removed node 1 'b'\n");
         assert_eq!(run(&settings, remove(), 80).await.unwrap_err().exit(), Exit::CouldNotTell);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_cannot_be_there_makes_no_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let remove = NodesCommand::Remove { node: "a".into() };
+        assert_eq!(run(&settings, remove, 80).await.unwrap_err().exit(), Exit::CouldNotTell);
+        let args = SetArgs {
+            node: "a".into(),
+            name: Some("b".into()),
+            port: None,
+            options: NodeOptions::default(),
+            clear: Vec::new(),
+            available: false,
+            unavailable: false,
+            output: json_output(),
+        };
+        let set = NodesCommand::Set(Box::new(args));
+        assert_eq!(run(&settings, set, 80).await.unwrap_err().exit(), Exit::CouldNotTell);
+        assert!(!dir.path().join("p.db").exists());
     }
 
     #[tokio::test]
