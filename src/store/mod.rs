@@ -14,6 +14,9 @@ mod server_lock;
 mod tests;
 mod verdicts;
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,6 +85,9 @@ impl Store {
         if open == Open::Existing && !path.exists() {
             return Err(StoreError::Missing(path));
         }
+        if open == Open::Create {
+            make_private(&path).map_err(|source| StoreError::unopenable(url.expose(), source))?;
+        }
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(open == Open::Create)
@@ -124,6 +130,15 @@ impl Store {
     /// A transaction that is a writer from its start: a read that turns into a write would get BUSY at once.
     async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// Makes an empty file that only its owner may read, where there is none: passwords of nodes stand in it. SQLite gives
+/// the files beside it the same permissions.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

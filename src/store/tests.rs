@@ -202,3 +202,16 @@ fn no_secret_of_a_url_is_shown() {
     assert_eq!(redacted("postgres://u:p@ss@h/db?password=x"), "postgres://***@h/db");
     assert_eq!(redacted("sqlite:///var/lib/p.db"), "sqlite:///var/lib/p.db");
 }
+
+#[tokio::test]
+async fn nobody_else_may_read_a_database_that_was_made_here() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let base = base().await;
+    base.store.insert_node(&node("a"), Timestamp(1)).await.unwrap();
+    let files = std::fs::read_dir(base.store.path().parent().unwrap()).unwrap();
+    for file in files.map(Result::unwrap) {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", file.path());
+    }
+}
