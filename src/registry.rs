@@ -143,10 +143,10 @@ impl Registry {
         id_or_name: &str,
         patch: NodePatch,
     ) -> Result<StoredNode, RegistryError> {
-        let before = self.get(id_or_name).await?.node;
+        let before = self.get(id_or_name).await?;
         self.write(&before, patch).await?;
         self.changed().await;
-        self.get(&before.id.to_string()).await
+        self.get(&before.node.id.to_string()).await
     }
 
     /// Removes a node; ends its kept connection.
@@ -178,7 +178,7 @@ impl Registry {
         for entry in entries {
             let found = existing.iter().find(|it| it.node.name == entry.name);
             wrote |= if let Some(it) = found {
-                self.write(&it.node, patch_of(entry, false)).await?
+                self.write(it, patch_of(entry, false)).await?
             } else {
                 self.insert(patch_of(entry, true), Origin::Config).await?;
                 true
@@ -221,18 +221,23 @@ impl Registry {
         self.get(&id.to_string()).await
     }
 
-    /// Writes what differs; true if something did.
-    async fn write(&self, before: &Node, patch: NodePatch) -> Result<bool, RegistryError> {
-        let after = merged(before, patch)?;
-        if after == *before {
-            return Ok(false);
+    /// Writes what differs; true if something did. A node that was written meanwhile is read again, so that what the
+    /// patch leaves alone stays as it is there.
+    async fn write(&self, before: &StoredNode, patch: NodePatch) -> Result<bool, RegistryError> {
+        let mut before = before.clone();
+        loop {
+            let after = merged(&before.node, patch.clone())?;
+            if after == before.node {
+                return Ok(false);
+            }
+            let reset = !after.same_target(&before.node);
+            if self.store.update_node(&after, before.version, reset, clock::now().wall).await? {
+                self.checker.reset(after.id);
+                return Ok(true);
+            }
+            // Ends with `NotFound` for a node that was removed; otherwise somebody else's write was done.
+            before = self.get(&after.id.to_string()).await?;
         }
-        let reset = !after.same_target(before);
-        if !self.store.update_node(&after, reset, clock::now().wall).await? {
-            return Err(RegistryError::NotFound(before.id.to_string()));
-        }
-        self.checker.reset(before.id);
-        Ok(true)
     }
 
     async fn changed(&self) {
@@ -327,4 +332,31 @@ fn check(node: &Node) -> Result<(), RegistryError> {
     number("pid", pid_fits, "must be 1 to 2147483647")?;
     let one = node.pid.is_none() || node.pid_file.is_none();
     number("pid_file", one, "cannot be given together with pid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::monitor::Monitor;
+    use crate::store::Open;
+
+    #[tokio::test]
+    async fn two_edits_at_once_both_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        let url = format!("sqlite://{}", dir.path().join("p.db").display());
+        settings.database.url = Password::new(url);
+        let monitor = Monitor::open(&settings, Open::Create).await.unwrap();
+        let registry = monitor.registry();
+        let new = NodePatch { name: Some("a".into()), port: Some(1), ..NodePatch::default() };
+        let before = registry.create(new).await.unwrap();
+        let title = NodePatch { title: Some(Some("t".into())), ..NodePatch::default() };
+        let daemon = NodePatch { daemon: Some(Some("d".into())), ..NodePatch::default() };
+        // Both have read the node before either writes it.
+        assert!(registry.write(&before, title).await.unwrap());
+        assert!(registry.write(&before, daemon).await.unwrap());
+        let node = registry.get("a").await.unwrap().node;
+        assert_eq!((node.title.as_deref(), node.daemon.as_deref()), (Some("t"), Some("d")));
+    }
 }

@@ -150,13 +150,14 @@ impl Store {
     }
 
     /// Writes what its operator says of a node. When what is checked changed (`reset`), its verdict is forgotten:
-    /// it was another node's. False if there is no such node.
+    /// it was another node's. False if there is no such node of this `version`: somebody else was faster.
     ///
     /// # Errors
     /// [`StoreError::DuplicateName`], [`StoreError::Database`].
     pub async fn update_node(
         &self,
         node: &Node,
+        version: i64,
         reset: bool,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -164,7 +165,7 @@ impl Store {
         let done = sqlx::query(
             "UPDATE procwarden_nodes SET version = version + 1, name = ?, title = ?, host = ?, port = ?, tls = ?, \
              username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
-             available = ?, updated_at = ? WHERE id = ?",
+             available = ?, updated_at = ? WHERE id = ? AND version = ?",
         )
         .bind(&node.name)
         .bind(&node.title)
@@ -180,9 +181,13 @@ impl Store {
         .bind(i64::from(node.available))
         .bind(now.0)
         .bind(node.id)
+        .bind(version)
         .execute(&mut *tx)
         .await
         .map_err(|error| duplicate(error, &node.name))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
         if reset {
             sqlx::query(
                 "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
@@ -196,7 +201,7 @@ impl Store {
         }
         bump(&mut tx).await?;
         tx.commit().await?;
-        Ok(done.rows_affected() > 0)
+        Ok(true)
     }
 
     /// Removes a node. False if there was none.

@@ -153,7 +153,8 @@ async fn a_verdict_on_a_node_that_was_edited_meanwhile_is_not_recorded() {
     base.store.record_verdicts("a", &[write(1, State::Up)], Timestamp(5)).await.unwrap();
     let mut edited = base.store.nodes().await.unwrap().remove(0).node;
     edited.port = 1;
-    assert!(base.store.update_node(&edited, true, Timestamp(6)).await.unwrap());
+    assert!(base.store.update_node(&edited, 1, true, Timestamp(6)).await.unwrap());
+    assert!(!base.store.update_node(&edited, 1, true, Timestamp(6)).await.unwrap(), "too late");
     base.store.record_verdicts("a", &[write(1, State::Down)], Timestamp(7)).await.unwrap();
     let stored = base.store.nodes().await.unwrap().remove(0);
     assert_eq!((stored.verdict.state, stored.verdict.checked_at), (State::Unknown, None));
