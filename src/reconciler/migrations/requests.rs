@@ -7,6 +7,7 @@ use super::observe::Seen;
 use super::{Inspection, Reconciler};
 use crate::causes::chain;
 use crate::clock;
+use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{LockSight, Rules, Sight, Standing, Write, evaluate, standing};
 use crate::domain::report::{Refusal, Report, may_take, report, take as taken};
@@ -136,7 +137,11 @@ impl Reconciler {
             [key] => key.clone(),
             several => self.newest(several),
         };
-        let (seen, rules) = self.look_at(&key).await?;
+        let (mut seen, rules) = self.look_at(&key).await?;
+        // Only who held on to the process knows how it ended, and that was the last tick's look.
+        if matches!(seen.sight.process, Some(Presence::Dead(_))) {
+            seen.sight.exit = self.exits.get(&key).copied();
+        }
         let row = self.row(&key).map(|stored| stored.row.clone());
         let memory = self.memory.get(&key).cloned().unwrap_or_default();
         Ok(inspection(&self.parts.processes, &key, row, seen, &memory, &rules, |stored| {

@@ -110,3 +110,18 @@ async fn end_child(shell: i32) {
     let pid = rustix::process::Pid::from_raw(child).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
 }
+
+#[tokio::test]
+async fn what_is_explained_is_what_was_witnessed() {
+    if !kernel_tells() {
+        return;
+    }
+    let warden = Warden::start(long_grace()).await;
+    let mut job = Program::sleeper(warden.dir());
+    Lock::new(1, job.pid()).write(&warden.lock_dir());
+    wait(&warden, 1, "in_progress alive - run1").await;
+    job.kill();
+    wait(&warden, 1, "in_progress waiting killed run1").await;
+    let answer = warden.get("/migrations/1/process").await;
+    assert_eq!(answer.json["data"]["explain"][0]["value"], "killed by SIGKILL", "{}", answer.json);
+}
