@@ -160,7 +160,8 @@ impl Reconciler {
     /// Starts a look on a blocking thread; `None` if there is nothing to look with yet.
     async fn start_look(&mut self) -> Option<Looking> {
         self.next = Instant::now() + self.parts.settings.interval;
-        if !self.load_rows().await {
+        // With the rows of before a look is worth taking: its writes are compared with what stands there.
+        if !self.load_rows().await && self.rows.is_none() {
             self.next = Instant::now() + Duration::from_secs(1);
             return None;
         }
