@@ -98,6 +98,10 @@ fn is_another_attempt(row: &Migration, lock: &Lock, standing: &Standing) -> bool
     let same = row.is_attempt_of(lock);
     match standing {
         _ if same && lock.started.is_some() => false,
+        // A row that its runner's report made, its lock unseen: only what began after that end is another attempt.
+        Standing::Alive(Some(_)) if row.identity.is_none() && row.lock_pid.is_none() => {
+            row.ended_at.is_some_and(|ended| lock.began() > ended)
+        }
         Standing::Alive(Some(alive)) => row.identity.as_ref().map_or(!same, |recorded| {
             recorded.boot_id != alive.identity.boot_id || recorded.differs_from(&alive.identity)
         }),

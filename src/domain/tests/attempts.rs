@@ -261,6 +261,25 @@ fn a_lock_without_a_start_that_stays_after_the_report_reopens_nothing_either() {
 }
 
 #[test]
+fn a_lock_that_could_not_be_seen_when_its_runner_reported_reopens_nothing() {
+    let mut w = World::new();
+    w.spawn(100);
+    w.lock(100, 0);
+    let lock = w.lock.clone();
+    w.pass(60);
+    w.unlock();
+    assert_eq!(w.patch(&says(Status::Completed), true), Ok(true));
+    w.pass(5);
+    w.lock = lock;
+    assert_eq!(w.row_line(), "completed finished reported runner run1");
+    w.look();
+    assert_eq!(w.row_line(), "completed finished reported runner run1");
+    w.spawn(200);
+    w.lock(200, 0);
+    assert_eq!(w.look(), "in_progress alive - - run2 keep - flip");
+}
+
+#[test]
 fn an_empty_lock_long_after_the_end_is_not_the_finished_runs() {
     let mut w = failed();
     w.pass(86_400);
