@@ -10,7 +10,7 @@ use crate::clock;
 use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
-use crate::locks::{FoundLock, Removal};
+use crate::locks::{FoundLock, Removal, RemoveError};
 use crate::store::{Applied, StoredMigration};
 
 /// A lock that may go once the row stands.
@@ -173,56 +173,45 @@ impl Reconciler {
 
     /// Removes locks whose rows are final, verified each.
     async fn remove(&mut self, removable: Vec<Removable>) {
-        if removable.is_empty() {
-            return;
-        }
-        let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
-        let removed = tokio::task::spawn_blocking(move || {
-            let each = removable.into_iter().map(|it| {
+        for it in removable {
+            let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
+            let removal = tokio::task::spawn_blocking(move || {
                 let result = dir.remove(&it.found, it.run, &instance);
                 (it.key, it.found.lock.file, result)
             });
-            each.collect::<Vec<_>>()
-        });
-        let removed = match tokio::time::timeout(LOOK_LIMIT, removed).await {
-            Ok(Ok(removed)) => removed,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the removal of locks failed inside");
-                return;
+            match tokio::time::timeout(LOOK_LIMIT, removal).await {
+                Ok(Ok((key, file, result))) => self.removed(key, &file, result),
+                Ok(Err(error)) => tracing::error!(%error, "the removal of a lock failed inside"),
+                // It goes on where it hangs; a later look shows what became of it and of the others.
+                Err(_) => return tracing::warn!("the removal of a lock hangs"),
             }
-            // It goes on where it hangs; the next look shows what became of it.
-            Err(_) => {
+        }
+    }
+
+    fn removed(&mut self, key: Key, file: &str, result: Result<Removal, RemoveError>) {
+        let denied = self.said.denied.contains(&key);
+        match result {
+            Ok(Removal::Removed) => {
+                self.said.denied.remove(&key);
+                self.locks.remove(&key);
+                tracing::info!(migration = %key, lock = file, "lock removed");
+            }
+            Ok(Removal::Vanished | Removal::Changed | Removal::NewerWins) => {
+                self.wake_in(self.parts.settings.settle);
+            }
+            Ok(Removal::Denied(error)) if !denied => {
                 tracing::warn!(
-                    "the lock directory does not answer; locks may be left to a later look"
+                    migration = %key, lock = file, %error, lock_removal = "denied",
+                    "the status is set, the lock cannot be removed"
                 );
-                return;
+                self.said.denied.insert(key);
             }
-        };
-        for (key, file, result) in removed {
-            let denied = self.said.denied.contains(&key);
-            match result {
-                Ok(Removal::Removed) => {
-                    self.said.denied.remove(&key);
-                    self.locks.remove(&key);
-                    tracing::info!(migration = %key, lock = file, "lock removed");
-                }
-                Ok(Removal::Vanished | Removal::Changed | Removal::NewerWins) => {
-                    self.wake_in(self.parts.settings.settle);
-                }
-                Ok(Removal::Denied(error)) if !denied => {
-                    tracing::warn!(
-                        migration = %key, lock = file, %error, lock_removal = "denied",
-                        "the status is set, the lock cannot be removed"
-                    );
-                    self.said.denied.insert(key);
-                }
-                Err(error) if !denied => {
-                    let error = chain(&error);
-                    tracing::warn!(migration = %key, lock = file, error, "the lock was not removed");
-                    self.said.denied.insert(key);
-                }
-                Ok(Removal::Denied(_)) | Err(_) => {}
+            Err(error) if !denied => {
+                let error = chain(&error);
+                tracing::warn!(migration = %key, lock = file, error, "the lock was not removed");
+                self.said.denied.insert(key);
             }
+            Ok(Removal::Denied(_)) | Err(_) => {}
         }
     }
 
