@@ -1,5 +1,7 @@
 //! The registry: nodes as their operator edits them. Used by HTTP, the command line and the configuration.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Deserializer};
 
 use crate::checker::Checker;
@@ -7,7 +9,7 @@ use crate::clock;
 use crate::config::NodeEntry;
 use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Password, Tls, check_name};
 use crate::reconciler::nodes::Handle;
-use crate::store::{NewNode, Origin, Store, StoreError, StoredNode};
+use crate::store::{NewNode, NodeWrite, Origin, Store, StoreError, StoredNode};
 
 /// What an operator says of a node: an absent field leaves what is there, `null` clears it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -115,12 +117,9 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::NotFound`], [`RegistryError::Store`].
     pub async fn get(&self, id_or_name: &str) -> Result<StoredNode, RegistryError> {
-        let id = parse_id(id_or_name);
         self.store
-            .nodes()
+            .node(parse_id(id_or_name), id_or_name)
             .await?
-            .into_iter()
-            .find(|it| id.map_or_else(|| it.node.name == id_or_name, |id| it.node.id == id))
             .ok_or_else(|| RegistryError::NotFound(id_or_name.to_owned()))
     }
 
@@ -129,9 +128,11 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Invalid`], a duplicate name as [`StoreError::DuplicateName`].
     pub async fn create(&self, patch: NodePatch) -> Result<StoredNode, RegistryError> {
-        let node = self.insert(patch, Origin::User).await?;
+        let new = NodeWrite::Insert(self.new_node(patch, Origin::User)?);
+        let written = self.store.write_nodes(&[new], clock::now().wall).await?;
         self.changed().await;
-        Ok(node)
+        let id = written.first().copied().flatten().unwrap_or_default();
+        self.get(&id.to_string()).await
     }
 
     /// Changes a node; ends its kept connection.
@@ -155,7 +156,8 @@ impl Registry {
     /// [`RegistryError::NotFound`], [`RegistryError::Store`].
     pub async fn delete(&self, id_or_name: &str) -> Result<StoredNode, RegistryError> {
         let before = self.get(id_or_name).await?;
-        if !self.store.delete_node(before.node.id).await? {
+        let delete = NodeWrite::Delete(before.node.id);
+        if self.store.write_nodes(&[delete], clock::now().wall).await? == [None] {
             return Err(RegistryError::NotFound(id_or_name.to_owned()));
         }
         self.checker.reset(before.node.id);
@@ -163,31 +165,29 @@ impl Registry {
         Ok(before)
     }
 
-    /// Brings the registry in line with `[[node]]`: keys in the file win, except `available` of a node that exists.
-    /// A node that left the file stays, unless `prune` removes what the file once brought.
+    /// Brings the registry in line with `[[node]]`, in one transaction: keys in the file win, except `available` of a
+    /// node that exists. A node that left the file stays, unless `prune` removes what the file once brought.
     ///
     /// # Errors
-    /// The first node's that cannot be written; those before it are.
+    /// The first node's that cannot be written; then nothing is.
     pub async fn apply_config(
         &self,
         entries: &[NodeEntry],
         prune: bool,
     ) -> Result<(), RegistryError> {
-        let existing = self.store.nodes().await?;
         let mut wrote = false;
-        for entry in entries {
-            let found = existing.iter().find(|it| it.node.name == entry.name);
-            wrote |= if let Some(it) = found {
-                self.write(it, patch_of(entry, false)).await?
-            } else {
-                self.insert(patch_of(entry, true), Origin::Config).await?;
-                true
-            };
-        }
-        for it in existing.iter().filter(|it| prune && it.from_config) {
-            if !entries.iter().any(|entry| entry.name == it.node.name) {
-                wrote |= self.store.delete_node(it.node.id).await?;
-                self.checker.reset(it.node.id);
+        loop {
+            let existing = self.store.nodes().await?;
+            let writes = self.plan(&existing, entries, prune)?;
+            if writes.is_empty() {
+                break;
+            }
+            let written = self.store.write_nodes(&writes, clock::now().wall).await?;
+            written.iter().flatten().for_each(|id| self.checker.reset(*id));
+            wrote = true;
+            // A node that somebody else wrote in between is planned anew.
+            if written.iter().all(Option::is_some) {
+                break;
             }
         }
         if wrote {
@@ -196,7 +196,34 @@ impl Registry {
         Ok(())
     }
 
-    async fn insert(&self, patch: NodePatch, origin: Origin) -> Result<StoredNode, RegistryError> {
+    /// The writes that bring what exists in line with the entries.
+    fn plan(
+        &self,
+        existing: &[StoredNode],
+        entries: &[NodeEntry],
+        prune: bool,
+    ) -> Result<Vec<NodeWrite>, RegistryError> {
+        let by_name: HashMap<&str, &StoredNode> =
+            existing.iter().map(|it| (it.node.name.as_str(), it)).collect();
+        let mut writes = Vec::new();
+        for entry in entries {
+            writes.extend(match by_name.get(entry.name.as_str()) {
+                Some(it) => edit(it, patch_of(entry, false))?,
+                None => {
+                    Some(NodeWrite::Insert(self.new_node(patch_of(entry, true), Origin::Config)?))
+                }
+            });
+        }
+        if prune {
+            let named: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+            let left = existing.iter().filter(|it| it.from_config);
+            let left = left.filter(|it| !named.contains(it.node.name.as_str()));
+            writes.extend(left.map(|it| NodeWrite::Delete(it.node.id)));
+        }
+        Ok(writes)
+    }
+
+    fn new_node(&self, patch: NodePatch, origin: Origin) -> Result<NewNode, RegistryError> {
         let name = patch.name.clone().ok_or_else(|| missing("name"))?;
         let port = patch.port.ok_or_else(|| missing("port"))?;
         let blank = Node {
@@ -216,28 +243,23 @@ impl Registry {
             instance: self.instance.clone(),
             identity: None,
         };
-        let node = merged(&blank, patch)?;
-        let id = self.store.insert_node(&NewNode { node, origin }, clock::now().wall).await?;
-        self.get(&id.to_string()).await
+        Ok(NewNode { node: merged(&blank, patch)?, origin })
     }
 
     /// Writes what differs; true if something did. A node that was written meanwhile is read again, so that what the
     /// patch leaves alone stays as it is there.
     async fn write(&self, before: &StoredNode, patch: NodePatch) -> Result<bool, RegistryError> {
+        let id = before.node.id;
         let mut before = before.clone();
-        loop {
-            let after = merged(&before.node, patch.clone())?;
-            if after == before.node {
-                return Ok(false);
-            }
-            let reset = !after.same_target(&before.node);
-            if self.store.update_node(&after, before.version, reset, clock::now().wall).await? {
-                self.checker.reset(after.id);
+        while let Some(write) = edit(&before, patch.clone())? {
+            if self.store.write_nodes(&[write], clock::now().wall).await? != [None] {
+                self.checker.reset(id);
                 return Ok(true);
             }
             // Ends with `NotFound` for a node that was removed; otherwise somebody else's write was done.
-            before = self.get(&after.id.to_string()).await?;
+            before = self.get(&id.to_string()).await?;
         }
+        Ok(false)
     }
 
     async fn changed(&self) {
@@ -253,6 +275,14 @@ pub fn parse_id(id_or_name: &str) -> Option<i64> {
     let digits = !id_or_name.is_empty() && id_or_name.bytes().all(|b| b.is_ascii_digit());
     // An id too large for the column is no node's: -1 is never given.
     digits.then(|| id_or_name.parse().unwrap_or(-1))
+}
+
+/// The write that a patch comes to; `None` if it changes nothing.
+fn edit(before: &StoredNode, patch: NodePatch) -> Result<Option<NodeWrite>, RegistryError> {
+    let node = merged(&before.node, patch)?;
+    let reset = !node.same_target(&before.node);
+    let differs = node != before.node;
+    Ok(differs.then_some(NodeWrite::Update { node, version: before.version, reset }))
 }
 
 fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {

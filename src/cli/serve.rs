@@ -18,7 +18,10 @@ pub(super) async fn run(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let app = App::build(loaded.settings).await?;
+    let app = tokio::select! {
+        built = App::build(loaded.settings) => built?,
+        () = shutdown.soft.cancelled() => return Ok(Answer::ok("")),
+    };
     let reread = Box::new(move || {
         telemetry.reopen().map_err(|error| format!("the log file: {error}"))?;
         reread_nodes(&overrides).map_err(|faults| faults.to_string())

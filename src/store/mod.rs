@@ -31,7 +31,7 @@ pub use error::StoreError;
 pub use events::Event;
 pub use instances::{Beat, InstanceRow};
 pub use migrations::{Applied, StoredMigration};
-pub use nodes::{NewNode, Origin, StoredNode};
+pub use nodes::{NewNode, NodeWrite, Origin, StoredNode};
 pub use schema::{SchemaState, embedded};
 pub use server_lock::{LockHeld, ServerLock};
 pub use verdicts::VerdictWrite;

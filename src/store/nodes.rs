@@ -37,6 +37,26 @@ pub struct NewNode {
     pub origin: Origin,
 }
 
+/// One write of the registry.
+#[derive(Debug, Clone)]
+pub enum NodeWrite {
+    /// A new node.
+    Insert(NewNode),
+    /// What its operator says of a node.
+    Update {
+        /// As it shall be.
+        node: Node,
+        /// The version that it was made from.
+        version: i64,
+        /// What is checked is another thing now.
+        reset: bool,
+    },
+    /// No such node any more.
+    Delete(i64),
+}
+
+type Tx<'a> = sqlx::Transaction<'a, sqlx::Sqlite>;
+
 /// A node's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredNode {
@@ -50,10 +70,20 @@ pub struct StoredNode {
     pub verdict: Verdict,
 }
 
-const COLUMNS: &str = "SELECT id, version, origin, instance, name, title, host, port, tls, username, password, daemon, \
+/// The columns of a node; both statements are spelled out by the compiler, none at run time.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, version, origin, instance, name, title, host, port, tls, username, password, daemon, \
      pid, pid_file, process_name, available, state, reason, message, method, worked_data, checked_at, \
-     since, latency_ms, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode \
-     FROM procwarden_nodes ORDER BY id";
+     since, latency_ms, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode FROM procwarden_nodes ",
+            $rest
+        )
+    };
+}
+
+const ALL: &str = select!("ORDER BY id");
+const ONE: &str = select!("WHERE id = ? OR name = ?");
 
 impl FromRow<'_, SqliteRow> for StoredNode {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
@@ -109,114 +139,47 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
-        Ok(sqlx::query_as(COLUMNS).fetch_all(&self.pool).await?)
+        Ok(sqlx::query_as(ALL).fetch_all(&self.pool).await?)
     }
 
-    /// Inserts a node and gives its id.
-    ///
-    /// # Errors
-    /// [`StoreError::DuplicateName`], [`StoreError::Database`].
-    pub async fn insert_node(&self, new: &NewNode, now: Timestamp) -> Result<i64, StoreError> {
-        let node = &new.node;
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "INSERT INTO procwarden_nodes \
-             (version, origin, instance, name, title, host, port, tls, username, password, daemon, pid, \
-             pid_file, process_name, available, state, message, worked, created_at, updated_at) \
-             VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)",
-        )
-        .bind(new.origin.as_str())
-        .bind(&node.instance)
-        .bind(&node.name)
-        .bind(&node.title)
-        .bind(&node.host)
-        .bind(i64::from(node.port))
-        .bind(node.tls.as_str())
-        .bind(&node.username)
-        .bind(node.password.as_ref().map(Password::expose))
-        .bind(&node.daemon)
-        .bind(node.pid)
-        .bind(&node.pid_file)
-        .bind(&node.process_name)
-        .bind(i64::from(node.available))
-        .bind(now.0)
-        .bind(now.0)
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| duplicate(error, &node.name))?;
-        bump(&mut tx).await?;
-        tx.commit().await?;
-        Ok(done.last_insert_rowid())
-    }
-
-    /// Writes what its operator says of a node. When what is checked changed (`reset`), its verdict is forgotten:
-    /// it was another node's. False if there is no such node of this `version`: somebody else was faster.
-    ///
-    /// # Errors
-    /// [`StoreError::DuplicateName`], [`StoreError::Database`].
-    pub async fn update_node(
-        &self,
-        node: &Node,
-        version: i64,
-        reset: bool,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE procwarden_nodes SET version = version + 1, name = ?, title = ?, host = ?, port = ?, tls = ?, \
-             username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
-             available = ?, updated_at = ? WHERE id = ? AND version = ?",
-        )
-        .bind(&node.name)
-        .bind(&node.title)
-        .bind(&node.host)
-        .bind(i64::from(node.port))
-        .bind(node.tls.as_str())
-        .bind(&node.username)
-        .bind(node.password.as_ref().map(Password::expose))
-        .bind(&node.daemon)
-        .bind(node.pid)
-        .bind(&node.pid_file)
-        .bind(&node.process_name)
-        .bind(i64::from(node.available))
-        .bind(now.0)
-        .bind(node.id)
-        .bind(version)
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| duplicate(error, &node.name))?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        if reset {
-            sqlx::query(
-                "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
-                 worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, \
-                 host_id = NULL, boot_id = NULL, pid_ns = NULL, identity_pid = NULL, \
-                 start_ticks = NULL, pidfd_inode = NULL WHERE id = ?",
-            )
-            .bind(node.id)
-            .execute(&mut *tx)
-            .await?;
-        }
-        bump(&mut tx).await?;
-        tx.commit().await?;
-        Ok(true)
-    }
-
-    /// Removes a node. False if there was none.
+    /// A node by its id, or by its name.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn delete_node(&self, id: i64) -> Result<bool, StoreError> {
+    pub async fn node(
+        &self,
+        id: Option<i64>,
+        name: &str,
+    ) -> Result<Option<StoredNode>, StoreError> {
+        // One of the two is bound to nothing that a row can have.
+        let name = if id.is_some() { None } else { Some(name) };
+        Ok(sqlx::query_as(ONE).bind(id).bind(name).fetch_optional(&self.pool).await?)
+    }
+
+    /// Writes the registry, all in one transaction. For each write the id of the node, or `None` if there is no such
+    /// node, or not of that version: somebody else was faster.
+    ///
+    /// # Errors
+    /// [`StoreError::DuplicateName`], [`StoreError::Database`]: then nothing is written.
+    pub async fn write_nodes(
+        &self,
+        writes: &[NodeWrite],
+        now: Timestamp,
+    ) -> Result<Vec<Option<i64>>, StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("DELETE FROM procwarden_nodes WHERE id = ?")
-            .bind(id)
-            .execute(&mut *tx)
-            .await?;
+        let mut written = Vec::with_capacity(writes.len());
+        for write in writes {
+            written.push(match write {
+                NodeWrite::Insert(new) => Some(insert(&mut tx, new, now).await?),
+                NodeWrite::Update { node, version, reset } => {
+                    update(&mut tx, node, *version, *reset, now).await?.then_some(node.id)
+                }
+                NodeWrite::Delete(id) => delete(&mut tx, *id).await?.then_some(*id),
+            });
+        }
         bump(&mut tx).await?;
         tx.commit().await?;
-        Ok(done.rows_affected() > 0)
+        Ok(written)
     }
 
     /// Grows with each write of the registry, by whichever process.
@@ -232,7 +195,93 @@ impl Store {
     }
 }
 
-async fn bump(tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<(), StoreError> {
+async fn insert(tx: &mut Tx<'_>, new: &NewNode, now: Timestamp) -> Result<i64, StoreError> {
+    let node = &new.node;
+    let done = sqlx::query(
+        "INSERT INTO procwarden_nodes \
+         (version, origin, instance, name, title, host, port, tls, username, password, daemon, pid, \
+         pid_file, process_name, available, state, message, worked, created_at, updated_at) \
+         VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)",
+    )
+    .bind(new.origin.as_str())
+    .bind(&node.instance)
+    .bind(&node.name)
+    .bind(&node.title)
+    .bind(&node.host)
+    .bind(i64::from(node.port))
+    .bind(node.tls.as_str())
+    .bind(&node.username)
+    .bind(node.password.as_ref().map(Password::expose))
+    .bind(&node.daemon)
+    .bind(node.pid)
+    .bind(&node.pid_file)
+    .bind(&node.process_name)
+    .bind(i64::from(node.available))
+    .bind(now.0)
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await
+    .map_err(|error| duplicate(error, &node.name))?;
+    Ok(done.last_insert_rowid())
+}
+
+/// When what is checked changed (`reset`), the verdict is forgotten: it was another node's.
+async fn update(
+    tx: &mut Tx<'_>,
+    node: &Node,
+    version: i64,
+    reset: bool,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE procwarden_nodes SET version = version + 1, name = ?, title = ?, host = ?, port = ?, tls = ?, \
+         username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
+         available = ?, updated_at = ? WHERE id = ? AND version = ?",
+    )
+    .bind(&node.name)
+    .bind(&node.title)
+    .bind(&node.host)
+    .bind(i64::from(node.port))
+    .bind(node.tls.as_str())
+    .bind(&node.username)
+    .bind(node.password.as_ref().map(Password::expose))
+    .bind(&node.daemon)
+    .bind(node.pid)
+    .bind(&node.pid_file)
+    .bind(&node.process_name)
+    .bind(i64::from(node.available))
+    .bind(now.0)
+    .bind(node.id)
+    .bind(version)
+    .execute(&mut **tx)
+    .await
+    .map_err(|error| duplicate(error, &node.name))?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if reset {
+        sqlx::query(
+            "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
+             worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, \
+             host_id = NULL, boot_id = NULL, pid_ns = NULL, identity_pid = NULL, \
+             start_ticks = NULL, pidfd_inode = NULL WHERE id = ?",
+        )
+        .bind(node.id)
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(true)
+}
+
+async fn delete(tx: &mut Tx<'_>, id: i64) -> Result<bool, StoreError> {
+    let done = sqlx::query("DELETE FROM procwarden_nodes WHERE id = ?")
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+async fn bump(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO procwarden_revision (name, revision) VALUES ('nodes', 1) \
          ON CONFLICT (name) DO UPDATE SET revision = procwarden_revision.revision + 1",

@@ -45,6 +45,11 @@ fn node(name: &str) -> NewNode {
     }
 }
 
+async fn add(store: &Store, name: &str) -> Result<i64, StoreError> {
+    let written = store.write_nodes(&[NodeWrite::Insert(node(name))], Timestamp(1)).await?;
+    Ok(written[0].unwrap())
+}
+
 fn row() -> Migration {
     let rules = Rules {
         grace: Duration::from_secs(600),
@@ -129,11 +134,12 @@ async fn a_second_row_of_one_key_is_lost_and_the_others_stand() {
 #[tokio::test]
 async fn names_are_unique_and_ids_are_never_given_again() {
     let base = base().await;
-    let first = base.store.insert_node(&node("a"), Timestamp(1)).await.unwrap();
-    let again = base.store.insert_node(&node("a"), Timestamp(1)).await;
+    let first = add(&base.store, "a").await.unwrap();
+    let again = add(&base.store, "a").await;
     assert!(matches!(again, Err(StoreError::DuplicateName(name)) if name == "a"));
-    assert!(base.store.delete_node(first).await.unwrap());
-    let second = base.store.insert_node(&node("a"), Timestamp(1)).await.unwrap();
+    let gone = base.store.write_nodes(&[NodeWrite::Delete(first)], Timestamp(1)).await;
+    assert_eq!(gone.unwrap(), [Some(first)]);
+    let second = add(&base.store, "a").await.unwrap();
     assert!(second > first);
     assert_eq!(base.store.revision().await.unwrap(), 3);
 }
@@ -141,7 +147,7 @@ async fn names_are_unique_and_ids_are_never_given_again() {
 #[tokio::test]
 async fn a_verdict_on_a_node_that_was_edited_meanwhile_is_not_recorded() {
     let base = base().await;
-    let id = base.store.insert_node(&node("a"), Timestamp(1)).await.unwrap();
+    let id = add(&base.store, "a").await.unwrap();
     let write = |version, state| VerdictWrite {
         id,
         name: "a".to_owned(),
@@ -153,8 +159,9 @@ async fn a_verdict_on_a_node_that_was_edited_meanwhile_is_not_recorded() {
     base.store.record_verdicts("a", &[write(1, State::Up)], Timestamp(5)).await.unwrap();
     let mut edited = base.store.nodes().await.unwrap().remove(0).node;
     edited.port = 1;
-    assert!(base.store.update_node(&edited, 1, true, Timestamp(6)).await.unwrap());
-    assert!(!base.store.update_node(&edited, 1, true, Timestamp(6)).await.unwrap(), "too late");
+    let edit = || [NodeWrite::Update { node: edited.clone(), version: 1, reset: true }];
+    assert_eq!(base.store.write_nodes(&edit(), Timestamp(6)).await.unwrap(), [Some(id)]);
+    assert_eq!(base.store.write_nodes(&edit(), Timestamp(6)).await.unwrap(), [None], "too late");
     base.store.record_verdicts("a", &[write(1, State::Down)], Timestamp(7)).await.unwrap();
     let stored = base.store.nodes().await.unwrap().remove(0);
     assert_eq!((stored.verdict.state, stored.verdict.checked_at), (State::Unknown, None));
@@ -209,7 +216,7 @@ async fn nobody_else_may_read_a_database_that_was_made_here() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let base = base().await;
-    base.store.insert_node(&node("a"), Timestamp(1)).await.unwrap();
+    add(&base.store, "a").await.unwrap();
     let files = std::fs::read_dir(base.store.path().parent().unwrap()).unwrap();
     for file in files.map(Result::unwrap) {
         let mode = file.metadata().unwrap().permissions().mode();
