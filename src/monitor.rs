@@ -176,8 +176,7 @@ impl Monitor {
 
     /// Checks a node and records the verdict, with an event if it turned.
     ///
-    /// The count of looks in a row that thresholds over 1 need is in the verdict, not in the database: a caller that
-    /// looks again passes `stored` with the verdict of the last look.
+    /// `stored` is the node as it was read last: thresholds over 1 count on from what is recorded there.
     ///
     /// # Errors
     /// [`MonitorError::Store`]: then nothing is recorded.
@@ -331,5 +330,26 @@ mod tests {
         let events = bench.monitor.store().events(&bench.instance, 10).await.unwrap();
         assert_eq!(events.len(), 1);
         assert_eq!((events[0].name.as_str(), events[0].state.as_str()), ("a", "down"));
+    }
+
+    #[tokio::test]
+    async fn a_threshold_counts_on_from_one_saved_check_to_the_next() {
+        let mut bench = bench().await;
+        bench.monitor.thresholds.failure = 3;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        add(&bench, "a", listener.local_addr().unwrap().port(), true).await;
+        let name = std::env::current_exe().unwrap();
+        let name = name.file_name().unwrap().to_string_lossy().into_owned();
+        let patch = NodePatch { process_name: Some(name), ..NodePatch::default() };
+        bench.monitor.registry().update("a", patch).await.unwrap();
+        bench.monitor.check_all(Method::Port, true).await.unwrap();
+        drop(listener);
+        let mut states = Vec::new();
+        for _ in 0..3 {
+            bench.monitor.check_all(Method::Port, true).await.unwrap();
+            states.push(bench.monitor.registry().get("a").await.unwrap().verdict.state);
+        }
+        assert_eq!(states, [State::Up, State::Up, State::Down]);
+        assert_eq!(bench.monitor.store().events(&bench.instance, 10).await.unwrap().len(), 1);
     }
 }

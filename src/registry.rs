@@ -389,4 +389,27 @@ mod tests {
         let node = registry.get("a").await.unwrap().node;
         assert_eq!((node.title.as_deref(), node.daemon.as_deref()), (Some("t"), Some("d")));
     }
+
+    #[tokio::test]
+    async fn a_configuration_with_one_bad_node_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        let url = format!("sqlite://{}", dir.path().join("p.db").display());
+        settings.database.url = Password::new(url);
+        let monitor = Monitor::open(&settings, Open::Create).await.unwrap();
+        let registry = monitor.registry();
+        let entry =
+            |name: &str, port| NodeEntry { name: name.to_owned(), port, ..NodeEntry::default() };
+        let bad = [entry("a", Some(1)), entry("b", None)];
+        assert!(registry.apply_config(&bad, false).await.is_err());
+        assert_eq!(registry.list().await.unwrap(), []);
+
+        let good = [entry("a", Some(1)), entry("b", Some(2))];
+        registry.apply_config(&good, false).await.unwrap();
+        let revision = monitor.store().revision().await.unwrap();
+        registry.apply_config(&good, false).await.unwrap();
+        assert_eq!(monitor.store().revision().await.unwrap(), revision, "nothing differs");
+        registry.apply_config(&good[..1], true).await.unwrap();
+        assert_eq!(registry.list().await.unwrap().len(), 1, "what left the file is pruned");
+    }
 }

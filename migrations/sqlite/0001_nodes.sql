@@ -25,6 +25,7 @@ CREATE TABLE procwarden_nodes (
     checked_at BIGINT,
     since BIGINT,
     latency_ms BIGINT,
+    streak BIGINT NOT NULL DEFAULT 0,
     host_id VARCHAR(128),
     boot_id VARCHAR(64),
     pid_ns BIGINT,

@@ -37,8 +37,8 @@ pub struct NodeStatus {
 /// One node, looked at now
 ///
 /// By `full` unless `method` says otherwise. Requests for the same node and method share one look, and within a
-/// second the last answer is given again. Nothing is recorded. A look that takes over 10 s is answered from the
-/// record, with `live: false` in `details`.
+/// second the last answer is given again. Nothing is recorded. A disabled node is not looked at; it, and a look that
+/// takes over 10 s, are answered from the record, with `live: false` in `details`.
 #[utoipa::path(
     get, path = "/nodes/{id}/status", tag = "nodes", operation_id = "node_status",
     params(super::openapi::NodePath, super::openapi::MethodQuery),
@@ -59,17 +59,15 @@ pub async fn get(
     let snapshot = state.snapshot();
     let part = &snapshot.nodes;
     let view = part.find(&id).ok_or_else(|| Problem::not_found(format!("no node '{id}'")))?;
+    if !view.node.available {
+        return Ok(Json(recorded(part, view)));
+    }
     let look = state.0.parts.checker.live(&view.node, method);
     let Ok(checked) = tokio::time::timeout(LOOK_TIME, look).await else {
         return Ok(Json(recorded(part, view)));
     };
     wake_if_other(&state, view, &checked);
-    let mut details = details(&checked.observation, checked.at.wall);
-    if !view.node.available
-        && let Some(details) = details.as_object_mut()
-    {
-        details.insert("state".to_owned(), NodeState::Disabled.as_str().into());
-    }
+    let details = details(&checked.observation, checked.at.wall);
     Ok(Json(NodeStatus { status: find(&checked.observation).is_up(), details }))
 }
 

@@ -76,7 +76,7 @@ macro_rules! select {
         concat!(
             "SELECT id, version, origin, instance, name, title, host, port, tls, username, password, daemon, \
      pid, pid_file, process_name, available, state, reason, message, method, worked_data, checked_at, \
-     since, latency_ms, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode FROM procwarden_nodes ",
+     since, latency_ms, streak, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode FROM procwarden_nodes ",
             $rest
         )
     };
@@ -122,7 +122,7 @@ impl FromRow<'_, SqliteRow> for StoredNode {
             since: row.try_get::<Option<i64>, _>("since")?.map(Timestamp),
             latency_ms: latency.and_then(|ms| u32::try_from(ms).ok()),
             identity,
-            streak: 0,
+            streak: u32::try_from(row.try_get::<i64, _>("streak")?).unwrap_or(0),
         };
         Ok(Self {
             node,
@@ -262,7 +262,7 @@ async fn update(
     if reset {
         sqlx::query(
             "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
-             worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, \
+             worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, streak = 0, \
              host_id = NULL, boot_id = NULL, pid_ns = NULL, identity_pid = NULL, \
              start_ticks = NULL, pidfd_inode = NULL WHERE id = ?",
         )

@@ -45,7 +45,7 @@ impl Store {
             let [pid_ns, pid, ticks, inode] = identity.numbers();
             let done = sqlx::query(
                 "UPDATE procwarden_nodes SET state = ?, reason = ?, message = ?, method = ?, worked = ?, \
-                 worked_data = ?, checked_at = ?, since = ?, latency_ms = ?, host_id = ?, boot_id = ?, \
+                 worked_data = ?, checked_at = ?, since = ?, latency_ms = ?, streak = ?, host_id = ?, boot_id = ?, \
                  pid_ns = ?, identity_pid = ?, start_ticks = ?, pidfd_inode = ? \
                  WHERE id = ? AND version = ?",
             )
@@ -58,6 +58,7 @@ impl Store {
             .bind(verdict.checked_at.map(|at| at.0))
             .bind(verdict.since.map(|at| at.0))
             .bind(verdict.latency_ms.map(i64::from))
+            .bind(i64::from(verdict.streak))
             .bind(&write.host_id)
             .bind(identity.boot_id())
             .bind(pid_ns)

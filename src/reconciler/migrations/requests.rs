@@ -198,13 +198,13 @@ impl Reconciler {
         };
         let rows = self.rows.iter().flat_map(|rows| rows.keys());
         let mut keys: Vec<Key> = rows.chain(self.locks.keys()).filter(fits).cloned().collect();
-        if keys.is_empty() {
-            // Neither a row nor the last scan knows it: perhaps its lock was written a moment ago.
+        if keys.is_empty() || target.uuid.is_none() {
+            // A lock that was written a moment ago: the first of this id, or one that makes the id ambiguous. A
+            // directory that cannot be read has none to tell of.
             let dir = self.parts.dir.clone();
-            let scan = blocking(move || dir.scan()).await?;
-            let scan = scan.map_err(|error| RequestError::Locks(error.to_string()));
+            let scan = blocking(move || dir.scan()).await.ok().and_then(Result::ok);
             let locks = scan.map(|scan| scan.locks).unwrap_or_default();
-            keys = locks.into_iter().map(|found| found.key).filter(|key| fits(&key)).collect();
+            keys.extend(locks.into_iter().map(|found| found.key).filter(|key| fits(&key)));
         }
         keys.sort_unstable();
         keys.dedup();
