@@ -127,7 +127,6 @@ async fn serve_one(stream: TcpStream, state: AppState, router: Router, stop: Can
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEAD_LIMIT)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
@@ -246,6 +245,29 @@ mod tests {
                 || answer.starts_with(b"HTTP/1.0 431")
                 || answer.starts_with(b"HTTP/1.1 431")
         );
+    }
+
+    /// Some clients end a request with one line too many; others have sent the half of their next one.
+    #[tokio::test]
+    async fn bytes_after_a_request_do_not_hold_back_its_answer() {
+        let (_world, address, _stop, _server) = started().await;
+        for after in ["\r\n", "GET /hea"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET /health HTTP/1.1\r\nHost: x\r\n\r\n{after}");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut first = [0; 12];
+            tokio::time::timeout(SOON, stream.read_exact(&mut first)).await.unwrap().unwrap();
+            assert_eq!(&first, b"HTTP/1.1 200", "{after:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_request_is_told_so() {
+        let (_world, address, _stop, _server) = started().await;
+        for garbage in ["GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"] {
+            let answer = exchange(address, garbage).await;
+            assert!(answer.starts_with("HTTP/1.1 400"), "{garbage:?}: {answer:?}");
+        }
     }
 
     #[tokio::test]
