@@ -202,3 +202,22 @@ fn no_secret_of_a_url_is_shown() {
     assert_eq!(redacted("postgres://u:p@ss@h/db?password=x"), "postgres://***@h/db");
     assert_eq!(redacted("sqlite:///var/lib/p.db"), "sqlite:///var/lib/p.db");
 }
+
+#[tokio::test]
+async fn nothing_is_written_into_a_file_that_is_no_longer_the_database() {
+    let base = base().await;
+    let stored = insert(&base.store).await;
+    let away = base.store.path().with_extension("away");
+    std::fs::rename(base.store.path(), &away).unwrap();
+    let refused = |result: Result<Vec<Applied>, StoreError>| {
+        assert!(matches!(result, Err(StoreError::Replaced { .. })), "{result:?}");
+    };
+    refused(base.store.apply("a", &[error(&stored)], Timestamp(2)).await);
+    std::fs::write(base.store.path(), "").unwrap();
+    refused(base.store.apply("a", &[error(&stored)], Timestamp(3)).await);
+    assert!(matches!(base.store.ping().await, Err(StoreError::Replaced { .. })));
+    std::fs::rename(&away, base.store.path()).unwrap();
+    let applied = base.store.apply("a", &[error(&stored)], Timestamp(4)).await.unwrap();
+    assert!(matches!(applied[0], Applied::Done(_)), "it is back in its place");
+    assert_eq!(base.store.events("a", 10).await.unwrap().len(), 1);
+}

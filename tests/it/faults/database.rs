@@ -83,3 +83,25 @@ async fn gone_before_the_status_nothing_is_removed() {
     gone(&path).await;
     assert_eq!(events(&warden, 1), ["1:error"]);
 }
+
+/// The file is removed under a running server: no lock goes for a status that nobody will find again.
+#[tokio::test]
+async fn a_removed_database_costs_no_lock() {
+    let mut warden = Warden::start(long_grace()).await;
+    ticks_pass(&warden).await;
+    std::fs::remove_file(warden.db_path()).unwrap();
+    let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&warden.lock_dir());
+    warden
+        .until("/readyz?require=database", SOON, |answer| (answer.status == 503).then_some(()))
+        .await;
+    eventually(SOON, || async {
+        let told = warden.log().contains("was removed or replaced while it was in use");
+        if told { Ok(()) } else { Err(warden.log()) }
+    })
+    .await;
+    assert!(path.exists(), "{}", warden.log());
+    warden.restart().await;
+    wait(&warden, 1, "error finished process_gone run1").await;
+    gone(&path).await;
+    assert_eq!(events(&warden, 1), ["1:error"]);
+}
