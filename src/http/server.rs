@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::config::Settings;
-    use crate::http::testing::World;
+    use crate::http::testing::{TOKEN, World};
 
     /// Longer than anything takes on a busy machine, shorter than the header limit's effect could be mistaken for.
     const SOON: Duration = Duration::from_secs(8);
@@ -204,7 +204,9 @@ mod tests {
     async fn started()
     -> (World, std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>)
     {
-        let world = World::new(Settings::default()).await;
+        let mut settings = Settings::default();
+        settings.server.token = Some(crate::domain::node::Password::new(TOKEN.to_owned()));
+        let world = World::new(settings).await;
         world.publish(vec![]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -282,6 +284,24 @@ mod tests {
         stop.cancel();
         tokio::time::timeout(SOON, server).await.unwrap().unwrap().unwrap();
         assert!(TcpStream::connect(address).await.is_err(), "the listener is closed");
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_half_a_body_no_longer_than_it_has() {
+        let (_world, address, stop, server) = started().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+             Content-Type: application/json\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Its body is being read from here on.
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 100");
+        stream.write_all(b"{").await.unwrap();
+        stop.cancel();
+        tokio::time::timeout(SOON, server).await.unwrap().unwrap().unwrap();
     }
 
     #[test]
