@@ -115,7 +115,7 @@ async fn a_minute_of_everything() {
             project.holds(errors(&warden, id), &format!("seed {seed}: {id}; {}", warden.log()));
         }
         match (project.job.as_mut(), roll) {
-            (None, _) if !project.abandoned => project.begin(id, &warden, roll % 2 == 0),
+            (None, _) if !project.abandoned => project.begin(id, &warden, roll.is_multiple_of(2)),
             // The runner takes over from its launcher, in place; the launcher ends after that.
             (Some(_), 0..30) => {
                 let launcher = project.job.take();
