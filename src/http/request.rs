@@ -17,8 +17,9 @@ pub const BODY_LIMIT: usize = 64 * 1024;
 /// How much of a body that is too large is read all the same.
 const DISCARD_LIMIT: usize = 16 * 1024 * 1024;
 
-/// How long a client may take to send its body.
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take to send its body; well within the eight seconds that a graceful stop has, so that a
+/// client that sends half of one cannot spoil it.
+const BODY_TIME: Duration = Duration::from_secs(5);
 
 /// `{id}` of a path, percent-decoded.
 #[derive(Debug, Clone)]

@@ -34,6 +34,10 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// How long a connection without a request under way is waited for when the server stops.
 const IDLE_GRACE: Duration = Duration::from_millis(500);
 
+/// How long a connection with a request under way is waited for: a client that does not read its answer must not keep
+/// the service from ending in time.
+const REQUEST_GRACE: Duration = Duration::from_secs(5);
+
 /// First and longest pause after a failed accept; it doubles in between.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
@@ -127,18 +131,19 @@ async fn serve_one(stream: TcpStream, state: AppState, router: Router, stop: Can
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEAD_LIMIT)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
+            let last = tokio::time::Instant::now() + REQUEST_GRACE;
             loop {
                 match tokio::time::timeout(IDLE_GRACE, connection.as_mut()).await {
                     Ok(ended) => break ended,
                     // A browser opens connections that it may never use: those are not waited for.
                     Err(_) if under_way.load(Ordering::Relaxed) == 0 => break Ok(()),
+                    Err(_) if tokio::time::Instant::now() >= last => break Ok(()),
                     Err(_) => {}
                 }
             }
@@ -197,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::config::Settings;
-    use crate::http::testing::World;
+    use crate::http::testing::{TOKEN, World};
 
     /// Longer than anything takes on a busy machine, shorter than the header limit's effect could be mistaken for.
     const SOON: Duration = Duration::from_secs(8);
@@ -205,7 +210,9 @@ mod tests {
     async fn started()
     -> (World, std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>)
     {
-        let world = World::new(Settings::default()).await;
+        let mut settings = Settings::default();
+        settings.server.token = Some(crate::domain::node::Password::new(TOKEN.to_owned()));
+        let world = World::new(settings).await;
         world.publish(vec![]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -248,6 +255,29 @@ mod tests {
         );
     }
 
+    /// Some clients end a request with one line too many; others have sent the half of their next one.
+    #[tokio::test]
+    async fn bytes_after_a_request_do_not_hold_back_its_answer() {
+        let (_world, address, _stop, _server) = started().await;
+        for after in ["\r\n", "GET /hea"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET /health HTTP/1.1\r\nHost: x\r\n\r\n{after}");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut first = [0; 12];
+            tokio::time::timeout(SOON, stream.read_exact(&mut first)).await.unwrap().unwrap();
+            assert_eq!(&first, b"HTTP/1.1 200", "{after:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_request_is_told_so() {
+        let (_world, address, _stop, _server) = started().await;
+        for garbage in ["GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"] {
+            let answer = exchange(address, garbage).await;
+            assert!(answer.starts_with("HTTP/1.1 400"), "{garbage:?}: {answer:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_stop_waits_for_no_idle_connection() {
         let (_world, address, stop, server) = started().await;
@@ -260,6 +290,24 @@ mod tests {
         stop.cancel();
         tokio::time::timeout(SOON, server).await.unwrap().unwrap().unwrap();
         assert!(TcpStream::connect(address).await.is_err(), "the listener is closed");
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_half_a_body_no_longer_than_it_has() {
+        let (_world, address, stop, server) = started().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+             Content-Type: application/json\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Its body is being read from here on.
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 100");
+        stream.write_all(b"{").await.unwrap();
+        stop.cancel();
+        tokio::time::timeout(SOON, server).await.unwrap().unwrap().unwrap();
     }
 
     #[test]

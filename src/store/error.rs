@@ -53,6 +53,14 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
+    /// The file that was opened is not the one at its path any more: what is written there would be lost.
+    #[error("{} was removed or replaced while it was in use: put it back, or start again", path.display())]
+    Replaced {
+        /// Where it was.
+        path: PathBuf,
+        /// Why it cannot be found; none if another file stands there.
+        source: Option<std::io::Error>,
+    },
     /// Any other failure of the database.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),

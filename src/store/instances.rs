@@ -59,8 +59,9 @@ impl Store {
     /// Writes the heartbeat; what it does not know yet (a pass) keeps its last value.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Database`], [`StoreError::Replaced`].
     pub async fn beat(&self, beat: &Beat) -> Result<(), StoreError> {
+        self.require_in_place()?;
         sqlx::query(
             "INSERT INTO procwarden_instances \
              (name, host_id, boot_id, pid_ns, pid, version, since, last_beat, swept_at, swept_up, tick_ms, nodes, locks) \

@@ -16,14 +16,14 @@ mod verdicts;
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions, Connection};
 
 use crate::domain::node::Password;
 
@@ -59,6 +59,8 @@ pub enum Open {
 pub struct Store {
     pool: SqlitePool,
     path: PathBuf,
+    /// Device and inode of the file that was opened.
+    file: (u64, u64),
 }
 
 impl Store {
@@ -101,10 +103,18 @@ impl Store {
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // SQLite rolls back by itself when the disk is full, at I/O errors and without memory (its page on
+            // transactions); sqlx then counts a transaction for ever, and no other would begin on that connection.
+            .before_acquire(|connection, _| {
+                let is_free = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_free) })
+            })
             .connect_with(options)
             .await
             .map_err(|source| StoreError::Open { url: redacted(url.expose()), source })?;
-        Ok(Self { pool, path })
+        let unopenable = |source| StoreError::unopenable(url.expose(), source);
+        let file = file_at(&path).map_err(unopenable)?;
+        Ok(Self { pool, path, file })
     }
 
     /// The database file.
@@ -121,14 +131,27 @@ impl Store {
     /// Asks the database for one row.
     ///
     /// # Errors
-    /// [`StoreError::Database`] if it does not answer.
+    /// [`StoreError::Database`] if it does not answer, [`StoreError::Replaced`].
     pub async fn ping(&self) -> Result<(), StoreError> {
+        self.require_in_place()?;
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())
     }
 
+    /// A write into a file that was removed succeeds and is lost, and the lock of the job would go all the same.
+    fn require_in_place(&self) -> Result<(), StoreError> {
+        match file_at(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            Ok(_) => Err(StoreError::Replaced { path: self.path.clone(), source: None }),
+            Err(source) => {
+                Err(StoreError::Replaced { path: self.path.clone(), source: Some(source) })
+            }
+        }
+    }
+
     /// A transaction that is a writer from its start: a read that turns into a write would get BUSY at once.
     async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
+        self.require_in_place()?;
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
 }
@@ -140,6 +163,11 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Device and inode of a file.
+fn file_at(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|it| (it.dev(), it.ino()))
 }
 
 /// The file that a `sqlite://` URL names.

@@ -223,3 +223,50 @@ async fn nobody_else_may_read_a_database_that_was_made_here() {
         assert_eq!(mode & 0o077, 0, "{:?}", file.path());
     }
 }
+
+#[tokio::test]
+async fn nothing_is_written_into_a_file_that_is_no_longer_the_database() {
+    let base = base().await;
+    let stored = insert(&base.store).await;
+    let away = base.store.path().with_extension("away");
+    std::fs::rename(base.store.path(), &away).unwrap();
+    let refused = |result: Result<Vec<Applied>, StoreError>| {
+        assert!(matches!(result, Err(StoreError::Replaced { .. })), "{result:?}");
+    };
+    refused(base.store.apply("a", &[error(&stored)], Timestamp(2)).await);
+    std::fs::write(base.store.path(), "").unwrap();
+    refused(base.store.apply("a", &[error(&stored)], Timestamp(3)).await);
+    assert!(matches!(base.store.ping().await, Err(StoreError::Replaced { .. })));
+    std::fs::rename(&away, base.store.path()).unwrap();
+    let applied = base.store.apply("a", &[error(&stored)], Timestamp(4)).await.unwrap();
+    assert!(matches!(applied[0], Applied::Done(_)), "it is back in its place");
+    assert_eq!(base.store.events("a", 10).await.unwrap().len(), 1);
+}
+
+/// As with a full disk, which SQLite answers in the same way.
+#[tokio::test]
+async fn a_database_that_was_full_takes_writes_again() {
+    let base = base().await;
+    let pool = &base.store.pool;
+    // The limit is a connection's own, and the pool gives which it likes.
+    let mut all = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        all.push(pool.acquire().await.unwrap());
+    }
+    for connection in &mut all {
+        sqlx::query("PRAGMA max_page_count = 1").execute(&mut **connection).await.unwrap();
+    }
+    drop(all);
+    let mut large = row();
+    large.error = Some("x".repeat(100_000));
+    let writes = [(None, Write::Insert(Box::new(large)))];
+    let full = base.store.apply("a", &writes, Timestamp(1)).await.unwrap_err();
+    assert!(full.chain().contains("full"), "{}", full.chain());
+    // A small row fits in without a new page; on whichever connection.
+    for _ in 0..MAX_CONNECTIONS {
+        let mut small = row();
+        small.key.brz_project_id = 7;
+        let writes = [(None, Write::Insert(Box::new(small)))];
+        base.store.apply("a", &writes, Timestamp(2)).await.unwrap();
+    }
+}

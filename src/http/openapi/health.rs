@@ -27,6 +27,7 @@ pub(super) fn health() {}
     head, path = "/health", tag = "health", params(ScopeQuery),
     responses(
         (status = 200, description = "`healthy`"),
+        (status = 400, response = super::BadRequest),
         (status = 503, description = "`degraded`, `stale` or `draining`"),
     ),
 )]
@@ -37,6 +38,7 @@ pub(super) fn health_head() {}
     options, path = "/health", tag = "health", params(ScopeQuery),
     responses(
         (status = 200, description = "`healthy`", body = Health),
+        (status = 400, response = super::BadRequest),
         (status = 503, description = "`degraded`, `stale` or `draining`", body = Health),
     ),
 )]

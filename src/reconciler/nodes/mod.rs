@@ -38,8 +38,11 @@ const FLUSH_SHARE: u32 = 10;
 /// How often the registry's revision is read, and the heartbeat's slower share is due.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// The heartbeat is written this often, and at the end of each pass.
+/// The heartbeat is written this often, and at the end of each pass, but at most once a second.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a database that failed is left alone: as long as it may have kept us waiting (the store's busy timeout).
+const DATABASE_REST: Duration = Duration::from_secs(3);
 
 /// Checks of nodes that timed out last time wait apart, so that they never take the place of the living.
 const SLOW_LANE: usize = 2048;
@@ -82,6 +85,8 @@ pub struct Reconciler {
     published_at: Instant,
     flush_cost: Duration,
     beat_at: Instant,
+    /// When the database failed us last.
+    failed_at: Option<Instant>,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -117,6 +122,7 @@ impl Reconciler {
             published_at: started,
             flush_cost: Duration::ZERO,
             beat_at: started,
+            failed_at: None,
             waiting: Vec::new(),
             parts,
         };
@@ -145,12 +151,14 @@ impl Reconciler {
                 _ = poll.tick() => self.poll().await,
                 () = sleep_until(next) => {}
             }
-            if self.end_pass() {
+            // Passes may follow each other faster than a disk likes to write.
+            if self.end_pass() && self.beat_at.elapsed() >= POLL_EVERY {
                 self.beat().await;
             }
             self.flush(false).await;
         }
         self.checks.shutdown().await;
+        self.failed_at = None;
         self.flush(true).await;
         self.beat().await;
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::entry::{Entry, vouched_up};
-use super::{BEAT_EVERY, FLUSH_SHARE, PUBLISH_EVERY, Reconciler};
+use super::{BEAT_EVERY, DATABASE_REST, FLUSH_SHARE, PUBLISH_EVERY, Reconciler};
 use crate::clock;
 use crate::domain::node::Node;
 use crate::domain::verdict::{State, Verdict};
@@ -124,7 +124,7 @@ impl Reconciler {
             .filter_map(|id| self.entries.get(id))
             .map(|entry| entry.write(&self.parts.here))
             .collect();
-        if writes.is_empty() {
+        if writes.is_empty() || self.database_rests() {
             return;
         }
         let now = clock::now().wall;
@@ -169,6 +169,9 @@ impl Reconciler {
 
     /// Writes the heartbeat: it vouches for every verdict that did not change.
     pub(super) async fn beat(&mut self) {
+        if self.database_rests() {
+            return;
+        }
         self.beat_at = Instant::now();
         let beat = Beat {
             name: self.parts.instance.clone(),
@@ -191,7 +194,15 @@ impl Reconciler {
         super::super::trouble::works(&self.parts.store_trouble);
     }
 
-    fn store_fails(&self, error: &StoreError) {
+    /// Is it too early to try a database again that failed? It may keep us waiting for seconds, and the checks wait
+    /// with us: without a pause the verdicts of a short interval would become stale.
+    fn database_rests(&self) -> bool {
+        self.parts.store_trouble.load(Ordering::Relaxed)
+            && self.failed_at.is_some_and(|at| at.elapsed() < DATABASE_REST)
+    }
+
+    fn store_fails(&mut self, error: &StoreError) {
+        self.failed_at = Some(Instant::now());
         super::super::trouble::fails(&self.parts.store_trouble, error);
     }
 }

@@ -3,10 +3,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use crate::migrations::{SOON, events, gone, long_grace, ticks_pass, wait};
 use crate::support::job::{self, Lock};
-use crate::support::{Warden, db, eventually};
+use crate::support::{Answer, Warden, db, eventually};
 
 /// A connection that holds the database exclusively until it is dropped.
 struct Held {
@@ -82,4 +85,53 @@ async fn gone_before_the_status_nothing_is_removed() {
     drop(held);
     gone(&path).await;
     assert_eq!(events(&warden, 1), ["1:error"]);
+}
+
+/// The file is removed under a running server: no lock goes for a status that nobody will find again.
+#[tokio::test]
+async fn a_removed_database_costs_no_lock() {
+    let mut warden = Warden::start(long_grace()).await;
+    ticks_pass(&warden).await;
+    std::fs::remove_file(warden.db_path()).unwrap();
+    let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&warden.lock_dir());
+    warden
+        .until("/readyz?require=database", SOON, |answer| (answer.status == 503).then_some(()))
+        .await;
+    eventually(SOON, || async {
+        let told = warden.log().contains("was removed or replaced while it was in use");
+        if told { Ok(()) } else { Err(warden.log()) }
+    })
+    .await;
+    assert!(path.exists(), "{}", warden.log());
+    warden.restart().await;
+    wait(&warden, 1, "error finished process_gone run1").await;
+    gone(&path).await;
+    assert_eq!(events(&warden, 1), ["1:error"]);
+}
+
+/// Longer than a verdict of this interval stays fresh (4.6 s): the checks do not wait for the database.
+#[tokio::test]
+async fn nodes_stay_fresh_while_the_database_is_held() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accepting = tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let exe = std::env::current_exe().unwrap();
+    let ours = exe.file_name().unwrap().to_str().unwrap();
+    let node = json!({ "name": "n", "port": port, "process_name": ours });
+    let config = long_grace().set("nodes.interval", "200ms").set("nodes.method", "port").node(node);
+    let warden = Warden::start(config).await;
+    let healthy = |answer: &Answer| (answer.status == 200).then_some(());
+    warden.until("/health", SOON, healthy).await;
+    let held = Held::take(&warden.db_path());
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        let answer = warden.get("/health").await;
+        assert_eq!(answer.status, 200, "{:#}; {}", answer.json, warden.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let answer = warden.get("/readyz?require=database").await;
+    assert_eq!(answer.status, 503, "it was held");
+    drop(held);
+    warden.until("/readyz?require=database", SOON, healthy).await;
+    accepting.abort();
 }

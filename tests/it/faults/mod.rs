@@ -4,3 +4,4 @@
 mod database;
 mod kill;
 mod races;
+mod soak;
