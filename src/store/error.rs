@@ -42,6 +42,14 @@ pub enum StoreError {
         /// What is wrong.
         problem: String,
     },
+    /// Another program makes the database or brings it up to date, and does not end; or its directory cannot be locked.
+    #[error("cannot lock {} to make the database or bring it up to date", path.display())]
+    Turn {
+        /// The database's directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The migrations could not be applied.
     #[error("the schema cannot be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),

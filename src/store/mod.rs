@@ -87,8 +87,14 @@ impl Store {
         if open == Open::Existing && !path.exists() {
             return Err(StoreError::Missing(path));
         }
+        let unopenable = |source| StoreError::unopenable(url.expose(), source);
+        let mut turn = None;
         if open == Open::Create {
-            make_private(&path).map_err(|source| StoreError::unopenable(url.expose(), source))?;
+            make_private(&path).map_err(unopenable)?;
+            // The change to WAL is refused at once, without waiting, while another makes it.
+            if std::fs::metadata(&path).map_err(unopenable)?.len() == 0 {
+                turn = Some(schema::turn(&path).await?);
+            }
         }
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -112,7 +118,7 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(|source| StoreError::Open { url: redacted(url.expose()), source })?;
-        let unopenable = |source| StoreError::unopenable(url.expose(), source);
+        drop(turn);
         let file = file_at(&path).map_err(unopenable)?;
         Ok(Self { pool, path, file })
     }

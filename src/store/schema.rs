@@ -1,5 +1,9 @@
 //! The schema: its embedded migrations, and how far a database has come.
 
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use sqlx::migrate::Migrator;
 
 use super::{Store, StoreError};
@@ -7,8 +11,11 @@ use super::{Store, StoreError};
 /// Our own bookkeeping table: hosts have tables called `migrations` and `_sqlx_migrations` of their own.
 const TABLE: &str = "procwarden_schema";
 
-/// SQLite has no lock for migrations: of six concurrent first starts three failed (measured), so a loser tries again.
-const ATTEMPTS: u32 = 5;
+/// How long another program's migration is waited for.
+const TURN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often it is asked for meanwhile.
+const TURN_PAUSE: Duration = Duration::from_millis(20);
 
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("migrations/sqlite");
@@ -40,14 +47,11 @@ impl Store {
     /// [`StoreError::NewerSchema`] if a newer program made it, [`StoreError::Migrate`] if it cannot be done.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         self.refuse_newer_schema().await?;
-        let mut attempt = 1;
-        loop {
-            match migrator().run(&self.pool).await {
-                Ok(()) => return Ok(()),
-                Err(error) if attempt == ATTEMPTS => return Err(error.into()),
-                Err(_) => attempt += 1,
-            }
+        if self.newest_applied().await? == newest_known() {
+            return Ok(());
         }
+        let _turn = turn(&self.path).await?;
+        Ok(migrator().run(&self.pool).await?)
     }
 
     /// Every migration and whether the database has it.
@@ -91,6 +95,26 @@ impl Store {
                 .fetch_one(&self.pool)
                 .await?;
         Ok(newest.unwrap_or(0))
+    }
+}
+
+/// SQLite has no lock for what only one may do: making a file a database, and migrations (of six concurrent first starts
+/// three failed, measured). This one is on the database's directory, held until the file is dropped: one on the
+/// database file itself would end SQLite's own when it is closed (`fcntl(2)`).
+pub(super) async fn turn(database: &Path) -> Result<File, StoreError> {
+    let parent = database.parent().filter(|it| !it.as_os_str().is_empty());
+    let directory = parent.unwrap_or_else(|| Path::new("."));
+    let fail = |source| StoreError::Turn { path: directory.to_owned(), source };
+    let file = File::open(directory).map_err(fail)?;
+    let end = Instant::now() + TURN_LIMIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                tokio::time::sleep(TURN_PAUSE).await;
+            }
+            Err(error) => return Err(fail(error.into())),
+        }
     }
 }
 
