@@ -80,6 +80,15 @@ pub struct MigrationView {
     pub exit: Option<Exit>,
 }
 
+impl MigrationView {
+    /// What the database alone tells: the row, and what the lock said when it was written last.
+    #[must_use]
+    pub fn recorded(row: Migration) -> Self {
+        let lock = row.lock_data.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        Self { row, lock: lock.map(Arc::new), lock_exists: false, exit: None }
+    }
+}
+
 /// A file that is or may be a lock and cannot be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Unreadable {

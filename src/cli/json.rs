@@ -1,12 +1,14 @@
 //! JSON for scripts, in the shapes of the HTTP answers.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::domain::migration::{Migration, Source};
-use crate::domain::reconcile::{Decision, Outcome, Predicate};
+use crate::domain::migration::Migration;
 use crate::domain::verdict::State;
+use crate::http;
 use crate::monitor::{CheckedNode, Summary};
 use crate::reconciler::migrations::Inspection;
+use crate::snapshot::MigrationView;
 use crate::store::{InstanceRow, StoredNode};
 
 /// `GET /nodes/status?method=`.
@@ -43,34 +45,7 @@ pub(super) fn status(it: &CheckedNode) -> Value {
 
 /// `GET /nodes/{id}`: the registry's entry, without the password, and the recorded verdict.
 pub(super) fn node(stored: &StoredNode) -> Value {
-    let (node, verdict) = (&stored.node, &stored.verdict);
-    let state = recorded_state(stored);
-    let data = verdict.data.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
-    json!({
-        "id": node.id,
-        "name": node.name,
-        "title": node.title,
-        "host": node.host,
-        "port": node.port,
-        "tls": node.tls,
-        "username": node.username,
-        "has_password": node.password.is_some(),
-        "daemon": node.daemon,
-        "pid": node.pid,
-        "pid_file": node.pid_file,
-        "process_name": node.process_name,
-        "available": node.available,
-        "instance": node.instance,
-        "state": state.as_str(),
-        "reason": verdict.reason.map(crate::domain::observation::Reason::as_str),
-        "message": verdict.message,
-        "worked": state == State::Up,
-        "worked_data": data,
-        "checked_at": verdict.checked_at,
-        "since": verdict.since,
-        "latency_ms": verdict.latency_ms,
-        "observed_pid": node.identity.as_ref().map(|identity| identity.pid),
-    })
+    value(&http::node_shape(&stored.node, &stored.verdict, recorded_state(stored)))
 }
 
 /// The state as recorded; how old it is only a running server can tell.
@@ -80,43 +55,11 @@ pub(super) fn recorded_state(stored: &StoredNode) -> State {
 
 /// One of `GET /migrations`.
 pub(super) fn migration(row: &Migration) -> Value {
-    let lock = lock_data(row);
-    let from_lock = |key: &str| lock.get(key).cloned().unwrap_or(Value::Null);
-    json!({
-        "id": row.key.brz_project_id,
-        "mb_project_uuid": row.key.mb_project_uuid,
-        "brz_project_id": row.key.brz_project_id,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "status": row.status.as_str(),
-        "changes_json": changes(row),
-        "result": null,
-        "state": row.state.as_str(),
-        "reason": row.reason.map(crate::domain::migration::Reason::as_str),
-        "since": row.since,
-        "run": row.run,
-        "pid": row.lock_pid,
-        "instance": row.instance,
-        "current_stage": from_lock("current_stage"),
-        "total_pages": from_lock("total_pages"),
-        "processed_pages": from_lock("processed_pages"),
-        "progress_percent": from_lock("progress_percent"),
-    })
+    value(&http::migration_shape(&MigrationView::recorded(row.clone())))
 }
 
-fn changes(row: &Migration) -> Value {
-    let mut map = Map::new();
-    map.insert("status".into(), row.status.as_str().into());
-    if let Some(error) = &row.error {
-        map.insert("error".into(), error.clone().into());
-    }
-    if let Some(at) = row.status_updated_at {
-        map.insert("status_updated_at".into(), at.rfc3339().into());
-    }
-    if row.status_source == Some(Source::Monitor) {
-        map.insert("monitor_updated".into(), true.into());
-    }
-    Value::Object(map)
+fn value(shape: &impl Serialize) -> Value {
+    serde_json::to_value(shape).unwrap_or_default()
 }
 
 /// What the lock said at the last write of the row.
@@ -128,23 +71,10 @@ pub(super) fn lock_data(row: &Migration) -> Map<String, Value> {
         .unwrap_or_default()
 }
 
-/// What the monitor would do.
-pub(super) fn would(decision: &Decision) -> Vec<&'static str> {
-    let mut words = Vec::new();
-    match decision.outcome {
-        Outcome::Error => words.push("set_error"),
-        Outcome::Completed => words.push("set_completed"),
-        Outcome::None | Outcome::Wait => {}
-    }
-    if decision.remove_lock {
-        words.push("remove_lock");
-    }
-    words
-}
-
 /// One migration of `check --dry-run`.
 pub(super) fn inspection(it: &Inspection) -> Value {
     let row = &it.view.row;
+    let explain: Vec<_> = it.decision.explain.iter().cloned().map(http::predicate_shape).collect();
     json!({
         "mb_project_uuid": row.key.mb_project_uuid,
         "brz_project_id": row.key.brz_project_id,
@@ -153,21 +83,10 @@ pub(super) fn inspection(it: &Inspection) -> Value {
         "pid": row.lock_pid,
         "status": row.status.as_str(),
         "state": row.state.as_str(),
-        "explain": it.decision.explain.iter().map(predicate).collect::<Vec<_>>(),
+        "explain": value(&explain),
         "verdict": it.decision.outcome.as_str(),
-        "would": would(&it.decision),
+        "would": it.decision.would(),
     })
-}
-
-fn predicate(it: &Predicate) -> Value {
-    let mut map = Map::new();
-    map.insert("predicate".into(), it.name.into());
-    map.insert("value".into(), it.value.clone().into());
-    if let Some(threshold) = &it.threshold {
-        map.insert("threshold".into(), threshold.clone().into());
-    }
-    map.insert("holds".into(), it.holds.into());
-    Value::Object(map)
 }
 
 /// A heartbeat.

@@ -161,7 +161,7 @@ fn explained(it: &Inspection, width: u16) -> String {
     let row = &it.view.row;
     let file = it.lock.as_ref().map(|lock| lock.file.clone());
     let pid = row.lock_pid.map_or_else(dash, |pid| pid.to_string());
-    let would = match json::would(&it.decision).join(", ") {
+    let would = match it.decision.would().join(", ") {
         nothing if nothing.is_empty() => "nothing".to_owned(),
         words => words,
     };

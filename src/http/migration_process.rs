@@ -17,7 +17,7 @@ use crate::clock;
 use crate::domain::Now;
 use crate::domain::migration::{LockPid, Reason};
 use crate::domain::process::DeathProof;
-use crate::domain::reconcile::{Outcome, Predicate, Standing};
+use crate::domain::reconcile::{Predicate, Standing};
 use crate::process::ProcessDetails;
 use crate::reconciler::migrations::{Inspection, RequestError, Target};
 
@@ -151,11 +151,7 @@ fn report(seen: Inspection, now: Now) -> ProcessReport {
         processed_pages: value("processed_pages"),
         progress_percent: value("progress_percent"),
     };
-    let would = [
-        (seen.decision.outcome == Outcome::Error, "set_error"),
-        (seen.decision.outcome == Outcome::Completed, "set_completed"),
-        (seen.decision.remove_lock, "remove_lock"),
-    ];
+    let would = seen.decision.would();
     ProcessReport {
         lock_file_exists: lock.is_some(),
         lock_file: lock.map(|lock| lock.file.clone()).or(seen.view.row.lock_file),
@@ -164,11 +160,12 @@ fn report(seen: Inspection, now: Now) -> ProcessReport {
         process_details: seen.process,
         explain: seen.decision.explain.into_iter().map(predicate).collect(),
         verdict: seen.decision.outcome.as_str(),
-        would: would.into_iter().filter_map(|(does, word)| does.then_some(word)).collect(),
+        would,
     }
 }
 
-fn predicate(it: Predicate) -> PredicateBody {
+/// One condition.
+pub fn predicate(it: Predicate) -> PredicateBody {
     PredicateBody { predicate: it.name, value: it.value, threshold: it.threshold, holds: it.holds }
 }
 

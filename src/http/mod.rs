@@ -35,6 +35,9 @@ use crate::registry::Registry;
 use crate::snapshot::{Published, Snapshot};
 use crate::store::Store;
 
+pub(crate) use migration_bodies::list_row as migration_shape;
+pub(crate) use migration_process::predicate as predicate_shape;
+pub(crate) use nodes::body as node_shape;
 pub use openapi::openapi;
 pub use server::serve;
 

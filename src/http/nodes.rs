@@ -105,7 +105,8 @@ pub struct NodeList {
     pub count: usize,
 }
 
-fn body(node: &Node, verdict: &Verdict, state: NodeState) -> NodeBody {
+/// One node, in this state.
+pub fn body(node: &Node, verdict: &Verdict, state: NodeState) -> NodeBody {
     let identity = verdict.identity.as_ref().or(node.identity.as_ref());
     NodeBody {
         id: node.id,

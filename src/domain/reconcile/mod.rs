@@ -184,6 +184,19 @@ pub struct Decision {
     pub explain: Vec<Predicate>,
 }
 
+impl Decision {
+    /// What is done about it at this look, in the contract's words.
+    #[must_use]
+    pub fn would(&self) -> Vec<&'static str> {
+        let status = match self.outcome {
+            Outcome::Error => Some("set_error"),
+            Outcome::Completed => Some("set_completed"),
+            Outcome::None | Outcome::Wait => None,
+        };
+        status.into_iter().chain(self.remove_lock.then_some("remove_lock")).collect()
+    }
+}
+
 /// What a migration is now, and what follows.
 #[must_use]
 pub fn evaluate(

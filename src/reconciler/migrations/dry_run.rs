@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::handle::{Inspection, RequestError};
 use super::observe::{Look, Observer, Rows};
-use super::publish::recorded;
 use super::requests::inspection;
 use crate::clock;
 use crate::config::Settings;
@@ -15,7 +14,7 @@ use crate::domain::reconcile::{Memory, evaluate};
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::MigrationView;
-use crate::store::{Store, StoredMigration};
+use crate::store::Store;
 
 /// Looks at every lock; where a process is seen dead, a second time `settle` later, as the monitor does.
 ///
@@ -56,7 +55,9 @@ pub async fn dry_run(
         .map(|seen| {
             let (key, row) = (seen.key.clone(), row(&rows, &seen.key));
             let memory = memory.get(&key).cloned().unwrap_or_default();
-            inspection(processes, &key, row, seen, &memory, &rules, view)
+            inspection(processes, &key, row, seen, &memory, &rules, |stored| {
+                MigrationView::recorded(stored.row.clone())
+            })
         })
         .collect();
     list.sort_by(|a, b| a.view.row.key.cmp(&b.view.row.key));
@@ -86,13 +87,4 @@ fn remember(look: &Look, rows: &Rows, memory: &mut HashMap<Key, Memory>) -> bool
         memory.insert(seen.key.clone(), decision.memory);
     }
     memory.values().any(|it| it.dead.is_some() || it.absent.is_some())
-}
-
-fn view(stored: &StoredMigration) -> MigrationView {
-    MigrationView {
-        row: stored.row.clone(),
-        lock: recorded(stored),
-        lock_exists: false,
-        exit: None,
-    }
 }

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::Reconciler;
 use crate::clock;
 use crate::snapshot::{MigrationView, MigrationsPart};
@@ -17,12 +15,13 @@ const SLACK: Duration = Duration::from_secs(5);
 impl Reconciler {
     pub(super) fn view(&self, stored: &StoredMigration) -> MigrationView {
         let standing = self.locks.get(&stored.row.key);
-        let lock = standing.cloned().flatten().or_else(|| recorded(stored));
-        MigrationView {
-            lock,
-            lock_exists: standing.is_some(),
-            exit: self.exits.get(&stored.row.key).copied(),
-            row: stored.row.clone(),
+        let exit = self.exits.get(&stored.row.key).copied();
+        let lock_exists = standing.is_some();
+        match standing.cloned().flatten() {
+            None => {
+                MigrationView { lock_exists, exit, ..MigrationView::recorded(stored.row.clone()) }
+            }
+            lock => MigrationView { row: stored.row.clone(), lock, lock_exists, exit },
         }
     }
 
@@ -43,9 +42,4 @@ impl Reconciler {
             persisted: !self.parts.store_trouble.load(Ordering::Relaxed),
         });
     }
-}
-
-/// What the lock said when the row was written last, for a row whose lock is gone.
-pub(super) fn recorded(stored: &StoredMigration) -> Option<Arc<Map<String, Value>>> {
-    stored.row.lock_data.as_deref().and_then(|text| serde_json::from_str(text).ok()).map(Arc::new)
 }

@@ -2,9 +2,10 @@
 
 mod garbage;
 mod healthy;
+mod hung_daemon;
 mod pids;
 mod registry;
-mod slow_daemon;
+
 mod stopped;
 mod taken;
 mod tls;

@@ -15,7 +15,6 @@ const CREATE: Duration = Duration::from_mins(2);
 const REFRESH: Duration = Duration::from_secs(90);
 
 #[tokio::test]
-#[ignore = "slow: waits for the wallet's own refresh, every 20 s"]
 async fn a_daemon_that_hangs_makes_its_wallet_server_time_out() {
     let monerod = Monerod::start().await;
     let options = WalletOptions { daemon: Some(monerod.port()), ..Default::default() };
