@@ -133,6 +133,7 @@ impl Reconciler {
     pub async fn run(mut self, token: CancellationToken) {
         self.reload().await;
         self.flush(true).await;
+        self.beat().await;
         let mut poll = tokio::time::interval(POLL_EVERY);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
