@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{NodeEntry, Settings};
+use crate::domain::Uptime;
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
 use crate::reconciler::{migrations, nodes};
 use crate::registry::{Registry, RegistryError};
 use crate::shutdown::Shutdown;
-use crate::snapshot::Published;
+use crate::snapshot::{MigrationView, MigrationsPart, Published};
 use crate::store::{LockHeld, Open, ServerLock, StoreError, sqlite_path};
 
 /// Supervisors kill ten seconds after they asked (systemd's `TimeoutStopSec` in `deploy/`, supervisor's default), so
@@ -68,6 +69,8 @@ pub enum AppError {
 pub struct App {
     settings: Arc<Settings>,
     monitor: Monitor,
+    /// The migrations as they stand in the database, for a service that watches none.
+    recorded: Vec<Arc<MigrationView>>,
     listener: TcpListener,
     /// Held until the process ends.
     _lock: ServerLock,
@@ -93,7 +96,12 @@ impl App {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| AppError::Bind { address, source })?;
-        Ok(Self { settings: Arc::new(settings), monitor, listener, _lock: lock })
+        let mut recorded = Vec::new();
+        if settings.migrations.lock_dir.is_none() {
+            let rows = monitor.store().migrations().await?;
+            recorded.extend(rows.into_iter().map(|it| Arc::new(MigrationView::recorded(it.row))));
+        }
+        Ok(Self { settings: Arc::new(settings), monitor, recorded, listener, _lock: lock })
     }
 
     /// The address that is listened on; the port is the real one where 0 was asked for.
@@ -108,7 +116,7 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::TaskDied`], [`AppError::Aborted`], [`AppError::Deadline`].
-    pub async fn run(self, mut shutdown: Shutdown, reread: Reread) -> Result<(), AppError> {
+    pub async fn run(mut self, mut shutdown: Shutdown, reread: Reread) -> Result<(), AppError> {
         let stop = CancellationToken::new();
         let draining = Arc::new(AtomicBool::new(false));
         let mut tasks = Tasks::new();
@@ -154,7 +162,7 @@ impl App {
     }
 
     fn spawn_reconcilers(
-        &self,
+        &mut self,
         tasks: &mut Tasks,
         stop: &CancellationToken,
         draining: &Arc<AtomicBool>,
@@ -173,6 +181,15 @@ impl App {
             store_trouble: Arc::clone(&store_trouble),
         });
         spawn(tasks, "node reconciler", stop, reconciler.run(stop.clone()));
+        if self.settings.migrations.lock_dir.is_none() {
+            // Nobody watches them, and what is recorded of them is still the record.
+            published.publish_migrations(MigrationsPart {
+                migrations: std::mem::take(&mut self.recorded),
+                valid_until: Uptime(i64::MAX),
+                persisted: true,
+                ..MigrationsPart::default()
+            });
+        }
         let migration_handle = self.settings.migrations.lock_dir.clone().map(|path| {
             let (reconciler, handle) = migrations::Reconciler::new(migrations::Parts {
                 store: store.clone(),

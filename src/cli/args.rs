@@ -150,7 +150,8 @@ pub enum MigrationsCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Explain what the monitor would do about each lock, condition by condition. Writes nothing.
+    /// Explain what the monitor would do about each lock, condition by condition. Writes nothing. Where a process is
+    /// dead it looks a second time after migrations.settle (5 s), as the monitor does.
     Check {
         /// Only this brz_project_id.
         #[arg(value_name = "ID")]

@@ -15,6 +15,9 @@ const SHOWN: usize = 4096;
 
 pub(super) async fn run(settings: &Settings, url: Option<&str>) -> Result<Answer, CliError> {
     let url = url.map_or_else(|| default_url(settings.server.listen), str::to_owned);
+    if !url.starts_with("http://") {
+        return Err(CliError::Usage(format!("'{}' is no http:// URL", printable(&url))));
+    }
     let shown = crate::store::redacted(&url);
     let unasked = |error: &reqwest::Error| {
         CliError::CouldNotTell(format!(
@@ -98,10 +101,13 @@ mod tests {
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let settings = Settings::default();
-        for url in [format!("http://127.0.0.1:{port}/health"), "ftp://x".into(), "nonsense".into()]
-        {
+        for (url, exit) in [
+            (format!("http://127.0.0.1:{port}/health"), Exit::CouldNotTell),
+            ("ftp://x".into(), Exit::Usage),
+            ("127.0.0.1:8686".into(), Exit::Usage),
+        ] {
             let error = run(&settings, Some(&url)).await.unwrap_err();
-            assert_eq!(error.exit(), Exit::CouldNotTell, "{url}: {error}");
+            assert_eq!(error.exit(), exit, "{url}: {error}");
         }
     }
 

@@ -24,11 +24,12 @@ pub(super) async fn run(
 
 fn shown(rows: &[InstanceRow], format: Format, width: u16, now: Timestamp) -> Answer {
     if format == Format::Json {
-        let all: Vec<Value> = rows.iter().map(json::instance).collect();
+        let all: Vec<Value> = rows.iter().map(|row| json::instance(row, now)).collect();
         return Answer::json(&json!({"instances": all}));
     }
     let mut table = Table::new(&[
         ("NAME", Kind::Text),
+        ("STATE", Kind::Whole),
         ("VERSION", Kind::Whole),
         ("PID", Kind::Number),
         ("UP", Kind::Number),
@@ -40,6 +41,7 @@ fn shown(rows: &[InstanceRow], format: Format, width: u16, now: Timestamp) -> An
     for row in rows {
         table.row([
             row.name.clone(),
+            json::instance_state(row, now).to_owned(),
             row.version.clone(),
             row.pid.to_string(),
             ago(Some(Timestamp(row.since)), now),

@@ -1,8 +1,11 @@
 //! JSON for scripts, in the shapes of the HTTP answers.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::domain::Timestamp;
 use crate::domain::migration::Migration;
 use crate::domain::verdict::State;
 use crate::http;
@@ -89,11 +92,20 @@ pub(super) fn inspection(it: &Inspection) -> Value {
     })
 }
 
+/// How long an instance counts as live after its last beat: three of its heartbeats of 5 s.
+const LIVE: Duration = Duration::from_secs(15);
+
+/// `live`, or `lost` if its heartbeat stopped.
+pub(super) fn instance_state(row: &InstanceRow, now: Timestamp) -> &'static str {
+    if now.since(Timestamp(row.last_beat)) <= LIVE { "live" } else { "lost" }
+}
+
 /// A heartbeat.
-pub(super) fn instance(row: &InstanceRow) -> Value {
-    let time = |millis| crate::domain::Timestamp(millis);
+pub(super) fn instance(row: &InstanceRow, now: Timestamp) -> Value {
+    let time = |millis| Timestamp(millis);
     json!({
         "name": row.name,
+        "state": instance_state(row, now),
         "host": row.host_id,
         "pid": row.pid,
         "version": row.version,

@@ -32,7 +32,7 @@ pub enum NodesCommand {
         #[arg(value_name = "NAME")]
         name: String,
         /// TCP port of its RPC server.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
         /// What it is.
         #[command(flatten)]
@@ -64,7 +64,7 @@ pub struct SetArgs {
     #[arg(long)]
     pub name: Option<String>,
     /// TCP port of its RPC server.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
     /// What it is.
     #[command(flatten)]

@@ -18,6 +18,15 @@ pub(super) async fn run(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    let settings = &loaded.settings;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        instance = settings.instance.name,
+        database = crate::store::redacted(settings.database.url.expose()),
+        lock_dir = settings.migrations.lock_dir.as_ref().map(|dir| dir.display().to_string()),
+        writes = if settings.server.token.is_some() { "with the token" } else { "disabled" },
+        "starting"
+    );
     let app = tokio::select! {
         built = App::build(loaded.settings) => built?,
         () = shutdown.soft.cancelled() => return Ok(Answer::ok("")),

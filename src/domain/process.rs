@@ -123,7 +123,7 @@ impl Unknowable {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::BadPid => "not a PID",
+            Self::BadPid => "no PID that this machine can have",
             Self::KernelThread => "kernel thread",
             Self::ThreadId => "thread id",
             Self::Refused => "refused",

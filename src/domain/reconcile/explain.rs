@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Memory, Predicate, Rules, Standing};
+use super::{Memory, Predicate, Rules, Sight, Standing};
 use crate::domain::migration::Migration;
-use crate::domain::process::Exit;
+use crate::domain::process::Presence;
 use crate::domain::time::Now;
 
 pub(super) fn explain(
@@ -12,15 +12,21 @@ pub(super) fn explain(
     memory: &Memory,
     age: Duration,
     row: Option<&Migration>,
-    exit: Option<Exit>,
+    sight: &Sight,
     rules: &Rules,
     now: Now,
 ) -> Vec<Predicate> {
     let value = match standing {
         Standing::Alive(Some(alive)) if alive.stopped => "stopped".to_owned(),
-        Standing::Alive(_) => "alive".to_owned(),
-        Standing::Dead(proof) => exit.map_or_else(|| proof.as_str().to_owned(), |e| e.to_string()),
-        Standing::Unknown(reason) => format!("unknown: {reason}"),
+        Standing::Alive(Some(_)) => "alive".to_owned(),
+        Standing::Alive(None) => "no PID yet, the lock is fresh".to_owned(),
+        Standing::Dead(proof) => {
+            sight.exit.map_or_else(|| proof.as_str().to_owned(), |exit| exit.to_string())
+        }
+        Standing::Unknown(reason) => match &sight.process {
+            Some(Presence::Unknown(why)) => format!("unknown: {}", why.as_str()),
+            _ => format!("unknown: {reason}"),
+        },
         Standing::Foreign => "foreign".to_owned(),
     };
     let dead_for = memory.dead.map_or(Duration::ZERO, |dead| now.up.since(dead.up));

@@ -45,7 +45,7 @@ pub(super) fn present(
             next.ended_at = None;
         }
     }
-    let explain = explain(&standing, &memory, age, row.or(Some(&next)), sight.exit, rules, now);
+    let explain = explain(&standing, &memory, age, row.or(Some(&next)), sight, rules, now);
     if unfinished {
         judge(&mut next, &standing, held, sight.exit, rules, now);
     }

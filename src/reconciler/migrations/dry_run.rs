@@ -14,7 +14,7 @@ use crate::domain::reconcile::{Memory, evaluate};
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::MigrationView;
-use crate::store::Store;
+use crate::store::{Store, StoredMigration};
 
 /// Looks at every lock; where a process is seen dead, a second time `settle` later, as the monitor does.
 ///
@@ -34,7 +34,7 @@ pub async fn dry_run(
         }
         None => Rows::new(),
     };
-    let rows = Arc::new(rows);
+    let mut rows = Arc::new(rows);
     let mut observer = Observer::new(
         processes.clone(),
         LockDir::new(path),
@@ -43,7 +43,7 @@ pub async fn dry_run(
     );
     let mut memory: HashMap<Key, Memory> = HashMap::new();
     let mut look = take_look(&mut observer, &rows)?;
-    if remember(&look, &rows, &mut memory) {
+    if remember(&look, Arc::make_mut(&mut rows), &mut memory) {
         // A hair over, so that the second look is not an instant too early.
         tokio::time::sleep(settings.migrations.settle + Duration::from_millis(5)).await;
         look = take_look(&mut observer, &rows)?;
@@ -77,14 +77,17 @@ fn take_look(observer: &mut Observer, rows: &Arc<Rows>) -> Result<Look, RequestE
     }
 }
 
-/// Keeps what the first look found; true if a second one is needed.
-fn remember(look: &Look, rows: &Rows, memory: &mut HashMap<Key, Memory>) -> bool {
+/// Keeps what the first look found, the rows of a first sight too; true if a second look is needed.
+fn remember(look: &Look, rows: &mut Rows, memory: &mut HashMap<Key, Memory>) -> bool {
     let now = clock::now();
     for seen in &look.seen {
         let row = row(rows, &seen.key);
         let decision =
             evaluate(&seen.key, row.as_ref(), &seen.sight, &Memory::default(), &look.rules, now);
         memory.insert(seen.key.clone(), decision.memory);
+        if let (None, Some(row)) = (row, decision.row) {
+            rows.insert(seen.key.clone(), Arc::new(StoredMigration { id: 0, row }));
+        }
     }
     memory.values().any(|it| it.dead.is_some() || it.absent.is_some())
 }

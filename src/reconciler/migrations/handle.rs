@@ -61,7 +61,7 @@ pub enum RequestError {
     #[error("the database failed: {0}")]
     Store(String),
     /// No lock directory is configured.
-    #[error("no lock directory is configured")]
+    #[error("no lock directory is given: --lock-dir, migrations.lock_dir or CACHE_PATH")]
     Off,
     /// The reconciler did not answer in time.
     #[error("the reconciler did not answer within {} s", ANSWER_WAIT.as_secs())]

@@ -8,7 +8,7 @@ use super::{LOOK_LIMIT, Reconciler};
 use crate::causes::chain;
 use crate::clock;
 use crate::domain::Presence;
-use crate::domain::migration::{Key, Migration};
+use crate::domain::migration::{Key, Migration, Status};
 use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
 use crate::locks::{FoundLock, Removal, RemoveError};
 use crate::store::{Applied, StoredMigration};
@@ -287,15 +287,13 @@ fn name_of(rows: &Rows, run: i64, inode: u64, key: Option<&Key>) -> Option<Strin
 fn announce(before: &Migration, after: &Migration) {
     let reason = after.reason.map_or("-", crate::domain::migration::Reason::as_str);
     if before.status != after.status || before.run != after.run {
-        tracing::info!(
-            migration = %after.key,
-            run = after.run,
-            from = %before.status,
-            to = %after.status,
-            reason,
-            "{}",
-            after.error.as_deref().unwrap_or("status changed")
-        );
+        let (key, run, from, to) = (&after.key, after.run, before.status, after.status);
+        let text = after.error.as_deref().unwrap_or("status changed");
+        if to == Status::Error {
+            tracing::warn!(migration = %key, run, %from, %to, reason, "{text}");
+        } else {
+            tracing::info!(migration = %key, run, %from, %to, reason, "{text}");
+        }
     } else if before.state != after.state {
         tracing::debug!(migration = %after.key, from = %before.state, to = %after.state, reason, "state changed");
     }

@@ -210,12 +210,10 @@ impl Reconciler {
 /// One line for a flip.
 pub(super) fn announce(node: &Node, previous: &Verdict, verdict: &Verdict) {
     let reason = verdict.reason.map_or("-", crate::domain::observation::Reason::as_str);
-    tracing::info!(
-        node = %node.name,
-        from = %previous.state,
-        to = %verdict.state,
-        reason,
-        "{}",
-        verdict.message
-    );
+    let (name, from, to, text) = (&node.name, previous.state, verdict.state, &verdict.message);
+    if to == State::Down {
+        tracing::warn!(node = %name, %from, %to, reason, "{text}");
+    } else {
+        tracing::info!(node = %name, %from, %to, reason, "{text}");
+    }
 }

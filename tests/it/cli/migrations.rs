@@ -37,6 +37,9 @@ fn a_dry_run_explains_and_writes_nothing() {
     let explained =
         parsed(&warden.cli(&["migrations", "check", "17", "--dry-run", "--output", "json"]));
     assert!(explained.to_string().contains("process_dead"), "{explained:#}");
+    // As the monitor will do it: a first sight and a second look make an error of an old lock.
+    assert_eq!(explained["data"][0]["verdict"], "error", "{explained:#}");
+    assert_eq!(explained["data"][0]["would"], json!(["set_error", "remove_lock"]));
 
     assert_eq!(fs::read(&file).unwrap(), before);
     assert!(db::migrations(&warden.db_path()).is_empty(), "nothing was recorded");
@@ -57,6 +60,13 @@ async fn what_is_recorded_is_listed_without_a_server_too() {
             (answer.json["data"]["state"] == "alive").then_some(())
         })
         .await;
+    warden.stop().await;
+    // A server that watches no directory still shows what stands in the database.
+    warden.reconfigure(|config| config.unset("migrations.lock_dir"));
+    warden.restart().await;
+    let shown = warden.get("/migrations").await;
+    assert_eq!(shown.json["count"], 1, "{:#}", shown.json);
+    assert_eq!(warden.get("/migrations/17").await.status, 200);
     warden.stop().await;
     let list = parsed(&warden.cli(&["migrations", "list", "--output", "json"]));
     assert_eq!(list["count"], 1, "{list:#}");
