@@ -1,10 +1,16 @@
 //! Signals: the first SIGTERM or SIGINT asks for a graceful end, the second ends at once, SIGHUP rereads.
 
 use std::io;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// Two signals closer together than this are one request: `timeout(1)` and others signal a process and its whole group.
+/// They came 5 ms apart here (measured); nobody presses twice as fast.
+const ONE_REQUEST: Duration = Duration::from_millis(25);
 
 /// What the outside asks of a running service.
 #[derive(Debug)]
@@ -40,26 +46,28 @@ impl Shutdown {
         // Not tracked: it has nothing to finish and lives as long as the process.
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    _ = terminate.recv() => end(&soft, &hard, "SIGTERM"),
-                    _ = interrupt.recv() => end(&soft, &hard, "SIGINT"),
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
                     _ = hangup.recv() => {
                         // Nobody listens any more while the service ends.
                         let _ = said.send(());
+                        continue;
                     }
+                };
+                if soft.is_cancelled() {
+                    tracing::warn!(signal = name, "a second signal: ending at once");
+                    hard.cancel();
+                    continue;
                 }
+                tracing::info!(signal = name, "ending");
+                soft.cancel();
+                tokio::time::sleep(ONE_REQUEST).await;
+                // What came meanwhile was the same request.
+                while terminate.recv().now_or_never().flatten().is_some() {}
+                while interrupt.recv().now_or_never().flatten().is_some() {}
             }
         });
         Ok(shutdown)
-    }
-}
-
-fn end(soft: &CancellationToken, hard: &CancellationToken, signal: &str) {
-    if soft.is_cancelled() {
-        tracing::warn!(signal, "a second signal: ending at once");
-        hard.cancel();
-    } else {
-        tracing::info!(signal, "ending");
-        soft.cancel();
     }
 }
