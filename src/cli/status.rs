@@ -125,9 +125,10 @@ fn one(it: &CheckedNode, summary: &Summary, width: u16) -> String {
     let mut table = Table::new(&[
         ("CHECK", Kind::Whole),
         ("WORKS", Kind::Whole),
-        ("MESSAGE", Kind::Whole),
+        ("MESSAGE", Kind::Text),
         ("SEEN", Kind::Text),
-    ]);
+    ])
+    .wrapping();
     if let Some(checks) = details.get("checks").and_then(Value::as_object) {
         for (name, check) in checks {
             let works = check.get("status").and_then(Value::as_bool).unwrap_or_default();

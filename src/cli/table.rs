@@ -23,13 +23,21 @@ pub enum Kind {
 pub struct Table {
     columns: Vec<(&'static str, Kind)>,
     rows: Vec<Vec<String>>,
+    wraps: bool,
 }
 
 impl Table {
     /// A table with these columns.
     #[must_use]
     pub fn new(columns: &[(&'static str, Kind)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), rows: Vec::new(), wraps: false }
+    }
+
+    /// Long cells go on in the next line instead of being cut: for a table about one thing.
+    #[must_use]
+    pub fn wrapping(mut self) -> Self {
+        self.wraps = true;
+        self
     }
 
     /// Adds a row; its cells are made harmless here.
@@ -47,11 +55,17 @@ impl Table {
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(width)
             .set_truncation_indicator("…")
-            // No word wrap: a cell that is cut keeps as much as fits.
-            .set_delimiter('\u{0}')
             .set_header(one_line(self.columns.iter().map(|(name, _)| *name)));
+        if !self.wraps {
+            // A cell that is cut keeps as much as fits, not whole words.
+            table.set_delimiter('\u{0}');
+        }
         for row in &self.rows {
-            table.add_row(one_line(row.iter().map(String::as_str)));
+            if self.wraps {
+                table.add_row(row);
+            } else {
+                table.add_row(one_line(row.iter().map(String::as_str)));
+            }
         }
         for (at, (_, kind)) in self.columns.iter().enumerate() {
             let Some(column) = table.column_mut(at) else { continue };
@@ -121,6 +135,18 @@ mod tests {
 
     fn widths(text: &str) -> Vec<usize> {
         text.lines().map(|line| line.chars().count()).collect()
+    }
+
+    #[test]
+    fn a_table_about_one_thing_loses_no_word() {
+        let mut table = Table::new(&COLUMNS).wrapping();
+        let message = "the server refuses the user name or the password ".repeat(4);
+        table.row(["1".into(), "n".into(), "down".into(), message.clone()]);
+        let shown = table.render(80);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        let words = |text: &str| text.split_whitespace().filter(|it| *it == "password").count();
+        assert_eq!(words(&shown), words(&message), "{shown}");
+        assert!(!shown.contains('…'), "{shown}");
     }
 
     #[test]
