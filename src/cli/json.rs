@@ -114,5 +114,6 @@ pub(super) fn instance(row: &InstanceRow, now: Timestamp) -> Value {
         "swept_at": row.swept_at.map(time),
         "nodes": row.nodes,
         "locks": row.locks,
+        "tick_ms": row.tick_ms,
     })
 }

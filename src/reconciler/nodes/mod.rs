@@ -77,6 +77,8 @@ pub struct Reconciler {
     fast: Arc<Semaphore>,
     slow: Arc<Semaphore>,
     passes: Passes,
+    /// Nodes that are checked and counted; changes with the registry only.
+    available: usize,
     revision: Option<i64>,
     since: Timestamp,
     dirty: BTreeSet<i64>,
@@ -114,6 +116,7 @@ impl Reconciler {
             fast: Arc::new(Semaphore::new(parts.settings.concurrency.max(1))),
             slow: Arc::new(Semaphore::new(SLOW_LANE)),
             passes: Passes::new(now),
+            available: 0,
             revision: None,
             since: now.wall,
             dirty: BTreeSet::new(),
@@ -279,14 +282,10 @@ impl Reconciler {
         self.changed = true;
     }
 
-    fn available(&self) -> usize {
-        self.entries.values().filter(|it| it.view.node.available).count()
-    }
-
     /// Ends the pass if every node was looked at; true if it did.
     fn end_pass(&mut self) -> bool {
         let now = clock::now();
-        let nodes = self.available();
+        let nodes = self.available;
         // Before the registry was read once, nobody knows whether there are nodes.
         if self.revision.is_none() || !self.passes.is_over(nodes, self.parts.settings.interval, now)
         {

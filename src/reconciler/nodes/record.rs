@@ -66,8 +66,9 @@ impl Reconciler {
             self.take(stored, up);
         }
         let pass = self.passes.current;
-        let waiting = self.entries.values().filter(|it| it.view.node.available && it.pass != pass);
-        self.passes.expect(waiting.count());
+        let available = || self.entries.values().filter(|it| it.view.node.available);
+        self.available = available().count();
+        self.passes.expect(available().filter(|it| it.pass != pass).count());
         self.changed = true;
     }
 
@@ -181,7 +182,7 @@ impl Reconciler {
             at: clock::now().wall,
             swept: self.passes.swept.map(|now| (now.wall, now.up)),
             tick_ms: i64::try_from(self.passes.last.as_millis()).unwrap_or(i64::MAX),
-            nodes: i64::try_from(self.available()).unwrap_or(i64::MAX),
+            nodes: i64::try_from(self.available).unwrap_or(i64::MAX),
             locks: i64::try_from(self.parts.published.load().migrations.locks()).unwrap_or(0),
         };
         match self.parts.store.beat(&beat).await {

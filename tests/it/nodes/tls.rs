@@ -1,4 +1,7 @@
-//! A server with the certificate that it makes for itself: X.509 v1, no name in it.
+//! A server with the certificate that it makes for itself, X.509 v1 without a name in it, and with a proper one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::json;
 
@@ -37,4 +40,44 @@ async fn its_own_certificate_is_taken_only_when_told_so() {
             (alone && node["last_check"] != connections && node["state"] == "up").then_some(())
         })
         .await;
+}
+
+fn openssl(dir: &Path, args: &[&str]) {
+    let output = Command::new("openssl").args(args).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An authority, and a server's key and certificate for this address, in files of this directory.
+fn authority(dir: &Path, address: &str) -> (PathBuf, PathBuf, PathBuf) {
+    let name = format!("subjectAltName=IP:{address}");
+    std::fs::write(dir.join("name"), name).unwrap();
+    let key = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"];
+    let ca = [&["req", "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem"], &key[..]];
+    openssl(dir, &ca.concat());
+    openssl(dir, &[&["req", "-keyout", "key.pem", "-out", "asked.pem"], &key[..]].concat());
+    let sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "name"];
+    let made = ["x509", "-req", "-days", "2", "-in", "asked.pem", "-out", "cert.pem"];
+    openssl(dir, &[&made[..], &sign[..]].concat());
+    (dir.join("ca.pem"), dir.join("key.pem"), dir.join("cert.pem"))
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_known_authority_is_verified_for_its_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let (known, key, certificate) = authority(dir.path(), "127.0.0.1");
+    let pair = Some((key, certificate));
+    let wallet =
+        Wallet::start_with(WalletOptions { ssl: "enabled", pair, ..Default::default() }).await;
+    let tls = json!({"tls": "verify"});
+    let config = WardenConfig::default()
+        .env("SSL_CERT_FILE", known.to_str().unwrap())
+        .node(node_with("right", wallet.port(), tls.clone()))
+        .node(node_with("other", wallet.port(), json!({"tls": "verify", "host": "localhost"})));
+    let warden = Warden::start(config).await;
+    becomes(&warden, "right", "up", None).await;
+    // The same server under a name that its certificate does not have.
+    becomes(&warden, "other", "down", Some("tls")).await;
+    // And where nobody knows the authority.
+    let stranger = Warden::start(WardenConfig::default().node(node_with("n", wallet.port(), tls)));
+    becomes(&stranger.await, "n", "down", Some("tls")).await;
 }

@@ -1,6 +1,6 @@
 //! A real `monero-wallet-rpc`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub struct WalletOptions {
     pub login: Option<String>,
     /// `--rpc-ssl`: `disabled`, `enabled` (with its own certificate) or `autodetect`.
     pub ssl: &'static str,
+    /// Private key and certificate of the server; none: it makes its own.
+    pub pair: Option<(PathBuf, PathBuf)>,
     /// The daemon's port; none: `--offline`.
     pub daemon: Option<u16>,
     /// A given port; none: any free one.
@@ -31,7 +33,7 @@ pub struct WalletOptions {
 
 impl Default for WalletOptions {
     fn default() -> Self {
-        Self { login: None, ssl: "disabled", daemon: None, port: None }
+        Self { login: None, ssl: "disabled", pair: None, daemon: None, port: None }
     }
 }
 
@@ -186,6 +188,11 @@ fn arguments(options: &WalletOptions, port: u16, dir: &Path) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
+    if let Some((key, certificate)) = &options.pair {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        args.extend(["--rpc-ssl-private-key".to_owned(), text(key)]);
+        args.extend(["--rpc-ssl-certificate".to_owned(), text(certificate)]);
+    }
     match &options.login {
         Some(login) => args.extend(["--rpc-login".to_owned(), login.clone()]),
         None => args.push("--disable-rpc-login".to_owned()),
