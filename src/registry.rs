@@ -241,7 +241,8 @@ impl Registry {
             process_name: DEFAULT_PROCESS_NAME.to_owned(),
             available: true,
             instance: self.instance.clone(),
-            identity: None,
+            placement: None,
+identity: None,
         };
         Ok(NewNode { node: merged(&blank, patch)?, origin })
     }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub database: Database,
     /// `[instance]`
     pub instance: Instance,
+    /// `[instances]`
+    pub instances: Instances,
     /// `[nodes]`
     pub nodes: Nodes,
     /// `[[node]]`, in the order of the files.
@@ -60,24 +62,98 @@ impl Default for Server {
     }
 }
 
+/// Whether and how TLS is spoken with the database; the words are PostgreSQL's `sslmode` (libpq, 34.18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseTls {
+    /// Never.
+    Off,
+    /// If the server can, with any certificate.
+    Prefer,
+    /// Always, with any certificate.
+    Require,
+    /// Always, with a certificate that a known authority signed.
+    VerifyCa,
+    /// Always, with a certificate that a known authority signed for this host.
+    VerifyFull,
+}
+
 /// The database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
-    /// `sqlite://PATH`; a secret, since other engines have a password in it.
+    /// `sqlite://PATH`, `postgres://...` or `mysql://...`; a secret, since it may have a password in it.
     pub url: Password,
+    /// Most connections of the pool. SQLite writes with one at a time; the others read.
+    pub max_connections: u32,
+    /// How long a call waits for a connection.
+    pub connect_timeout: Duration,
+    /// Limit of one statement or one transaction.
+    pub statement_timeout: Duration,
+    /// An unused connection is closed after this.
+    pub idle_timeout: Duration,
+    /// A connection is closed after this, used or not, so that a moved name is followed.
+    pub max_lifetime: Duration,
+    /// How long a database that failed is left alone.
+    pub retry_after: Duration,
+    /// TLS; none: what the URL says, else `prefer`.
+    pub tls: Option<DatabaseTls>,
+    /// The authorities' certificates in PEM, instead of the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// How long `serve`, `migrate` and the other commands wait for a database that does not answer yet.
+    pub wait: Duration,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: Password::new("sqlite://procwarden.db".to_owned()) }
+        Self {
+            url: Password::new("sqlite://procwarden.db".to_owned()),
+            max_connections: 6,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_mins(10),
+            max_lifetime: Duration::from_mins(30),
+            retry_after: Duration::from_secs(3),
+            tls: None,
+            tls_ca: None,
+            wait: Duration::ZERO,
+        }
     }
 }
 
 /// Who we are among several.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     /// Defaults to the host name.
     pub name: String,
+    /// Time between two heartbeats. An instance that missed two and a half of them is lost.
+    pub heartbeat: Duration,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self { name: String::new(), heartbeat: Duration::from_secs(5) }
+    }
+}
+
+impl Instance {
+    /// How long a heartbeat holds. Two and a half beats: one may be missed, and a look each second still finds a loss
+    /// within three.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.heartbeat * 5 / 2
+    }
+}
+
+/// The others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instances {
+    /// A lost instance is forgotten after this, and its nodes are released.
+    pub forget_after: Duration,
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self { forget_after: Duration::from_hours(24) }
+    }
 }
 
 /// How nodes are checked.
@@ -143,6 +219,8 @@ pub struct NodeEntry {
     pub process_name: Option<String>,
     /// Applies to a new node only: later the operator's word counts.
     pub available: Option<bool>,
+    /// The instance that answers for it, or `any`.
+    pub instance: Option<String>,
 }
 
 /// Which nodes `/health` counts by default.

@@ -12,6 +12,9 @@ use super::process::Identity;
 /// The program that a node is unless it says otherwise.
 pub const DEFAULT_PROCESS_NAME: &str = "monero-wallet-rpc";
 
+/// The placement of a node that every instance can reach; no instance may have this name.
+pub const ANY: &str = "any";
+
 /// How a node is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -164,8 +167,10 @@ pub struct Node {
     pub process_name: String,
     /// Whether it is checked and counted.
     pub available: bool,
-    /// The instance that answers for it.
+    /// The instance that it was registered with.
     pub instance: String,
+    /// Who shall answer for it by its operator's word: an instance's name, or [`ANY`]; none: see `domain::fleet`.
+    pub placement: Option<String>,
     /// The process that was last observed to be this node.
     pub identity: Option<Identity>,
 }

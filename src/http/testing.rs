@@ -212,7 +212,8 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         process_name: "monero-wallet-rpc".to_owned(),
         available: true,
         instance: "host-1".to_owned(),
-        identity: None,
+        placement: None,
+identity: None,
     };
     NodeView { node, verdict }
 }

@@ -109,6 +109,7 @@ impl FromRow<'_, SqliteRow> for StoredNode {
             process_name: row.try_get("process_name")?,
             available: row.try_get::<i64, _>("available")? != 0,
             instance: row.try_get("instance")?,
+            placement: None,
             identity: identity.clone(),
         };
         let verdict = Verdict {

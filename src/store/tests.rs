@@ -39,7 +39,8 @@ fn node(name: &str) -> NewNode {
             process_name: "monero-wallet-rpc".to_owned(),
             available: true,
             instance: "a".to_owned(),
-            identity: None,
+            placement: None,
+identity: None,
         },
         origin: Origin::User,
     }

@@ -41,7 +41,8 @@ pub fn node(port: u16) -> Node {
         process_name: "monero-wallet-rpc".into(),
         available: true,
         instance: "i".into(),
-        identity: None,
+        placement: None,
+identity: None,
     }
 }
 

@@ -26,6 +26,7 @@ fn node() -> Node {
         process_name: "monero-wallet-rpc".into(),
         available: true,
         instance: "here".into(),
+        placement: None,
         identity: None,
     }
 }

@@ -170,7 +170,8 @@ mod tests {
             process_name: "x".into(),
             available: true,
             instance: "here".into(),
-            identity: None,
+            placement: None,
+identity: None,
         };
         let checked_at = Some(Timestamp(1));
         let verdict = Verdict { state, checked_at, ..Verdict::default() };
