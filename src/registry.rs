@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use crate::checker::Checker;
 use crate::clock;
 use crate::config::NodeEntry;
+use crate::domain::fleet::Placement;
 use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Password, Tls, check_name};
 use crate::reconciler::nodes::Handle;
 use crate::store::{NewNode, NodeWrite, Origin, Store, StoreError, StoredNode};
@@ -242,9 +243,14 @@ impl Registry {
             available: true,
             instance: self.instance.clone(),
             placement: None,
-identity: None,
+            identity: None,
         };
-        Ok(NewNode { node: merged(&blank, patch)?, origin })
+        let node = merged(&blank, patch)?;
+        let owner = match Placement::of(&node) {
+            Placement::On(name) => name.to_owned(),
+            Placement::Any => self.instance.clone(),
+        };
+        Ok(NewNode { node, origin, owner })
     }
 
     /// Writes what differs; true if something did. A node that was written meanwhile is read again, so that what the

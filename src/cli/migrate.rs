@@ -11,9 +11,9 @@ pub(super) async fn run(
     only_status: bool,
     width: u16,
 ) -> Result<Answer, CliError> {
-    let url = &settings.database.url;
+    let database = &settings.database;
     let open = if only_status { Open::Existing } else { Open::Create };
-    let store = Store::connect(url, open).await?;
+    let store = Store::connect(database, open).await?;
     let before = store.schema_status().await?;
     if only_status {
         store.close().await;
@@ -53,7 +53,7 @@ mod tests {
         let error = run(&settings, true, 80).await.unwrap_err();
         assert_eq!((error.exit(), path.exists()), (Exit::CouldNotTell, false));
 
-        Store::connect(&settings.database.url, Open::Create).await.unwrap().close().await;
+        Store::connect(&settings.database, Open::Create).await.unwrap().close().await;
         let behind = run(&settings, true, 80).await.unwrap();
         assert_eq!(behind.exit, Exit::CouldNotTell);
         let done = run(&settings, false, 80).await.unwrap();
