@@ -41,13 +41,14 @@ fn given(node: &NodeEntry) -> Vec<(&'static str, String)> {
         ("pid_file", node.pid_file.clone()),
         ("process_name", node.process_name.clone()),
         ("available", node.available.map(|available| available.to_string())),
+        ("instance", node.instance.clone()),
     ];
     all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 /// The value in force, secrets hidden; `None` for keys of `[[node]]`.
 fn value(settings: &Settings, key: &str) -> Option<String> {
-    let Settings { server, database, instance, nodes, health, migrations, log, .. } = settings;
+    let Settings { server, database, nodes, health, migrations, log, .. } = settings;
     let secret = |given: bool| if given { HIDDEN.to_owned() } else { dash() };
     let time = |duration| humantime::format_duration(duration).to_string();
     let path = |path: &Option<std::path::PathBuf>| {
@@ -62,7 +63,18 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         "server.base_paths" => list(&server.base_paths),
         "server.cors_origins" => list(&server.cors_origins),
         "database.url" => crate::store::redacted(database.url.expose()),
-        "instance.name" => instance.name.clone(),
+        "database.max_connections" => database.max_connections.to_string(),
+        "database.connect_timeout" => time(database.connect_timeout),
+        "database.statement_timeout" => time(database.statement_timeout),
+        "database.idle_timeout" => time(database.idle_timeout),
+        "database.max_lifetime" => time(database.max_lifetime),
+        "database.retry_after" => time(database.retry_after),
+        "database.tls" => database.tls.map_or_else(dash, |tls| tls.as_str().to_owned()),
+        "database.tls_ca" => path(&database.tls_ca),
+        "database.wait" => time(database.wait),
+        "instance.name" => settings.instance.name.clone(),
+        "instance.heartbeat" => time(settings.instance.heartbeat),
+        "instances.forget_after" => time(settings.instances.forget_after),
         "nodes.interval" => time(nodes.interval),
         "nodes.method" => nodes.method.to_string(),
         "nodes.connect_timeout" => time(nodes.connect_timeout),

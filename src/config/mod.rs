@@ -4,6 +4,8 @@
 //! by itself, so that all faults are told at once. [`known_keys`] is the one table from which reading,
 //! the detection of unknown keys and the example configuration follow.
 
+mod container;
+mod database;
 mod fault;
 mod keys;
 mod node_entry;
@@ -16,6 +18,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use database::Engine;
 pub use fault::{Fault, Faults};
 pub use keys::{KeyInfo, Kind, known_keys};
 pub use overrides::Overrides;
