@@ -279,7 +279,7 @@ pub async fn remove(
 }
 
 /// What a body may say, with what is allowed; `true` where null clears the field.
-const FIELDS: [(&str, bool, &str); 12] = [
+const FIELDS: [(&str, bool, &str); 13] = [
     ("name", false, "must be a string"),
     ("title", true, "must be a string or null"),
     ("host", false, "must be a string"),
@@ -292,6 +292,7 @@ const FIELDS: [(&str, bool, &str); 12] = [
     ("pid_file", true, "must be a string or null"),
     ("process_name", false, "must be a string"),
     ("available", false, "must be true or false"),
+    ("instance", true, "must be the name of an instance, any or null"),
 ];
 
 /// Reads a body field by field, so that a fault names its field and a password is never repeated.

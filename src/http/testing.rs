@@ -213,7 +213,7 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         available: true,
         instance: "host-1".to_owned(),
         placement: None,
-identity: None,
+        identity: None,
     };
     NodeView { node, verdict }
 }

@@ -40,7 +40,7 @@ fn node(name: &str) -> NewNode {
             available: true,
             instance: "a".to_owned(),
             placement: None,
-identity: None,
+            identity: None,
         },
         origin: Origin::User,
     }

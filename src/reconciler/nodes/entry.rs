@@ -171,7 +171,7 @@ mod tests {
             available: true,
             instance: "here".into(),
             placement: None,
-identity: None,
+            identity: None,
         };
         let checked_at = Some(Timestamp(1));
         let verdict = Verdict { state, checked_at, ..Verdict::default() };
