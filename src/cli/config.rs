@@ -2,7 +2,8 @@
 
 use super::output::{Answer, dash, printable_lines};
 use crate::config::{
-    HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings, known_keys,
+    HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings, grants,
+    known_keys,
 };
 
 /// What stands in place of a secret.
@@ -22,6 +23,11 @@ pub(super) fn run(loaded: &Loaded) -> Answer {
         for (key, value) in given(node) {
             lines.push(format!("{key:24} {value}"));
         }
+    }
+    let statements = grants(settings.database.url.expose());
+    if !statements.is_empty() {
+        lines.push("\nSQL for the administrator of the database server, once:".to_owned());
+        lines.extend(statements);
     }
     let text: String = lines.iter().map(|line| printable_lines(line).into_owned() + "\n").collect();
     loaded.warnings.iter().fold(Answer::ok(text), Answer::noting)
@@ -140,6 +146,22 @@ mod tests {
         let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
         assert!(line("migrations.grace").contains("11m  (the command line)"), "{text}");
         assert!(line("migrations.settle").contains("5s  (default)"), "{text}");
+    }
+
+    #[test]
+    fn the_administrators_sql_is_shown_for_servers_and_not_for_a_file() {
+        let shown = |url: &str| {
+            let mut settings = Settings::default();
+            settings.database.url = Password::new(url.to_owned());
+            let origins = std::collections::BTreeMap::new();
+            run(&Loaded { settings, warnings: Vec::new(), origins }).text
+        };
+        for url in ["postgres://wd:hunter2@h/db", "mariadb://wd:hunter2@h/db"] {
+            let text = shown(url);
+            assert!(text.contains("GRANT ") && text.contains("wd"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(!shown("sqlite:///a.db").contains("GRANT"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod container;
 mod database;
 mod fault;
+mod grants;
 mod keys;
 mod node_entry;
 mod overrides;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use database::Engine;
 pub use fault::{Fault, Faults};
+pub use grants::grants;
 pub use keys::{KeyInfo, Kind, known_keys};
 pub use overrides::Overrides;
 pub use read::{Loaded, load, reread_nodes};
