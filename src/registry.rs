@@ -440,6 +440,8 @@ mod tests {
             verdict: crate::domain::verdict::Verdict::default(),
             version: 3,
             from_config: false,
+            owner: None,
+            owner_epoch: 0,
         };
         let placed = || NodePatch { instance: Some(Some("b".into())), ..NodePatch::default() };
         match edit(&before, placed()).unwrap() {

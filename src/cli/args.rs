@@ -100,6 +100,9 @@ pub enum Command {
         /// Change nothing: list the steps (exit 2 if some are missing).
         #[arg(long)]
         status: bool,
+        /// Change nothing: let the server prepare every statement that procwarden uses.
+        #[arg(long, conflicts_with = "status")]
+        verify: bool,
     },
     /// Print the description of the HTTP interface.
     Openapi,

@@ -92,6 +92,14 @@ pub enum StoreError {
         "the database's character set is {0}: make it utf8mb4 (ALTER DATABASE ... CHARACTER SET utf8mb4)"
     )]
     Charset(String),
+    /// The engine does not understand one of our statements.
+    #[error("this server does not take the statement {name}: it is not compatible enough")]
+    Statement {
+        /// Where it stands.
+        name: &'static str,
+        /// What the server says.
+        source: Box<StoreError>,
+    },
     /// Two transactions were in each other's way; the whole transaction may be tried again.
     #[error("two transactions were in each other's way")]
     Conflict(#[source] sqlx::Error),

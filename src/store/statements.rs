@@ -53,12 +53,13 @@ impl Store {
     /// Lets the server prepare every statement that this program uses; none is run. Gives their number.
     ///
     /// # Errors
-    /// The name of the first one that the server does not take, and why.
-    pub async fn verify(&self) -> Result<usize, (&'static str, StoreError)> {
+    /// [`StoreError::Statement`] for the first one that the server does not take.
+    pub async fn verify(&self) -> Result<usize, StoreError> {
         let own = PER_ENGINE.iter().map(|(name, text)| (*name, text(self.engine())));
         let mut count = 0;
         for (name, text) in ALL.iter().copied().chain(own) {
-            read!(self, session => prepare(session, text)).map_err(|error| (name, error))?;
+            read!(self, session => prepare(session, text))
+                .map_err(|error| StoreError::Statement { name, source: Box::new(error) })?;
             count += 1;
         }
         Ok(count)
