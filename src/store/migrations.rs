@@ -133,7 +133,7 @@ impl Store {
             applied.push(match write {
                 Write::None => Applied::Lost,
                 Write::Insert(row) => insert(&mut tx, instance, row, now).await?,
-                Write::Update { run, status, row, flip } => {
+                Write::Update { run, status, row, flip, .. } => {
                     let id = id.unwrap_or_default();
                     let changed = update(&mut tx, id, *run, *status, row).await?;
                     if changed && *flip {

@@ -68,6 +68,7 @@ impl Parts {
             self.dir.clone(),
             self.settings.clone(),
             self.instance.clone(),
+            true,
         )
     }
 }
