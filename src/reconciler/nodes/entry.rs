@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::domain::observation::Reason;
 use crate::domain::verdict::Verdict;
 use crate::domain::{Here, Now, Timestamp, Uptime};
-use crate::snapshot::NodeView;
+use crate::snapshot::{NodeView, Standing};
 use crate::store::{InstanceRow, StoredNode, VerdictWrite};
 
 /// A node under watch.
@@ -40,7 +40,7 @@ impl Entry {
         let verdict = Verdict { checked_up, ..stored.verdict };
         Self {
             recorded: verdict.clone(),
-            view: Arc::new(NodeView { node: stored.node, verdict }),
+            view: Arc::new(NodeView { node: stored.node, verdict, standing: Standing::Mine }),
             version: stored.version,
             owner_epoch: stored.owner_epoch,
             due,
@@ -60,7 +60,7 @@ impl Entry {
         let mut node = stored.node;
         node.identity.clone_from(&verdict.identity);
         self.version = stored.version;
-        self.view = Arc::new(NodeView { node, verdict });
+        self.view = Arc::new(NodeView { node, verdict, standing: Standing::Mine });
         reset
     }
 
@@ -68,7 +68,7 @@ impl Entry {
     pub(super) fn judge(&mut self, verdict: Verdict) {
         let mut node = self.view.node.clone();
         node.identity.clone_from(&verdict.identity);
-        self.view = Arc::new(NodeView { node, verdict });
+        self.view = Arc::new(NodeView { node, verdict, standing: Standing::Mine });
     }
 
     /// Does the database have to learn of it?

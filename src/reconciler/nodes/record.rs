@@ -142,17 +142,12 @@ impl Reconciler {
     }
 
     fn publish(&mut self) {
-        let now = clock::now().up;
         let window = self.window();
         let nodes: Vec<_> = self.entries.values().map(|it| Arc::clone(&it.view)).collect();
-        let total = nodes.iter().filter(|it| it.node.available).count();
-        let working = nodes.iter().filter(|it| it.state(now, window) == State::Up).count();
         self.parts.published.publish_nodes(NodesPart {
             generation: 0,
             window,
             valid_until: self.passes.valid_until(window),
-            total: total as u64,
-            working: working as u64,
             persisted: self.dirty.is_empty(),
             passed: self.passes.swept.is_some(),
             last_pass: self.passes.last,
