@@ -92,7 +92,7 @@ impl World {
             store: store.clone(),
             checker: checker.clone(),
             published: Arc::clone(&published),
-            settings: settings.nodes.clone(),
+            settings: Arc::new(settings.clone()),
             lease: lease.clone(),
             here: processes.here().clone(),
             store_trouble: Arc::clone(&store_trouble),
