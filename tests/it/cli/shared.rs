@@ -30,7 +30,7 @@ fn in_a_container_the_instance_must_have_a_name_of_its_own() {
         }
     }
     // A file is nobody else's.
-    let alone = WardenConfig::default().unset("instance.name").env("container", "podman");
+    let alone = on("sqlite://alone.db").unset("instance.name").env("container", "podman");
     assert_code(&Warden::prepare(alone).cli(&["check-config"]), 0);
 }
 
