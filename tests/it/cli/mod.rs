@@ -4,6 +4,7 @@ mod codes;
 mod migrations;
 mod registry;
 mod running;
+mod shared;
 mod tables;
 
 use std::process::Output;
