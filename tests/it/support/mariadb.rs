@@ -1,5 +1,7 @@
 //! A real MariaDB.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,7 +18,7 @@ use super::template;
 pub struct MariaDb;
 
 /// The service's login: every right in every database, none over the server, so that `read_only` binds it.
-const USER: &str = "CREATE USER IF NOT EXISTS warden@'127.0.0.1' IDENTIFIED BY 'hunter2'; \
+pub const USER: &str = "CREATE USER IF NOT EXISTS warden@'127.0.0.1' IDENTIFIED BY 'hunter2'; \
     GRANT ALL ON `%`.* TO warden@'127.0.0.1'";
 
 impl Kind for MariaDb {
@@ -69,16 +71,24 @@ pub fn guarded(port: u16, settings: &[String]) -> Guarded {
     let dir = owner().dir();
     let data = dir.path().join("data");
     install(&data);
+    configure(dir.path(), settings);
     let mut words = owner().words();
     words.push("mariadbd".to_owned());
-    words.push("--no-defaults".to_owned());
+    words.push(format!("--defaults-file={}/my.cnf", dir.path().display()));
     words.push(format!("--datadir={}", data.display()));
     words.push(format!("--socket={}/socket", dir.path().display()));
     words.push(format!("--port={port}"));
     words.extend(SETTINGS.iter().chain(&SMALL).map(|&word| word.to_owned()));
-    words.extend(settings.iter().cloned());
     // All of it is thrown away: there is nothing to be written at the end.
     Guarded::new(dir, &words, "KILL")
+}
+
+/// Settings of a server's directory, from its next start on.
+pub fn configure(dir: &Path, settings: &[String]) {
+    let file = dir.join("my.cnf");
+    fs::write(&file, format!("[mysqld]\n{}\n", settings.join("\n"))).unwrap();
+    // The server ignores a file that others may write, and must be able to read it.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
 fn install(data: &Path) {

@@ -5,12 +5,15 @@ pub mod database;
 pub mod db;
 pub mod engine;
 pub mod fake;
+pub mod galera;
 pub mod guardian;
+pub mod haproxy;
 pub mod job;
 pub mod kernel;
 pub mod mariadb;
 pub mod monerod;
 pub mod owner;
+pub mod pgbouncer;
 pub mod poll;
 pub mod ports;
 pub mod postgres;
@@ -19,6 +22,8 @@ pub mod raw;
 pub mod server;
 #[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod setup_tests;
 pub mod shape;
 pub mod sql;
 pub mod template;

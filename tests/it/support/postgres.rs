@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::guardian::Guarded;
 use super::owner::{Owner, run};
+use super::poll::eventually_sync;
 use super::ports::HeldPort;
 use super::server::{self, Kind};
 use super::template;
@@ -50,7 +52,7 @@ const SETTINGS: [&str; 9] = [
 impl Server {
     /// A new one on a free port, with nothing in it.
     pub fn start() -> Self {
-        launch(&[], |data| {
+        launch(|data| {
             let args = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"];
             let version = run(Command::new(program("postgres")).arg("--version"));
             let key = [&[version.as_str()], &args[..]].concat();
@@ -60,10 +62,44 @@ impl Server {
             });
         })
     }
+
+    /// A streaming replica of this server as it is now, on a port of its own.
+    pub fn replica(&self) -> Self {
+        let source = format!("host=127.0.0.1 port={} user=postgres", self.port());
+        launch(|data| {
+            let args = ["-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", &source, "-D"];
+            let to = [data.to_str().unwrap()];
+            owner().run(program("pg_basebackup"), &[&args[..], &to].concat());
+        })
+    }
+
+    /// From now on a commit returns once a replica has it, so that nothing is lost with this server; without a replica it
+    /// waits. A replica that is made later has the setting as well.
+    pub fn commit_with_replica(&self) {
+        self.sql("", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("", "SELECT pg_reload_conf()");
+        eventually_sync(Duration::from_secs(30), || {
+            let rows = self.sql("", "SELECT sync_state FROM pg_stat_replication");
+            let found = rows.iter().any(|row| row["sync_state"] == "sync");
+            if found { Ok(()) } else { Err(format!("{rows:?}")) }
+        });
+    }
+
+    /// Makes a primary of a replica, and waits for it. The old primary must be gone for good: if it came back, there
+    /// would be two.
+    pub fn promote(&self) {
+        self.sql("", "SELECT pg_promote()");
+        assert!(!self.is_replica());
+    }
+
+    /// Whether it can only be read.
+    pub fn is_replica(&self) -> bool {
+        self.sql("", "SELECT pg_is_in_recovery() AS replica")[0]["replica"] == true
+    }
 }
 
 /// Starts a server on data that `make` puts at the path that it is given.
-pub fn launch(settings: &[&str], make: impl Fn(&Path)) -> Server {
+fn launch(make: impl Fn(&Path)) -> Server {
     for _ in 0..5 {
         let (dir, port) = (owner().dir(), HeldPort::take());
         let data = dir.path().join("data");
@@ -72,7 +108,7 @@ pub fn launch(settings: &[&str], make: impl Fn(&Path)) -> Server {
         let mut words = owner().words();
         words.push(program("postgres").to_str().unwrap().to_owned());
         words.extend(["-D", data.to_str().unwrap(), "-p", &number].map(str::to_owned));
-        for setting in SETTINGS.iter().chain(settings) {
+        for setting in SETTINGS {
             words.extend(["-c", setting].map(str::to_owned));
         }
         // "Immediate": nothing is written, but the shared memory is given back.
