@@ -21,7 +21,7 @@ use crate::reconciler::{migrations, nodes};
 use crate::registry::{Registry, RegistryError};
 use crate::shutdown::Shutdown;
 use crate::snapshot::{MigrationView, MigrationsPart, Published};
-use crate::store::{LockHeld, Open, ServerLock, StoreError, sqlite_path};
+use crate::store::{Lease, LockHeld, Open, ServerLock, StoreError, sqlite_path};
 
 /// Supervisors kill ten seconds after they asked (systemd's `TimeoutStopSec` in `deploy/`, supervisor's default), so
 /// we are gone before.
@@ -69,11 +69,21 @@ pub enum AppError {
 pub struct App {
     settings: Arc<Settings>,
     monitor: Monitor,
+    lease: Lease,
     /// The migrations as they stand in the database, for a service that watches none.
     recorded: Vec<Arc<MigrationView>>,
     listener: TcpListener,
-    /// Held until the process ends.
-    _lock: ServerLock,
+    /// Held until the process ends; a database on a server has its lease instead.
+    _lock: Option<ServerLock>,
+}
+
+/// SQLite's file is one server's.
+fn take_file(url: &str) -> Result<Option<ServerLock>, AppError> {
+    let Some(path) = sqlite_path(url)? else { return Ok(None) };
+    ServerLock::take(&path).map(Some).map_err(|held| match held {
+        LockHeld::Io { source, .. } => AppError::Store(StoreError::unopenable(url, source)),
+        held @ LockHeld::Held { .. } => AppError::Held(held),
+    })
 }
 
 type Tasks = JoinSet<(&'static str, bool)>;
@@ -84,13 +94,10 @@ impl App {
     /// # Errors
     /// [`AppError`]; nothing is bound then.
     pub async fn build(settings: Settings) -> Result<Self, AppError> {
-        let url = settings.database.url.expose();
-        let lock = ServerLock::take(&sqlite_path(url)?).map_err(|held| match held {
-            LockHeld::Io { source, .. } => AppError::Store(StoreError::unopenable(url, source)),
-            held @ LockHeld::Held { .. } => AppError::Held(held),
-        })?;
+        let lock = take_file(settings.database.url.expose())?;
         raise_descriptor_limit();
         let monitor = Monitor::open(&settings, Open::Create).await?;
+        let lease = monitor.wait_for_lease().await?.clone();
         monitor.registry().apply_config(&settings.node, settings.nodes.prune).await?;
         let address = settings.server.listen;
         let listener = TcpListener::bind(address)
@@ -101,7 +108,7 @@ impl App {
             let rows = monitor.store().migrations().await?;
             recorded.extend(rows.into_iter().map(|it| Arc::new(MigrationView::recorded(it.row))));
         }
-        Ok(Self { settings: Arc::new(settings), monitor, recorded, listener, _lock: lock })
+        Ok(Self { settings: Arc::new(settings), monitor, lease, recorded, listener, _lock: lock })
     }
 
     /// The address that is listened on; the port is the real one where 0 was asked for.
@@ -152,7 +159,7 @@ impl App {
             tokio::time::sleep(self.settings.server.drain).await;
             stop.cancel();
             while tasks.join_next().await.is_some() {}
-            self.monitor.store().close().await;
+            self.monitor.close().await;
         };
         tokio::select! {
             () = finish => Ok(()),
@@ -170,13 +177,13 @@ impl App {
         let published = Arc::new(Published::default());
         let store_trouble = Arc::new(AtomicBool::new(false));
         let (store, processes) = (self.monitor.store(), self.monitor.processes());
-        let instance = self.settings.instance.name.clone();
+        let lease = self.lease.clone();
         let (reconciler, node_handle) = nodes::Reconciler::new(nodes::Parts {
             store: store.clone(),
             checker: self.monitor.checker().clone(),
             published: Arc::clone(&published),
             settings: self.settings.nodes.clone(),
-            instance: instance.clone(),
+            lease: lease.clone(),
             here: processes.here().clone(),
             store_trouble: Arc::clone(&store_trouble),
         });
@@ -197,7 +204,7 @@ impl App {
                 dir: LockDir::new(path),
                 published: Arc::clone(&published),
                 settings: self.settings.migrations.clone(),
-                instance,
+                lease,
                 store_trouble: Arc::clone(&store_trouble),
             });
             spawn(tasks, "migration reconciler", stop, reconciler.run(stop.clone()));

@@ -75,6 +75,7 @@ pub mod config;
 pub mod domain;
 pub mod failpoint;
 pub mod http;
+pub mod instance;
 pub mod locks;
 pub mod mask;
 pub mod monitor;

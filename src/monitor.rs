@@ -4,9 +4,13 @@
 //! and record the verdict, check all. Recording goes through the same judgement, thresholds and Store method
 //! as the server's, events included. The crate's own page has an example.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::checker::{Checker, CheckerError, Limits};
 use crate::clock;
@@ -14,9 +18,10 @@ use crate::config::Settings;
 use crate::domain::details::{Finding, details, find};
 use crate::domain::verdict::{State, Thresholds, Verdict, evaluate};
 use crate::domain::{Method, Node, Now, Observation, Timestamp};
+use crate::instance::{self, NameError, Patience};
 use crate::process::{ProcessError, Processes};
 use crate::registry::Registry;
-use crate::store::{Open, Store, StoreError, StoredNode, VerdictWrite};
+use crate::store::{Lease, Open, Store, StoreError, StoredNode, VerdictWrite};
 
 /// Why the facade cannot be opened, or could not record.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,9 @@ pub enum MonitorError {
     /// TLS cannot be set up.
     #[error("the checker cannot be set up")]
     Checker(#[from] CheckerError),
+    /// The name under which verdicts are recorded is another's.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The database cannot be opened, or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,6 +122,9 @@ pub struct Monitor {
     registry: Registry,
     thresholds: Thresholds,
     instance: String,
+    beat_holds: Duration,
+    /// Our name, once something was recorded.
+    lease: Arc<OnceCell<Lease>>,
     concurrency: usize,
 }
 
@@ -123,7 +134,7 @@ impl Monitor {
     /// # Errors
     /// [`MonitorError`]; with [`Open::Existing`] also if there is no database or its schema is older.
     pub async fn open(settings: &Settings, open: Open) -> Result<Self, MonitorError> {
-        let store = Store::open(&settings.database.url, open).await?;
+        let store = Store::open(&settings.database, open).await?;
         let processes = Processes::new()?;
         let nodes = &settings.nodes;
         let limits =
@@ -140,6 +151,8 @@ impl Monitor {
                 success: nodes.success_threshold,
             },
             instance,
+            beat_holds: settings.instance.lease(),
+            lease: Arc::default(),
             concurrency: nodes.concurrency.max(1),
         })
     }
@@ -148,6 +161,43 @@ impl Monitor {
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Our name, taken when it is needed first. Nothing is recorded without it: another instance may have it.
+    ///
+    /// # Errors
+    /// [`MonitorError::Name`] if a live instance has it.
+    pub async fn lease(&self) -> Result<&Lease, MonitorError> {
+        let take = || async {
+            let (store, processes) = (&self.store, &self.processes);
+            instance::take(store, processes, &self.instance, self.beat_holds, Patience::None).await
+        };
+        Ok(self.lease.get_or_try_init(take).await?)
+    }
+
+    /// The same, waiting for the lease of a predecessor that may be gone.
+    ///
+    /// # Errors
+    /// [`MonitorError::Name`] if that one is alive after all.
+    pub async fn wait_for_lease(&self) -> Result<&Lease, MonitorError> {
+        let take = || async {
+            let (store, processes) = (&self.store, &self.processes);
+            instance::take(store, processes, &self.instance, self.beat_holds, Patience::Wait).await
+        };
+        Ok(self.lease.get_or_try_init(take).await?)
+    }
+
+    /// Gives the name back and closes the database.
+    pub async fn close(&self) {
+        if let Some(lease) = self.lease.get()
+            && let Err(error) = self.store.release_name(lease).await
+        {
+            tracing::debug!(
+                error = error.chain(),
+                "the name was not given back; its lease ends by itself"
+            );
+        }
+        self.store.close().await;
     }
 
     /// The checker.
@@ -246,12 +296,15 @@ impl Monitor {
                 id: it.stored.node.id,
                 name: it.stored.node.name.clone(),
                 version: it.stored.version,
+                owner_epoch: it.stored.owner_epoch,
+                was: it.stored.verdict.state,
                 host_id: host_id.clone(),
                 verdict: it.verdict.clone(),
                 flip: it.verdict.flipped_from(&it.stored.verdict),
             })
             .collect();
-        self.store.record_verdicts(&self.instance, &writes, clock::now().wall).await?;
+        let lease = self.lease().await?;
+        self.store.record_verdicts(lease, &writes, clock::now().wall).await?;
         Ok(())
     }
 }

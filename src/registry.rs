@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use crate::checker::Checker;
 use crate::clock;
 use crate::config::NodeEntry;
+use crate::domain::fleet::Placement;
 use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Password, Tls, check_name};
 use crate::reconciler::nodes::Handle;
 use crate::store::{NewNode, NodeWrite, Origin, Store, StoreError, StoredNode};
@@ -46,6 +47,9 @@ pub struct NodePatch {
     pub process_name: Option<String>,
     /// True for a new node.
     pub available: Option<bool>,
+    /// The instance that answers for it, or [`crate::domain::node::ANY`].
+    #[serde(default, deserialize_with = "given")]
+    pub instance: Option<Option<String>>,
 }
 
 /// Tells `null` from an absent field.
@@ -242,9 +246,14 @@ impl Registry {
             available: true,
             instance: self.instance.clone(),
             placement: None,
-identity: None,
+            identity: None,
         };
-        Ok(NewNode { node: merged(&blank, patch)?, origin })
+        let node = merged(&blank, patch)?;
+        let owner = match Placement::of(&node) {
+            Placement::On(name) => name.to_owned(),
+            Placement::Any => self.instance.clone(),
+        };
+        Ok(NewNode { node, origin, owner })
     }
 
     /// Writes what differs; true if something did. A node that was written meanwhile is read again, so that what the
@@ -301,6 +310,7 @@ fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {
         pid_file: entry.pid_file.clone().map(Some).or_else(|| entry.pid.is_some().then_some(None)),
         process_name: entry.process_name.clone(),
         available: entry.available.filter(|_| is_new),
+        instance: entry.instance.clone().map(Some),
     }
 }
 
@@ -311,9 +321,15 @@ fn missing(field: &'static str) -> RegistryError {
 /// The node as the patch makes it.
 fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryError> {
     let mut node = before.clone();
+    let named = |field, name: String| match check_name(&name) {
+        Ok(()) => Ok(name),
+        Err(problem) => Err(RegistryError::Invalid { field, problem }),
+    };
     if let Some(name) = patch.name {
-        check_name(&name).map_err(|problem| RegistryError::Invalid { field: "name", problem })?;
-        node.name = name;
+        node.name = named("name", name)?;
+    }
+    if let Some(placement) = patch.instance {
+        node.placement = placement.map(|name| named("instance", name)).transpose()?;
     }
     if let Some(host) = patch.host {
         host.trim_matches(['[', ']']).clone_into(&mut node.host);
@@ -367,10 +383,85 @@ fn check(node: &Node) -> Result<(), RegistryError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::Settings;
+    use crate::domain::node::ANY;
     use crate::monitor::Monitor;
     use crate::store::Open;
+
+    fn node() -> Node {
+        Node {
+            id: 1,
+            name: "a".into(),
+            title: None,
+            host: "127.0.0.1".into(),
+            port: 1,
+            tls: Tls::Off,
+            username: None,
+            password: None,
+            daemon: None,
+            pid: None,
+            pid_file: None,
+            process_name: DEFAULT_PROCESS_NAME.into(),
+            available: true,
+            instance: "here".into(),
+            placement: None,
+            identity: None,
+        }
+    }
+
+    /// A body of PATCH, as HTTP reads it.
+    fn patch(body: &serde_json::Value) -> NodePatch {
+        serde_json::from_value(body.clone()).unwrap()
+    }
+
+    #[test]
+    fn a_placement_is_given_kept_and_cleared() {
+        let given = merged(&node(), patch(&json!({"instance": "host-2"}))).unwrap();
+        assert_eq!(given.placement.as_deref(), Some("host-2"));
+        assert_eq!(given.instance, "here", "whom it was registered with stays");
+        let kept = merged(&given, patch(&json!({"title": "t"}))).unwrap();
+        assert_eq!(kept.placement.as_deref(), Some("host-2"));
+        let any = merged(&given, patch(&json!({"instance": "any"}))).unwrap();
+        assert_eq!(any.placement.as_deref(), Some(ANY));
+        assert_eq!(merged(&given, patch(&json!({"instance": null}))).unwrap(), node());
+        for bad in ["", "a/b", " a", "42", "status", &"x".repeat(129)] {
+            let error = merged(&node(), patch(&json!({"instance": bad}))).unwrap_err();
+            assert!(error.to_string().starts_with("instance: "), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn another_placement_is_written_and_resets_nothing() {
+        let before = StoredNode {
+            node: node(),
+            verdict: crate::domain::verdict::Verdict::default(),
+            version: 3,
+            from_config: false,
+            owner: None,
+            owner_epoch: 0,
+        };
+        let placed = || NodePatch { instance: Some(Some("b".into())), ..NodePatch::default() };
+        match edit(&before, placed()).unwrap() {
+            Some(NodeWrite::Update { node, version: 3, reset: false }) => {
+                assert_eq!(node.placement.as_deref(), Some("b"));
+            }
+            other => panic!("{other:?}"),
+        }
+        let node = Node { placement: Some("b".into()), ..node() };
+        assert!(edit(&StoredNode { node, ..before }, placed()).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_files_word_on_the_placement_counts_for_a_node_that_is_there_too() {
+        let entry = NodeEntry { instance: Some("b".into()), ..NodeEntry::default() };
+        for is_new in [true, false] {
+            assert_eq!(patch_of(&entry, is_new).instance, Some(Some("b".into())));
+        }
+        assert_eq!(patch_of(&NodeEntry::default(), true).instance, None, "an absent key leaves it");
+    }
 
     #[tokio::test]
     async fn two_edits_at_once_both_stand() {

@@ -41,9 +41,12 @@ pub struct Global {
     /// Where HTTP is served (server.listen).
     #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Configuration")]
     pub listen: Option<String>,
-    /// The database, such as sqlite://procwarden.db (database.url).
+    /// The database: sqlite://PATH, or postgres:// or mysql://USER:PASSWORD@HOST/DATABASE (database.url).
     #[arg(long, global = true, value_name = "URL", help_heading = "Configuration")]
     pub database_url: Option<String>,
+    /// Wait so long for a database that does not answer yet, such as 60s (database.wait).
+    #[arg(long, global = true, value_name = "DURATION", help_heading = "Configuration")]
+    pub wait_for_database: Option<String>,
     /// The directory of the lock files (migrations.lock_dir).
     #[arg(long, global = true, value_name = "DIR", help_heading = "Configuration")]
     pub lock_dir: Option<String>,
@@ -59,6 +62,7 @@ impl Global {
         [
             ("server.listen", &self.listen),
             ("database.url", &self.database_url),
+            ("database.wait", &self.wait_for_database),
             ("migrations.lock_dir", &self.lock_dir),
             ("log.level", &self.log_level),
         ]
@@ -96,6 +100,9 @@ pub enum Command {
         /// Change nothing: list the steps (exit 2 if some are missing).
         #[arg(long)]
         status: bool,
+        /// Change nothing: let the server prepare every statement that procwarden uses.
+        #[arg(long, conflicts_with = "status")]
+        verify: bool,
     },
     /// Print the description of the HTTP interface.
     Openapi,
@@ -223,8 +230,9 @@ mod tests {
 
     #[test]
     fn flags_may_stand_after_the_command() {
-        let cli =
-            read("procwarden status main 7 --method pid --output json --config a.toml").unwrap();
+        let line = "procwarden status main 7 --method pid --output json --config a.toml --wait-for-database 60s";
+        let cli = read(line).unwrap();
+        assert_eq!(cli.global.flags(), [("database.wait".to_owned(), "60s".to_owned())]);
         assert_eq!(cli.global.config, Some(PathBuf::from("a.toml")));
         let Some(Command::Status(status)) = cli.command else { panic!("not status") };
         assert_eq!(status.nodes, ["main", "7"]);
@@ -244,6 +252,8 @@ mod tests {
             "procwarden nodes add a --port 70000",
             "procwarden nodes set a --available --unavailable",
             "procwarden nodes set a --clear port",
+            "procwarden nodes add a --port 1 --instance",
+            "procwarden serve --wait-for-database",
             "procwarden nodes add a --port 1 --password x --password-stdin",
             "procwarden nodes",
         ] {

@@ -2,7 +2,8 @@
 
 use super::output::{Answer, dash, printable_lines};
 use crate::config::{
-    HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings, known_keys,
+    HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings, grants,
+    known_keys,
 };
 
 /// What stands in place of a secret.
@@ -23,6 +24,11 @@ pub(super) fn run(loaded: &Loaded) -> Answer {
             lines.push(format!("{key:24} {value}"));
         }
     }
+    let statements = grants(settings.database.url.expose());
+    if !statements.is_empty() {
+        lines.push("\nSQL for the administrator of the database server, once:".to_owned());
+        lines.extend(statements);
+    }
     let text: String = lines.iter().map(|line| printable_lines(line).into_owned() + "\n").collect();
     loaded.warnings.iter().fold(Answer::ok(text), Answer::noting)
 }
@@ -41,13 +47,14 @@ fn given(node: &NodeEntry) -> Vec<(&'static str, String)> {
         ("pid_file", node.pid_file.clone()),
         ("process_name", node.process_name.clone()),
         ("available", node.available.map(|available| available.to_string())),
+        ("instance", node.instance.clone()),
     ];
     all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 /// The value in force, secrets hidden; `None` for keys of `[[node]]`.
 fn value(settings: &Settings, key: &str) -> Option<String> {
-    let Settings { server, database, instance, nodes, health, migrations, log, .. } = settings;
+    let Settings { server, database, nodes, health, migrations, log, .. } = settings;
     let secret = |given: bool| if given { HIDDEN.to_owned() } else { dash() };
     let time = |duration| humantime::format_duration(duration).to_string();
     let path = |path: &Option<std::path::PathBuf>| {
@@ -62,7 +69,18 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         "server.base_paths" => list(&server.base_paths),
         "server.cors_origins" => list(&server.cors_origins),
         "database.url" => crate::store::redacted(database.url.expose()),
-        "instance.name" => instance.name.clone(),
+        "database.max_connections" => database.max_connections.to_string(),
+        "database.connect_timeout" => time(database.connect_timeout),
+        "database.statement_timeout" => time(database.statement_timeout),
+        "database.idle_timeout" => time(database.idle_timeout),
+        "database.max_lifetime" => time(database.max_lifetime),
+        "database.retry_after" => time(database.retry_after),
+        "database.tls" => database.tls.map_or_else(dash, |tls| tls.as_str().to_owned()),
+        "database.tls_ca" => path(&database.tls_ca),
+        "database.wait" => time(database.wait),
+        "instance.name" => settings.instance.name.clone(),
+        "instance.heartbeat" => time(settings.instance.heartbeat),
+        "instances.forget_after" => time(settings.instances.forget_after),
         "nodes.interval" => time(nodes.interval),
         "nodes.method" => nodes.method.to_string(),
         "nodes.connect_timeout" => time(nodes.connect_timeout),
@@ -128,6 +146,22 @@ mod tests {
         let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
         assert!(line("migrations.grace").contains("11m  (the command line)"), "{text}");
         assert!(line("migrations.settle").contains("5s  (default)"), "{text}");
+    }
+
+    #[test]
+    fn the_administrators_sql_is_shown_for_servers_and_not_for_a_file() {
+        let shown = |url: &str| {
+            let mut settings = Settings::default();
+            settings.database.url = Password::new(url.to_owned());
+            let origins = std::collections::BTreeMap::new();
+            run(&Loaded { settings, warnings: Vec::new(), origins }).text
+        };
+        for url in ["postgres://wd:hunter2@h/db", "mariadb://wd:hunter2@h/db"] {
+            let text = shown(url);
+            assert!(text.contains("GRANT ") && text.contains("wd"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(!shown("sqlite:///a.db").contains("GRANT"));
     }
 
     #[test]

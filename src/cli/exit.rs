@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::app::AppError;
 use crate::config::Faults;
+use crate::instance::NameError;
 use crate::monitor::MonitorError;
 use crate::reconciler::migrations::RequestError;
 use crate::registry::RegistryError;
@@ -109,6 +110,7 @@ impl CliError {
             Self::Usage(_) => Exit::Usage,
             Self::Config(_) | Self::Log(_) => Exit::Config,
             Self::Store(error) | Self::Monitor(MonitorError::Store(error)) => of_store(error),
+            Self::Monitor(MonitorError::Name(error)) => of_name(error),
             Self::Held(error) => of_lock(error),
             Self::Registry(error) => of_registry(error),
             Self::CouldNotTell(_) | Self::Io { .. } | Self::Monitor(_) => Exit::CouldNotTell,
@@ -129,6 +131,7 @@ const fn of_store(error: &StoreError) -> Exit {
         StoreError::Missing(_) | StoreError::OlderSchema { .. } => Exit::CouldNotTell,
         StoreError::DuplicateName(_) => Exit::Usage,
         StoreError::Url(_) => Exit::Config,
+        StoreError::LostName(_) => Exit::Held,
         _ => Exit::Unavailable,
     }
 }
@@ -137,6 +140,13 @@ const fn of_lock(error: &LockHeld) -> Exit {
     match error {
         LockHeld::Held { .. } => Exit::Held,
         LockHeld::Io { .. } => Exit::Unavailable,
+    }
+}
+
+const fn of_name(error: &NameError) -> Exit {
+    match error {
+        NameError::Held { .. } => Exit::Held,
+        NameError::Store(error) => of_store(error),
     }
 }
 

@@ -6,7 +6,6 @@ use super::exit::CliError;
 use super::json;
 use super::output::{Answer, Format, ago};
 use super::table::{Kind, Table};
-use crate::clock;
 use crate::config::Settings;
 use crate::domain::Timestamp;
 use crate::store::{InstanceRow, Open, Store};
@@ -16,10 +15,10 @@ pub(super) async fn run(
     format: Format,
     width: u16,
 ) -> Result<Answer, CliError> {
-    let store = Store::open(&settings.database.url, Open::Existing).await?;
-    let rows = store.instances().await?;
+    let store = Store::open(&settings.database, Open::Existing).await?;
+    let fleet = store.fleet().await?;
     store.close().await;
-    Ok(shown(&rows, format, width, clock::now().wall))
+    Ok(shown(&fleet.instances, format, width, Timestamp(fleet.now)))
 }
 
 fn shown(rows: &[InstanceRow], format: Format, width: u16, now: Timestamp) -> Answer {
@@ -64,7 +63,15 @@ mod tests {
             name: "n".repeat(128),
             host_id: "h".into(),
             boot_id: "b".into(),
+            pid_ns: 1,
             pid: 4_194_304,
+            start_ticks: None,
+            expires_at: 0,
+            lease_ms: 12_500,
+            epoch: 1,
+            seq: 0,
+            swept_db: None,
+            window_ms: 94_000,
             version: "0.1.0".into(),
             since: 0,
             last_beat: 119_000,

@@ -1,7 +1,5 @@
 //! JSON for scripts, in the shapes of the HTTP answers.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -92,12 +90,9 @@ pub(super) fn inspection(it: &Inspection) -> Value {
     })
 }
 
-/// How long an instance counts as live after its last beat: three of its heartbeats of 5 s.
-const LIVE: Duration = Duration::from_secs(15);
-
 /// `live`, or `lost` if its heartbeat stopped.
 pub(super) fn instance_state(row: &InstanceRow, now: Timestamp) -> &'static str {
-    if now.since(Timestamp(row.last_beat)) <= LIVE { "live" } else { "lost" }
+    if row.is_live(now.0) { "live" } else { "lost" }
 }
 
 /// A heartbeat.

@@ -6,19 +6,10 @@ use super::table::{Kind, Table};
 use crate::config::Settings;
 use crate::store::{Open, SchemaState, Store};
 
-pub(super) async fn run(
-    settings: &Settings,
-    only_status: bool,
-    width: u16,
-) -> Result<Answer, CliError> {
-    let url = &settings.database.url;
-    let open = if only_status { Open::Existing } else { Open::Create };
-    let store = Store::connect(url, open).await?;
+/// Brings it up to date.
+pub(super) async fn run(settings: &Settings) -> Result<Answer, CliError> {
+    let store = Store::connect(&settings.database, Open::Create).await?;
     let before = store.schema_status().await?;
-    if only_status {
-        store.close().await;
-        return Ok(shown(&before, width));
-    }
     store.migrate().await?;
     store.close().await;
     let newest = before.last().map_or(0, |step| step.version);
@@ -26,6 +17,23 @@ pub(super) async fn run(
         0 => format!("the schema is up to date ({newest})\n"),
         count => format!("{count} steps applied, the schema is at {newest}\n"),
     }))
+}
+
+/// Lists its steps.
+pub(super) async fn status(settings: &Settings, width: u16) -> Result<Answer, CliError> {
+    let store = Store::connect(&settings.database, Open::Existing).await?;
+    let steps = store.schema_status().await?;
+    store.close().await;
+    Ok(shown(&steps, width))
+}
+
+/// Asks the server whether it understands us: worth it on an engine that only claims to be one of ours.
+pub(super) async fn verify(settings: &Settings) -> Result<Answer, CliError> {
+    let store = Store::open(&settings.database, Open::Existing).await?;
+    let result = store.verify().await;
+    let engine = store.engine().as_str();
+    store.close().await;
+    Ok(Answer::ok(format!("{engine} takes all {} statements\n", result?)))
 }
 
 fn shown(steps: &[SchemaState], width: u16) -> Answer {
@@ -50,15 +58,15 @@ mod tests {
         let path = dir.path().join("p.db");
         let mut settings = Settings::default();
         settings.database.url = Password::new(format!("sqlite://{}", path.display()));
-        let error = run(&settings, true, 80).await.unwrap_err();
+        let error = status(&settings, 80).await.unwrap_err();
         assert_eq!((error.exit(), path.exists()), (Exit::CouldNotTell, false));
 
-        Store::connect(&settings.database.url, Open::Create).await.unwrap().close().await;
-        let behind = run(&settings, true, 80).await.unwrap();
+        Store::connect(&settings.database, Open::Create).await.unwrap().close().await;
+        let behind = status(&settings, 80).await.unwrap();
         assert_eq!(behind.exit, Exit::CouldNotTell);
-        let done = run(&settings, false, 80).await.unwrap();
+        let done = run(&settings).await.unwrap();
         assert!(done.text.contains("steps applied"), "{}", done.text);
-        assert_eq!(run(&settings, true, 80).await.unwrap().exit, Exit::Ok);
-        assert!(run(&settings, false, 80).await.unwrap().text.contains("up to date"));
+        assert_eq!(status(&settings, 80).await.unwrap().exit, Exit::Ok);
+        assert!(run(&settings).await.unwrap().text.contains("up to date"));
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn run(
 }
 
 async fn rows(settings: &Settings) -> Result<Vec<Migration>, CliError> {
-    let store = Store::open(&settings.database.url, Open::Existing).await?;
+    let store = Store::open(&settings.database, Open::Existing).await?;
     let rows = store.migrations().await?.into_iter().map(|stored| stored.row).collect();
     store.close().await;
     Ok(rows)
@@ -127,7 +127,7 @@ async fn check(
 ) -> Result<Answer, CliError> {
     let processes = Processes::new().map_err(crate::monitor::MonitorError::from)?;
     // Locks can be explained without a record of them.
-    let store = match Store::open(&settings.database.url, Open::Existing).await {
+    let store = match Store::open(&settings.database, Open::Existing).await {
         Ok(store) => Some(store),
         Err(StoreError::Missing(_)) => None,
         Err(error) => return Err(error.into()),

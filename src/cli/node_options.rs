@@ -36,7 +36,7 @@ pub enum NodesCommand {
         port: u16,
         /// What it is.
         #[command(flatten)]
-        options: NodeOptions,
+        options: Box<NodeOptions>,
         /// Neither check it nor count it.
         #[arg(long)]
         unavailable: bool,
@@ -113,6 +113,9 @@ pub struct NodeOptions {
     /// File name of its executable [default for a new node: monero-wallet-rpc].
     #[arg(long, value_name = "NAME")]
     pub process_name: Option<String>,
+    /// The instance that answers for it, or any.
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
     /// What people call it.
     #[arg(long)]
     pub title: Option<String>,
@@ -129,6 +132,7 @@ pub enum Field {
     Daemon,
     Pid,
     PidFile,
+    Instance,
 }
 
 impl NodeOptions {
@@ -146,6 +150,7 @@ impl NodeOptions {
             pid: self.pid.map(Some).or_else(|| self.pid_file.is_some().then_some(None)),
             pid_file: self.pid_file.map(Some).or_else(|| self.pid.is_some().then_some(None)),
             process_name: self.process_name,
+            instance: self.instance.map(Some),
             title: self.title.map(Some),
             ..NodePatch::default()
         })
@@ -173,6 +178,7 @@ pub(super) fn clear(patch: &mut NodePatch, field: Field) -> Result<(), CliError>
         Field::Daemon => patch.daemon.replace(None).flatten().is_some(),
         Field::Pid => patch.pid.replace(None).flatten().is_some(),
         Field::PidFile => patch.pid_file.replace(None).flatten().is_some(),
+        Field::Instance => patch.instance.replace(None).flatten().is_some(),
     };
     if given {
         let text = "--clear and a value are given for the same field".to_owned();
@@ -194,10 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_is_a_change_and_nothing_else() {
+        let options = NodeOptions { instance: Some("any".into()), ..NodeOptions::default() };
+        let expected = NodePatch { instance: Some(Some("any".into())), ..NodePatch::default() };
+        assert_eq!(options.into_patch(std::io::empty()).unwrap(), expected);
+        let none = NodeOptions::default().into_patch(std::io::empty()).unwrap();
+        assert_eq!(none, NodePatch::default());
+    }
+
+    #[test]
     fn a_field_is_not_set_and_cleared_at_once() {
         let mut patch = NodePatch { title: Some(Some("t".into())), ..NodePatch::default() };
         assert_eq!(clear(&mut patch, Field::Title).unwrap_err().exit(), Exit::Usage);
         clear(&mut patch, Field::Daemon).unwrap();
-        assert_eq!(patch.daemon, Some(None));
+        clear(&mut patch, Field::Instance).unwrap();
+        assert_eq!((patch.daemon, patch.instance), (Some(None), Some(None)));
     }
 }

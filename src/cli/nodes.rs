@@ -165,7 +165,7 @@ mod tests {
         let command = NodesCommand::Add {
             name: name.to_owned(),
             port: 18082,
-            options,
+            options: Box::new(options),
             unavailable: false,
             output: json_output(),
         };
@@ -239,7 +239,7 @@ mod tests {
             let command = NodesCommand::Add {
                 name: name.to_owned(),
                 port: 1,
-                options: NodeOptions::default(),
+                options: Box::default(),
                 unavailable: false,
                 output: Output::default(),
             };

@@ -22,18 +22,25 @@ pub(super) async fn run(
     width: u16,
 ) -> Result<Answer, CliError> {
     let path = sqlite_path(settings.database.url.expose())?;
-    if !path.exists() {
-        return Err(StoreError::Missing(path).into());
+    if let Some(path) = path.as_ref().filter(|path| !path.exists()) {
+        return Err(StoreError::Missing(path.clone()).into());
     }
     // Held until the verdicts are recorded: a server that starts meanwhile is another writer.
-    let _lock = if args.save { Some(ServerLock::take(&path)?) } else { None };
+    let _lock = match path.filter(|_| args.save) {
+        Some(path) => Some(ServerLock::take(&path)?),
+        None => None,
+    };
     let monitor = Monitor::open(settings, Open::Existing).await?;
+    if args.save {
+        // Before anything is checked: a server that runs is the one that records.
+        monitor.lease().await?;
+    }
     let nodes = monitor.store().nodes().await?;
     let asked = choose(nodes, &args.nodes);
     let single = args.nodes.len() == 1;
     let method = args.method.unwrap_or(if single { Method::Full } else { settings.nodes.method });
     let summary = monitor.check_these(asked.nodes, method, args.save).await?;
-    monitor.store().close().await;
+    monitor.close().await;
 
     let mut exit = summary.nodes.iter().map(exit_of).fold(Exit::Ok, Exit::worse);
     if !asked.missed.is_empty() {
@@ -203,7 +210,7 @@ mod tests {
             drop(listener);
             monitor.registry().create(patch).await.unwrap();
         }
-        monitor.store().close().await;
+        monitor.close().await;
     }
 
     fn asking(nodes: &[&str], format: Format) -> StatusArgs {

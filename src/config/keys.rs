@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::parse::Problem;
 use super::raw::Raw;
-use super::settings::{HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
+use super::settings::{DatabaseTls, HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls, check_name};
 
@@ -134,6 +134,7 @@ pub(super) fn names_in(section: &str) -> Vec<&'static str> {
 }
 
 const MS_10: Duration = Duration::from_millis(10);
+const MS_100: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -183,12 +184,46 @@ static KEYS: &[KeyInfo] = &[
         |s, raw| raw.origins().map(|v| s.server.cors_origins = v)),
 
     key("database.url", Kind::DatabaseUrl, "\"sqlite://procwarden.db\"",
-        "The database file; a relative path starts at this file's directory.",
-        |s, raw| raw.database_url().map(|v| s.database.url = v)),
+        "sqlite://PATH (a relative one starts at this file's directory), postgres:// or mysql://USER:PASSWORD@HOST/DATABASE.",
+        |s, raw| super::database::url(raw).map(|v| s.database.url = v)),
+    key("database.max_connections", Kind::Integer, "6",
+        "Most connections at once, 1 to 1000.",
+        |s, raw| raw.integer(1, 1000).map(|v| s.database.max_connections = v)),
+    key("database.connect_timeout", Kind::Duration, "\"5s\"",
+        "How long a call waits for a connection, 10ms to 5m.",
+        |s, raw| raw.duration(MS_10, 5 * MINUTE).map(|v| s.database.connect_timeout = v)),
+    key("database.statement_timeout", Kind::Duration, "\"10s\"",
+        "Limit of one statement or one transaction, 10ms to 10m.",
+        |s, raw| raw.duration(MS_10, 10 * MINUTE).map(|v| s.database.statement_timeout = v)),
+    key("database.idle_timeout", Kind::Duration, "\"10m\"",
+        "A connection that nobody used for so long is closed, 1s to 1d.",
+        |s, raw| raw.duration(SECOND, DAY).map(|v| s.database.idle_timeout = v)),
+    key("database.max_lifetime", Kind::Duration, "\"30m\"",
+        "A connection is closed after this in any case, so that a moved name is followed, 1s to 1d.",
+        |s, raw| raw.duration(SECOND, DAY).map(|v| s.database.max_lifetime = v)),
+    key("database.retry_after", Kind::Duration, "\"3s\"",
+        "How long a database that failed is left alone, 10ms to 5m.",
+        |s, raw| raw.duration(MS_10, 5 * MINUTE).map(|v| s.database.retry_after = v)),
+    key("database.tls", Kind::Word(&["off", "prefer", "require", "verify-ca", "verify-full"]), "",
+        "TLS to PostgreSQL or MariaDB: off, prefer, require, verify-ca or verify-full; else what the URL says, else prefer.",
+        |s, raw| raw.word(&DatabaseTls::ALL.map(|t| (t.as_str(), t))).map(|v| s.database.tls = Some(v))),
+    key("database.tls_ca", Kind::Path, "",
+        "The authorities' certificates (PEM) for verify-ca and verify-full, instead of the system's.",
+        |s, raw| raw.path().map(|v| s.database.tls_ca = Some(v))),
+    key("database.wait", Kind::Duration, "\"0s\"",
+        "How long to wait for a database that does not answer yet (--wait-for-database), up to 1d.",
+        |s, raw| raw.duration(Duration::ZERO, DAY).map(|v| s.database.wait = v)),
 
     key("instance.name", Kind::Text, "",
-        "Who this is among several; the host name by default.",
-        |s, raw| raw.text().and_then(|v| check_name(&v).map(|()| s.instance.name = v))),
+        "Who this is among several; the host name by default. To be set in a container on a shared database.",
+        |s, raw| raw.instance_name().map(|v| s.instance.name = v)),
+    key("instance.heartbeat", Kind::Duration, "\"5s\"",
+        "Time between two heartbeats, 100ms to 5m; after two and a half without one an instance is lost.",
+        |s, raw| raw.duration(MS_100, 5 * MINUTE).map(|v| s.instance.heartbeat = v)),
+
+    key("instances.forget_after", Kind::Duration, "\"24h\"",
+        "A lost instance is forgotten after this, and its nodes are released, 1s to 365d.",
+        |s, raw| raw.duration(SECOND, 365 * DAY).map(|v| s.instances.forget_after = v)),
 
     key("nodes.interval", Kind::Duration, "\"30s\"",
         "Time between two checks of one node.",
@@ -291,4 +326,7 @@ static KEYS: &[KeyInfo] = &[
     node("node.available", Kind::Bool, "true",
         "Whether it is checked and counted; applies to a new node only.",
         |n, raw| raw.bool().map(|v| n.available = Some(v))),
+    node("node.instance", Kind::Text, "",
+        "The instance that answers for it, or any; else the one it was registered with if it has a PID or a loopback host.",
+        |n, raw| raw.placement().map(|v| n.instance = Some(v))),
 ];

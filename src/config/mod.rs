@@ -4,7 +4,10 @@
 //! by itself, so that all faults are told at once. [`known_keys`] is the one table from which reading,
 //! the detection of unknown keys and the example configuration follow.
 
+mod container;
+mod database;
 mod fault;
+mod grants;
 mod keys;
 mod node_entry;
 mod overrides;
@@ -16,7 +19,9 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use database::Engine;
 pub use fault::{Fault, Faults};
+pub use grants::grants;
 pub use keys::{KeyInfo, Kind, known_keys};
 pub use overrides::Overrides;
 pub use read::{Loaded, load, reread_nodes};

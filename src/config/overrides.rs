@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::container;
 use super::fault::{Fault, Faults};
 use super::sources::is_ours;
 
@@ -21,6 +22,8 @@ pub struct Overrides {
     pub environment: BTreeMap<String, String>,
     /// Dotted key and value, in the order given; the last of a key wins.
     pub flags: Vec<(String, String)>,
+    /// What shows that this process runs in a container, for people; none outside of one.
+    pub container: Option<String>,
 }
 
 impl Overrides {
@@ -42,7 +45,8 @@ impl Overrides {
             })
             .filter(|(name, _)| name.starts_with("PROCWARDEN") || is_ours(name) || name == NO_COLOR)
             .collect();
-        Ok(Self { config_file, working_dir, environment, flags })
+        let container = container::mark(|name| std::env::var_os(name), &container::FILES);
+        Ok(Self { config_file, working_dir, environment, flags, container })
     }
 
     /// Whether the user has not switched colours off (`NO_COLOR`).
@@ -60,6 +64,7 @@ impl fmt::Debug for Overrides {
             .field("working_dir", &self.working_dir)
             .field("environment", &self.environment.keys().collect::<Vec<_>>())
             .field("flags", &self.flags.iter().map(|(key, _)| key).collect::<Vec<_>>())
+            .field("container", &self.container)
             .finish()
     }
 }

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::raw::{Raw, Value};
 use super::settings::MinWorking;
-use crate::domain::node::Password;
+use crate::domain::node::{ANY, Password, check_name};
 
 /// What is wrong with a value, to be read after the key and a colon.
 pub(super) type Problem = String;
@@ -66,6 +66,18 @@ impl Raw {
             return Err(format!("must have 1 to {SHORT} characters, it has {length}"));
         }
         Ok(text)
+    }
+
+    /// The name of an instance; [`ANY`] is none.
+    pub(super) fn instance_name(&self) -> Result<String, Problem> {
+        let name = self.placement()?;
+        check_instance(&name).map(|()| name)
+    }
+
+    /// Who shall answer for a node: the name of an instance, or [`ANY`].
+    pub(super) fn placement(&self) -> Result<String, Problem> {
+        let name = self.text()?;
+        check_name(&name).map(|()| name)
     }
 
     /// A token of `Authorization: Bearer`, so no spaces and only ASCII (RFC 6750, 2.1, is stricter still).
@@ -248,43 +260,15 @@ impl Raw {
             }
         }
     }
-
-    /// `sqlite://PATH` with an absolute path.
-    pub(super) fn database_url(&self) -> Result<Password, Problem> {
-        let url = self.text()?;
-        let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
-        else {
-            return Err(unknown_database(&url));
-        };
-        if path.is_empty() || path == ":memory:" {
-            return Err("needs a file, as in sqlite://procwarden.db".to_owned());
-        }
-        if path.contains(['?', '#']) {
-            return Err("must be sqlite://PATH without '?' or '#'".to_owned());
-        }
-        sqlite_url(&self.base.join(path))
-    }
 }
 
-/// The URL of a SQLite file.
-pub(super) fn sqlite_url(path: &std::path::Path) -> Result<Password, Problem> {
-    match path.to_str() {
-        Some(text) if !text.contains(['?', '#']) => Ok(Password::new(format!("sqlite://{text}"))),
-        _ => Err(format!("{} is not UTF-8 or contains '?' or '#'", shown(&path.to_string_lossy()))),
+/// The rule for names of instances: that of nodes' names, and not [`ANY`].
+pub(super) fn check_instance(name: &str) -> Result<(), Problem> {
+    check_name(name)?;
+    if name == ANY {
+        return Err(format!("must not be '{ANY}', which stands for every instance"));
     }
-}
-
-/// Why a URL is none that this version opens; of the URL only its scheme is told.
-fn unknown_database(url: &str) -> Problem {
-    match url.split_once("://").map(|(scheme, _)| scheme) {
-        Some("postgres" | "postgresql" | "mysql" | "mariadb") => {
-            "this version has SQLite only: write sqlite://PATH".to_owned()
-        }
-        Some(scheme) if scheme.len() <= 20 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
-            format!("'{scheme}://' is no known database: write sqlite://PATH")
-        }
-        _ => "must begin with the scheme of a known database: write sqlite://PATH".to_owned(),
-    }
+    Ok(())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, Problem> {

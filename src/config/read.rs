@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::database::{self, Engine};
 use super::fault::{Fault, Faults};
 use super::keys::{Set, known_keys};
 use super::node_entry;
 use super::overrides::Overrides;
-use super::parse::sqlite_url;
-use super::settings::{NodeEntry, Settings};
+use super::parse::check_instance;
+use super::settings::{Database, DatabaseTls, NodeEntry, Settings};
 use super::sources::{self, Gathered, SYSTEM_FILE};
 
 /// The file of the default database.
@@ -50,14 +51,16 @@ pub(super) fn load_with(args: &Overrides, system_file: &Path) -> Result<Loaded, 
     settings.node = node_entry::read(&found.nodes, &mut faults);
     if !found.values.contains_key("database.url") {
         let dir = found.file.as_deref().and_then(Path::parent).unwrap_or(&args.working_dir);
-        match sqlite_url(&dir.join(DATABASE_FILE)) {
+        match database::sqlite_url(&dir.join(DATABASE_FILE)) {
             Ok(url) => settings.database.url = url,
             Err(problem) => faults.push(Fault::new("database.url", &"default", problem)),
         }
     }
     if !found.values.contains_key("instance.name") {
         settings.instance.name = host_name();
+        faults.extend(check_default_name(&settings, args.container.as_deref()));
     }
+    faults.extend(check_forgetting(&found, &settings));
     if !faults.is_empty() {
         return Err(Faults(faults));
     }
@@ -85,6 +88,40 @@ fn read_settings(
     origins
 }
 
+/// A shared database knows its instances by their names: the host name must be one, and stay the same.
+fn check_default_name(settings: &Settings, container: Option<&str>) -> Option<Fault> {
+    if Engine::of(settings.database.url.expose())? == Engine::Sqlite {
+        return None;
+    }
+    let problem = if let Some(mark) = container {
+        format!(
+            "must be given: the database is shared, and this is a container ({mark}), whose host \
+             name does not last; set PROCWARDEN__INSTANCE__NAME, in Kubernetes from spec.nodeName"
+        )
+    } else {
+        let problem = check_instance(&settings.instance.name).err()?;
+        format!("must be given, since the host name cannot be one: it {problem}")
+    };
+    Some(Fault::new("instance.name", &"default", problem))
+}
+
+/// Who is forgotten must be lost before.
+fn check_forgetting(found: &Gathered, settings: &Settings) -> Option<Fault> {
+    let lease = settings.instance.lease();
+    if settings.instances.forget_after > lease {
+        return None;
+    }
+    let key = "instances.forget_after";
+    let lease = humantime::format_duration(lease);
+    let problem = format!("must be longer than two and a half instance.heartbeat, {lease}");
+    let given = found.values.get(key).or_else(|| found.values.get("instance.heartbeat"));
+    Some(Fault::new(
+        key,
+        &given.map_or_else(|| "default".into(), |raw| raw.source.to_string()),
+        problem,
+    ))
+}
+
 fn warnings(found: &Gathered, settings: &Settings) -> Vec<String> {
     let mut warnings = found.warnings.clone();
     if settings.migrations.lock_dir.is_none() {
@@ -93,11 +130,27 @@ fn warnings(found: &Gathered, settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if settings.database.tls_ca.is_some() && !verifies(&settings.database) {
+        warnings.push(
+            "database.tls_ca counts only where certificates are verified: set database.tls to \
+             verify-full or verify-ca"
+                .to_owned(),
+        );
+    }
     let readable = |path: &&PathBuf| path.metadata().is_ok_and(|meta| meta.mode() & 0o004 != 0);
     for path in found.secret_files.iter().filter(readable) {
         warnings.push(format!("{} holds secrets and everybody may read it", path.display()));
     }
     warnings
+}
+
+/// Is the certificate of the server looked at, by the key or else by a parameter of the URL?
+fn verifies(database: &Database) -> bool {
+    let parameters = || database.url.expose().split_once('?').map(|(_, rest)| rest.to_lowercase());
+    database.tls.map_or_else(
+        || parameters().is_some_and(|it| it.contains("mode=verify")),
+        DatabaseTls::verifies,
+    )
 }
 
 /// The host name (`uname -n`), as far as it can be a name.

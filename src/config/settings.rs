@@ -77,6 +77,30 @@ pub enum DatabaseTls {
     VerifyFull,
 }
 
+impl DatabaseTls {
+    /// Every one, from the least to the most.
+    pub const ALL: [Self; 5] =
+        [Self::Off, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
+
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+
+    /// Is the certificate looked at?
+    #[must_use]
+    pub const fn verifies(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyFull)
+    }
+}
+
 /// The database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {

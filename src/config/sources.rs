@@ -314,7 +314,9 @@ fn parse_env(text: &str) -> Result<Vec<(String, String)>, ()> {
 
 fn is_secret(kind: Kind, value: &Value) -> bool {
     match kind {
-        Kind::DatabaseUrl => matches!(value, Value::Text(url) if url.contains('@')),
+        Kind::DatabaseUrl => {
+            matches!(value, Value::Text(url) if url.contains('@') || url.contains("password="))
+        }
         kind => kind.is_secret(),
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::Method;
 
 mod files;
 mod nodes;
+mod shared;
 
 /// A working directory with files in it, and what the process is started with.
 struct Case {
@@ -101,12 +102,10 @@ fn the_defaults_of_the_table_are_the_defaults_of_the_types() {
         format!("sqlite://{}", given.path("procwarden.db").display())
     );
     assert!(!settings.instance.name.is_empty());
-    let expected = Settings {
-        file: Some(given.path("procwarden.toml")),
-        database: settings.database.clone(),
-        instance: settings.instance.clone(),
-        ..Settings::default()
-    };
+    let mut expected =
+        Settings { file: Some(given.path("procwarden.toml")), ..Settings::default() };
+    expected.database.url = settings.database.url.clone();
+    expected.instance.name.clone_from(&settings.instance.name);
     assert_eq!(settings, expected);
 }
 
@@ -263,14 +262,29 @@ fn values_that_are_refused() {
         ("server", "cors_origins = ['example.org']", "origins such as"),
         ("server", "cors_origins = ['https://example.org/']", "origins such as"),
         ("server", "cors_origins = ['*', 'https://a.b']", "alone"),
-        ("database", "url = 'postgres://u:hunter2@h/d'", "SQLite only"),
-        ("database", "url = 'mysql://u:hunter2@h/d'", "SQLite only"),
+        ("database", "url = 'postgres://u:hunter2@h'", "names no database"),
+        ("database", "url = 'mysql://u:hunter2@/d'", "names no host"),
         ("database", "url = 'oracle://u:hunter2@h/d'", "'oracle://' is no known database"),
         ("database", "url = 'hunter2'", "scheme of a known database"),
         ("database", "url = 'sqlite://'", "needs a file"),
         ("database", "url = 'sqlite::memory:'", "needs a file"),
         ("database", "url = 'sqlite://a.db?mode=ro'", "without '?'"),
+        ("database", "max_connections = 0", "from 1 to 1000"),
+        ("database", "max_connections = 1001", "from 1 to 1000"),
+        ("database", "statement_timeout = '0s'", "more than zero"),
+        ("database", "max_lifetime = '10ms'", "is not from 1s"),
+        ("database", "wait = '2days'", "is not from 0s to 1day"),
+        ("database", "tls_ca = ''", "must not be empty"),
         ("instance", "name = 'a/b'", "must not contain '/'"),
+        ("instance", "name = 'any'", "every instance"),
+        ("instance", "heartbeat = '99ms'", "is not from 100ms to 5m"),
+        ("instance", "heartbeat = '6m'", "is not from 100ms to 5m"),
+        ("instances", "forget_after = '0s'", "more than zero"),
+        (
+            "instances",
+            "forget_after = '12s'",
+            "longer than two and a half instance.heartbeat, 12s 500ms",
+        ),
         ("nodes", "interval = 30", "has no unit"),
         ("nodes", "interval = '30'", "has no unit"),
         ("nodes", "interval = '0s'", "more than zero"),
@@ -321,6 +335,20 @@ fn values_that_are_accepted() {
     assert_eq!(settings.health.min_working, MinWorking::Count(3));
     assert_eq!(settings.migrations.grace, Duration::from_hours(90 * 24));
     assert_eq!(settings.migrations.interval, Duration::from_hours(2));
+
+    let settings = Case::toml(
+        "[database]\nurl = 'mariadb://u:p%40ss@h:3306/d?ssl-mode=VERIFY_CA'\nmax_connections = 1000\n\
+         tls = 'verify-full'\ntls_ca = 'ca.pem'\nwait = '60s'\nretry_after = '100ms'\n\
+         [instance]\nname = 'host-1'\nheartbeat = '200ms'\n[instances]\nforget_after = '1s'",
+    );
+    let database = settings.settings().database;
+    assert_eq!(database.url.expose(), "mariadb://u:p%40ss@h:3306/d?ssl-mode=VERIFY_CA");
+    assert_eq!((database.max_connections, database.wait), (1000, Duration::from_mins(1)));
+    assert_eq!(database.retry_after, Duration::from_millis(100));
+    assert_eq!(database.tls, Some(DatabaseTls::VerifyFull));
+    assert_eq!(database.tls_ca, Some(settings.path("ca.pem")));
+    assert_eq!(settings.settings().instance.lease(), Duration::from_millis(500));
+    assert_eq!(settings.settings().instances.forget_after, Duration::from_secs(1));
 
     let settings = Case::new()
         .env("PROCWARDEN__SERVER__BASE_PATHS", "/a, /b,")

@@ -5,6 +5,7 @@
 //! replayed, compared and put into a table of test cases.
 
 pub mod details;
+pub mod fleet;
 pub mod migration;
 pub mod node;
 pub mod observation;

@@ -17,7 +17,8 @@ use super::request::{Id, Object, only};
 use super::router::Base;
 use crate::clock;
 use crate::domain::Timestamp;
-use crate::domain::node::Node;
+use crate::domain::fleet::Placement;
+use crate::domain::node::{ANY, Node};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State as NodeState, Verdict};
 use crate::registry::NodePatch;
@@ -58,7 +59,8 @@ pub struct NodeBody {
     pub process_name: String,
     /// Whether it is checked and counted.
     pub available: bool,
-    /// The instance that answers for it.
+    /// The instance that it belongs to, or `any`: by its operator's word, else where it was registered if it has a PID,
+    /// a PID file or a loopback host.
     pub instance: String,
     /// What it is now.
     #[schema(value_type = super::openapi::words::NodeState, example = "up")]
@@ -122,7 +124,10 @@ pub fn body(node: &Node, verdict: &Verdict, state: NodeState) -> NodeBody {
         pid_file: node.pid_file.clone(),
         process_name: node.process_name.clone(),
         available: node.available,
-        instance: node.instance.clone(),
+        instance: match Placement::of(node) {
+            Placement::Any => ANY.to_owned(),
+            Placement::On(name) => name.to_owned(),
+        },
         state: state.as_str(),
         reason: verdict.reason.map(Reason::as_str),
         message: verdict.message.clone(),
@@ -279,7 +284,7 @@ pub async fn remove(
 }
 
 /// What a body may say, with what is allowed; `true` where null clears the field.
-const FIELDS: [(&str, bool, &str); 12] = [
+const FIELDS: [(&str, bool, &str); 13] = [
     ("name", false, "must be a string"),
     ("title", true, "must be a string or null"),
     ("host", false, "must be a string"),
@@ -292,6 +297,7 @@ const FIELDS: [(&str, bool, &str); 12] = [
     ("pid_file", true, "must be a string or null"),
     ("process_name", false, "must be a string"),
     ("available", false, "must be true or false"),
+    ("instance", true, "must be the name of an instance, any or null"),
 ];
 
 /// Reads a body field by field, so that a fault names its field and a password is never repeated.

@@ -15,12 +15,13 @@ use super::router::{answer, router};
 use super::{AppState, Parts};
 use crate::checker::{Checker, Limits};
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Database, Settings};
 use crate::domain::migration::{Key, Migration, Source, State as MigrationState, Status};
 use crate::domain::node::{Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Method as CheckMethod, Timestamp, Uptime};
+use crate::instance::{self, Patience};
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::reconciler::{migrations, nodes};
@@ -73,10 +74,13 @@ impl World {
     pub async fn new(settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
-        let store = Store::open(&url, Open::Create).await.unwrap();
+        let database = Database { url, ..Database::default() };
+        let store = Store::open(&database, Open::Create).await.unwrap();
         let limits =
             Limits { connect_timeout: Duration::from_secs(1), api_timeout: Duration::from_secs(3) };
         let processes = Processes::new().unwrap();
+        let (name, holds) = ("host-1", Duration::from_secs(10));
+        let lease = instance::take(&store, &processes, name, holds, Patience::None).await.unwrap();
         let checker = Checker::new(processes.clone(), limits).unwrap();
         let registry = Registry::new(store.clone(), checker.clone(), "host-1".to_owned());
         let published = Arc::new(Published::default());
@@ -87,7 +91,7 @@ impl World {
             checker: checker.clone(),
             published: Arc::clone(&published),
             settings: settings.nodes.clone(),
-            instance: "host-1".to_owned(),
+            lease: lease.clone(),
             here: processes.here().clone(),
             store_trouble: Arc::clone(&store_trouble),
         });
@@ -98,7 +102,7 @@ impl World {
                 dir: LockDir::new(path),
                 published: Arc::clone(&published),
                 settings: settings.migrations.clone(),
-                instance: "host-1".to_owned(),
+                lease: lease.clone(),
                 store_trouble: Arc::clone(&store_trouble),
             });
             tokio::spawn(reconciler.run(CancellationToken::new()));
@@ -213,7 +217,7 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         available: true,
         instance: "host-1".to_owned(),
         placement: None,
-identity: None,
+        identity: None,
     };
     NodeView { node, verdict }
 }

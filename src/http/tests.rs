@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{MinWorking, Settings};
 use crate::domain::Uptime;
 use crate::domain::migration::Status;
-use crate::domain::node::Password;
+use crate::domain::node::{Node, Password};
 use crate::domain::verdict::State;
 use crate::snapshot::{MigrationsPart, Unreadable};
 
@@ -195,6 +195,25 @@ async fn the_registry_over_http() {
 }
 
 #[tokio::test]
+async fn each_node_is_shown_where_it_belongs() {
+    let world = World::new(writable()).await;
+    let shown = |change: fn(&mut Node)| {
+        let mut view = node(1, "a", State::Up);
+        change(&mut view.node);
+        world.publish(vec![view]);
+        async { world.get("/nodes/1").await.json()["data"]["instance"].clone() }
+    };
+    assert_eq!(shown(|node| node.host = "192.0.2.1".into()).await, "any");
+    assert_eq!(shown(|_| {}).await, "host-1", "a loopback address is the first one's");
+    let with_pid = shown(|node| (node.host, node.pid) = ("192.0.2.1".into(), Some(1))).await;
+    assert_eq!(with_pid, "host-1", "so is a PID");
+    assert_eq!(shown(|node| node.placement = Some("any".into())).await, "any");
+    assert_eq!(shown(|node| node.placement = Some("host-2".into())).await, "host-2");
+    let list = world.get("/nodes").await.json();
+    assert_eq!(list["data"][0]["instance"], "host-2");
+}
+
+#[tokio::test]
 async fn a_bad_field_is_named_and_a_password_is_not_repeated() {
     let world = World::new(writable()).await;
     for (field, value) in [
@@ -208,6 +227,9 @@ async fn a_bad_field_is_named_and_a_password_is_not_repeated() {
         ("password", json!(["s3cret"])),
         ("pid", json!(-1)),
         ("host", json!("http://x")),
+        ("instance", json!(7)),
+        ("instance", json!("a/b")),
+        ("instance", json!("")),
     ] {
         let mut body = json!({"name": "n", "port": 1});
         body[field] = value;

@@ -1,6 +1,7 @@
 //! What can go wrong with the database, told apart by what the caller does about it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// An error of the store. The URL in it is redacted.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,12 @@ pub enum StoreError {
         /// The newest migration known.
         known: i64,
     },
+    /// A migration began and did not end.
+    #[error(
+        "step {0} of the schema was interrupted: undo what it made, delete its row from procwarden_schema, then run \
+         `procwarden migrate`"
+    )]
+    DirtySchema(i64),
     /// The URL is of no engine that is built in.
     #[error("database.url: {0}")]
     Url(String),
@@ -50,11 +57,14 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another program brings the database up to date, and does not end.
+    #[error("another program has been bringing the schema up to date for over {} s: try again", .0.as_secs())]
+    Busy(Duration),
     /// The migrations could not be applied.
     #[error("the schema cannot be brought up to date")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[source] sqlx::migrate::MigrateError),
     /// The database cannot be opened.
-    #[error("cannot open {url}")]
+    #[error("cannot open {url}{}", advice(source))]
     Open {
         /// Redacted.
         url: String,
@@ -69,9 +79,39 @@ pub enum StoreError {
         /// Why it cannot be found; none if another file stands there.
         source: Option<std::io::Error>,
     },
+    /// The database takes no writes.
+    #[error("the database is read-only: point database.url at the primary, or make it writable")]
+    ReadOnly(#[source] sqlx::Error),
+    /// The database's user may not do it.
+    #[error(
+        "the database user lacks a right: `procwarden check-config` prints the GRANTs it needs"
+    )]
+    Rights(#[source] sqlx::Error),
+    /// The database's character set cannot hold every name.
+    #[error(
+        "the database's character set is {0}: make it utf8mb4 (ALTER DATABASE ... CHARACTER SET utf8mb4)"
+    )]
+    Charset(String),
+    /// The engine does not understand one of our statements.
+    #[error("this server does not take the statement {name}: it is not compatible enough")]
+    Statement {
+        /// Where it stands.
+        name: &'static str,
+        /// What the server says.
+        source: Box<StoreError>,
+    },
+    /// Two transactions were in each other's way; the whole transaction may be tried again.
+    #[error("two transactions were in each other's way")]
+    Conflict(#[source] sqlx::Error),
+    /// No answer in time. Whether a write stands is not known.
+    #[error("the database gave no answer for {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// Our name was taken over by another instance: nothing is written in its name any more.
+    #[error("the name '{0}' was taken over by another instance")]
+    LostName(String),
     /// Any other failure of the database.
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
 }
 
 impl StoreError {
@@ -81,9 +121,107 @@ impl StoreError {
         Self::Open { url: super::redacted(url), source: sqlx::Error::Io(source) }
     }
 
+    pub(super) fn opening(url: &str, source: sqlx::Error) -> Self {
+        Self::Open { url: super::redacted(url), source }
+    }
+
+    /// Would waiting help? True for a server that is not there, not up or full; false for a fault in what was asked.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            Self::Open { source, .. } | Self::Database(source) => match source {
+                // 57P03: starting up; 53300, 1040: too many connections; 1047: a Galera node that is not ready.
+                sqlx::Error::Database(error) => {
+                    matches!(
+                        code(&**error).as_str(),
+                        "57P03" | "57P01" | "57P02" | "53300" | "1040" | "1047"
+                    )
+                }
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Does the server behind this connection answer, and not as what we need? Other connections may reach another.
+    pub(super) fn wants_other_server(&self) -> bool {
+        match self {
+            Self::ReadOnly(_) => true,
+            Self::Database(sqlx::Error::Database(error)) => {
+                matches!(code(&**error).as_str(), "1047" | "57P01" | "57P02" | "57P03")
+            }
+            _ => false,
+        }
+    }
+
     /// The whole chain of causes in one line, for the log.
     #[must_use]
     pub fn chain(&self) -> String {
         crate::causes::chain(self)
+    }
+}
+
+/// SQLSTATE of PostgreSQL, the number of MySQL, the result code of SQLite.
+fn code(error: &(dyn sqlx::error::DatabaseError + 'static)) -> String {
+    match error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        Some(mysql) => mysql.number().to_string(),
+        None => error.code().unwrap_or_default().into_owned(),
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = &error else { return Self::Database(error) };
+        let is_sqlite = database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
+        match (code(&**database).as_str(), is_sqlite) {
+            // serialization_failure, deadlock_detected; ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK.
+            ("40001" | "40P01" | "1205" | "1213", false) => Self::Conflict(error),
+            // read_only_sql_transaction; ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
+            // ER_READ_ONLY_MODE; SQLITE_READONLY and its extended codes.
+            ("25006" | "1290" | "1792" | "1836", false)
+            | ("8" | "264" | "520" | "776" | "1032" | "1288" | "1544", true) => {
+                Self::ReadOnly(error)
+            }
+            // insufficient_privilege; ER_DBACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_COLUMNACCESS_DENIED,
+            // ER_SPECIFIC_ACCESS_DENIED.
+            ("42501" | "1044" | "1142" | "1143" | "1227", false) => Self::Rights(error),
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError;
+        match error {
+            MigrateError::Dirty(version) => Self::DirtySchema(version),
+            MigrateError::Execute(error) => match Self::from(error) {
+                Self::Database(error) => Self::Migrate(MigrateError::Execute(error)),
+                known => known,
+            },
+            MigrateError::ExecuteMigration(error, version) => match Self::from(error) {
+                Self::Database(error) => {
+                    Self::Migrate(MigrateError::ExecuteMigration(error, version))
+                }
+                known => known,
+            },
+            other => Self::Migrate(other),
+        }
+    }
+}
+
+/// What to do about a database that cannot be opened, where the code tells.
+fn advice(error: &sqlx::Error) -> &'static str {
+    let sqlx::Error::Database(error) = error else { return "" };
+    match code(&**error).as_str() {
+        "28P01" | "28000" | "1045" | "1698" => " (check the user and the password in database.url)",
+        "3D000" | "1049" => " (create the database first: `procwarden check-config` prints how)",
+        "42501" | "1044" => {
+            " (the user lacks a right: `procwarden check-config` prints the GRANTs)"
+        }
+        "53300" | "1040" => " (the server has too many connections)",
+        _ => "",
     }
 }

@@ -1,16 +1,21 @@
 //! Events: what turned, one row each, written with the row that turned.
 
-use sqlx::{Sqlite, Transaction};
+use serde::Serialize;
 
-use super::{Store, StoreError};
+use super::db::{Session, args};
+use super::{Lease, Store, StoreError, dialect, read};
 use crate::domain::Timestamp;
+
+/// Rows of a batch: large enough that the round trip does not count, small enough for `max_allowed_packet` (16 MiB by
+/// default).
+pub(super) const BATCH: usize = 500;
 
 /// Something turned.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Event {
     /// The instance that saw it; with `seq` the key.
     pub instance: String,
-    /// Counts the events of one instance, from 1.
+    /// Grows with the commits of one instance. There are gaps: it counts all its writes, not events alone.
     pub seq: i64,
     /// When it was committed, epoch milliseconds.
     pub at: i64,
@@ -30,33 +35,68 @@ pub struct Event {
     pub run: Option<i64>,
 }
 
-/// Inserts an event with the instance's next number. There is one writer per instance, so the number is free.
+/// An event to be written; its number is given when it is.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct NewEvent<'a> {
+    pub(super) seq: i64,
+    pub(super) kind: &'static str,
+    pub(super) id: i64,
+    pub(super) name: &'a str,
+    pub(super) state: &'static str,
+    pub(super) reason: Option<&'static str>,
+    pub(super) status: Option<&'static str>,
+    pub(super) run: Option<i64>,
+}
+
+/// Takes the next `count` numbers of the instance, at least one, for what this transaction writes; the last of them.
+///
+/// The row stays locked until the commit, so that numbers become visible in their order: a reader that has seen one has
+/// seen all before it. The same statement proves that the name is still ours.
+pub(super) async fn next_seq(
+    tx: &mut Session,
+    lease: &Lease,
+    count: usize,
+) -> Result<i64, StoreError> {
+    let count = i64::try_from(count.max(1)).unwrap_or(i64::MAX);
+    let changed = tx.execute(NEXT_SEQ, args![count, &lease.name, lease.epoch]).await?;
+    let seq = tx.number(READ_SEQ, args![&lease.name]).await?;
+    match seq {
+        Some(seq) if changed == 1 => Ok(seq),
+        _ => Err(StoreError::LostName(lease.name.clone())),
+    }
+}
+
+/// Inserts events with the last numbers up to `seq`.
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Session,
     instance: &str,
     at: Timestamp,
-    event: &Event,
+    seq: i64,
+    mut events: Vec<NewEvent<'_>>,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO procwarden_events \
-         (instance, seq, at, kind, subject_id, name, state, reason, status, run) \
-         SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ? \
-         FROM procwarden_events WHERE instance = ?",
-    )
-    .bind(instance)
-    .bind(at.0)
-    .bind(&event.kind)
-    .bind(event.subject_id)
-    .bind(&event.name)
-    .bind(&event.state)
-    .bind(&event.reason)
-    .bind(&event.status)
-    .bind(event.run)
-    .bind(instance)
-    .execute(&mut **tx)
-    .await?;
+    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    for (number, event) in (seq - count + 1..).zip(&mut events) {
+        event.seq = number;
+    }
+    for batch in events.chunks(BATCH) {
+        let batch = json(batch)?;
+        let statement = dialect::insert_events(tx.engine());
+        tx.execute(statement, args![instance, at.0, &batch]).await?;
+    }
     Ok(())
 }
+
+/// A batch as the text that the engines unpack.
+pub(super) fn json(batch: &(impl Serialize + ?Sized)) -> Result<String, StoreError> {
+    serde_json::to_string(batch)
+        .map_err(|error| StoreError::Corrupt { table: "a batch", problem: error.to_string() })
+}
+
+pub(super) const NEXT_SEQ: &str =
+    "UPDATE procwarden_instances SET seq = seq + ? WHERE name = ? AND epoch = ?";
+pub(super) const READ_SEQ: &str = "SELECT seq FROM procwarden_instances WHERE name = ?";
+pub(super) const LAST: &str = "SELECT instance, seq, at, kind, subject_id, name, state, reason, status, run \
+     FROM procwarden_events WHERE instance = ? ORDER BY seq DESC LIMIT ?";
 
 impl Store {
     /// The last `limit` events of an instance, oldest first.
@@ -64,14 +104,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn events(&self, instance: &str, limit: i64) -> Result<Vec<Event>, StoreError> {
-        let mut events: Vec<Event> = sqlx::query_as(
-            "SELECT instance, seq, at, kind, subject_id, name, state, reason, status, run \
-             FROM procwarden_events WHERE instance = ? ORDER BY seq DESC LIMIT ?",
-        )
-        .bind(instance)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?;
+        let mut events: Vec<Event> =
+            read!(self, session => session.all(LAST, args![instance, limit]))?;
         events.reverse();
         Ok(events)
     }

@@ -1,15 +1,17 @@
 //! Columns of a recorded identity, the same in every table that has one.
 
+use serde::Serialize;
+
 use crate::domain::Identity;
 
 /// The five columns.
-#[derive(Debug, Clone, Default, sqlx::FromRow)]
+#[derive(Debug, Clone, Default, Serialize, sqlx::FromRow)]
 pub(super) struct IdentityColumns {
-    boot_id: Option<String>,
-    pid_ns: Option<i64>,
-    identity_pid: Option<i64>,
-    start_ticks: Option<i64>,
-    pidfd_inode: Option<i64>,
+    pub(super) boot_id: Option<String>,
+    pub(super) pid_ns: Option<i64>,
+    pub(super) identity_pid: Option<i64>,
+    pub(super) start_ticks: Option<i64>,
+    pub(super) pidfd_inode: Option<i64>,
 }
 
 impl IdentityColumns {
@@ -33,13 +35,5 @@ impl IdentityColumns {
             start_ticks: self.start_ticks.map(i64::cast_unsigned),
             inode: self.pidfd_inode.map(i64::cast_unsigned),
         })
-    }
-
-    pub(super) fn boot_id(&self) -> Option<&str> {
-        self.boot_id.as_deref()
-    }
-
-    pub(super) const fn numbers(&self) -> [Option<i64>; 4] {
-        [self.pid_ns, self.identity_pid, self.start_ticks, self.pidfd_inode]
     }
 }

@@ -1,32 +1,58 @@
-//! The instance's heartbeat row: who runs, since when, and when every node was last looked at.
+//! The instances' rows: who runs under which name, until when its word counts, and when it last looked at every node.
+//!
+//! Leases expire by the database's clock: those of the hosts differ.
 
-use super::{Store, StoreError};
+use std::time::Duration;
+
+use super::db::{Session, args};
+use super::{Store, StoreError, read, write};
+use crate::domain::fleet::{Heartbeat, live};
 use crate::domain::{Here, Timestamp, Uptime};
 
-/// A heartbeat: it vouches for every row of this instance that was not written because nothing changed.
+/// Who takes a name.
 #[derive(Debug, Clone)]
-pub struct Beat {
+pub struct Holder {
     /// `instance.name`.
     pub name: String,
     /// The host and boot it runs in.
     pub here: Here,
     /// Its PID.
     pub pid: u32,
-    /// When it started.
+    /// When its process started, in clock ticks since boot; none where `/proc` hides it.
+    pub start_ticks: Option<u64>,
+    /// When it started, by its own clock.
     pub since: Timestamp,
-    /// Now.
-    pub at: Timestamp,
+    /// How long one of its heartbeats holds.
+    pub lease: Duration,
+}
+
+/// A name that is ours until another takes it over. What is written in its name is refused after that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// `instance.name`.
+    pub name: String,
+    /// Grows each time that the name is taken.
+    pub epoch: i64,
+}
+
+/// A heartbeat: it vouches for every row of this instance that was not written because nothing changed.
+#[derive(Debug, Clone)]
+pub struct Beat {
     /// When the last whole pass over the nodes ended, on both clocks.
     pub swept: Option<(Timestamp, Uptime)>,
+    /// How long ago that was.
+    pub swept_ago: Option<Duration>,
     /// How long that pass took.
     pub tick_ms: i64,
+    /// How old a verdict of it may be.
+    pub window: Duration,
     /// Nodes it answers for.
     pub nodes: i64,
     /// Locks it answers for.
     pub locks: i64,
 }
 
-/// A heartbeat row as it stands.
+/// An instance's row as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct InstanceRow {
     /// `instance.name`.
@@ -35,18 +61,34 @@ pub struct InstanceRow {
     pub host_id: String,
     /// The boot.
     pub boot_id: String,
+    /// The PID namespace.
+    pub pid_ns: i64,
     /// Its PID.
     pub pid: i64,
+    /// When its process started, in clock ticks since boot.
+    pub start_ticks: Option<i64>,
     /// The program's version.
     pub version: String,
-    /// When it started, epoch milliseconds.
+    /// When it started, epoch milliseconds by its own clock.
     pub since: i64,
-    /// Epoch milliseconds.
+    /// Epoch milliseconds by the database's clock.
     pub last_beat: i64,
-    /// End of its last whole pass, epoch milliseconds.
+    /// Until when its last beat holds, by the database's clock; 0 once it has said goodbye.
+    pub expires_at: i64,
+    /// How long a beat holds, milliseconds.
+    pub lease_ms: i64,
+    /// Grows each time that the name is taken.
+    pub epoch: i64,
+    /// The last number given to what it wrote.
+    pub seq: i64,
+    /// End of its last whole pass, epoch milliseconds by its own clock.
     pub swept_at: Option<i64>,
-    /// The same on the boot clock, milliseconds.
+    /// The same on its boot clock, milliseconds.
     pub swept_up: Option<i64>,
+    /// The same by the database's clock.
+    pub swept_db: Option<i64>,
+    /// How old a verdict of it may be, milliseconds.
+    pub window_ms: i64,
     /// Length of its last pass, milliseconds.
     pub tick_ms: i64,
     /// Nodes it answers for.
@@ -55,52 +97,120 @@ pub struct InstanceRow {
     pub locks: i64,
 }
 
+impl InstanceRow {
+    /// Does its last heartbeat hold at `now` of the database's clock? See [`crate::domain::fleet::live`].
+    #[must_use]
+    pub fn is_live(&self, now: i64) -> bool {
+        !live([self.heartbeat()], now).is_empty()
+    }
+
+    /// What the judgement over it needs.
+    #[must_use]
+    pub fn heartbeat(&self) -> Heartbeat<'_> {
+        Heartbeat { name: &self.name, expires_at: self.expires_at, lease_ms: self.lease_ms }
+    }
+}
+
+/// The columns of [`InstanceRow`].
+macro_rules! columns {
+    () => {
+        "name, host_id, boot_id, pid_ns, pid, start_ticks, version, since, last_beat, expires_at, lease_ms, epoch, seq, \
+         swept_at, swept_up, swept_db, window_ms, tick_ms, nodes, locks "
+    };
+}
+pub(super) use columns;
+
+pub(super) const FIRST_SEQ: &str = "SELECT MAX(seq) FROM (SELECT MAX(seq) AS seq FROM procwarden_events WHERE instance = ? \
+     UNION ALL SELECT MAX(change_seq) FROM procwarden_nodes WHERE writer = ? \
+     UNION ALL SELECT MAX(change_seq) FROM procwarden_migrations WHERE writer = ?) AS used";
+pub(super) const INSERT: &str = "INSERT INTO procwarden_instances \
+     (name, host_id, boot_id, pid_ns, pid, start_ticks, version, since, last_beat, expires_at, lease_ms, epoch, seq) \
+     SELECT ?, ?, ?, ?, ?, ?, ?, ?, NOW_MS(), NOW_MS() + ?, ?, 1, ? FROM_DUAL \
+     WHERE NOT EXISTS (SELECT 1 FROM procwarden_instances WHERE name = ?)";
+pub(super) const TAKE: &str = "UPDATE procwarden_instances SET host_id = ?, boot_id = ?, pid_ns = ?, pid = ?, start_ticks = ?, \
+     version = ?, since = ?, last_beat = NOW_MS(), expires_at = NOW_MS() + ?, lease_ms = ?, epoch = epoch + 1, \
+     seq = CASE WHEN seq < ? THEN ? ELSE seq END \
+     WHERE name = ? AND epoch = ? AND (expires_at <= NOW_MS() OR expires_at > NOW_MS() + lease_ms OR 1 = ?)";
+pub(super) const BEAT: &str = "UPDATE procwarden_instances SET last_beat = NOW_MS(), expires_at = NOW_MS() + lease_ms, \
+     swept_at = COALESCE(?, swept_at), swept_up = COALESCE(?, swept_up), swept_db = COALESCE(NOW_MS() - ?, swept_db), \
+     tick_ms = ?, window_ms = ?, nodes = ?, locks = ? WHERE name = ? AND epoch = ?";
+pub(super) const RELEASE: &str =
+    "UPDATE procwarden_instances SET expires_at = 0 WHERE name = ? AND epoch = ?";
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl Store {
+    /// Takes a name that nobody has (`from` is none), or takes it over from the holder that was seen: if that one's lease
+    /// has ended, or whatever its lease says if `is_dead`. None if somebody else was faster.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::ReadOnly`], [`StoreError::Rights`].
+    pub async fn take_name(
+        &self,
+        holder: &Holder,
+        from: Option<&InstanceRow>,
+        is_dead: bool,
+    ) -> Result<Option<Lease>, StoreError> {
+        match write!(self, tx => take(tx, holder, from, is_dead)) {
+            Ok(epoch) => Ok(epoch.map(|epoch| Lease { name: holder.name.clone(), epoch })),
+            // Inserted by somebody else between our look and our write.
+            Err(StoreError::Database(sqlx::Error::Database(error)))
+                if error.is_unique_violation() =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes the heartbeat; what it does not know yet (a pass) keeps its last value.
     ///
     /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Replaced`].
-    pub async fn beat(&self, beat: &Beat) -> Result<(), StoreError> {
+    /// [`StoreError::LostName`], [`StoreError::Database`], [`StoreError::Replaced`].
+    pub async fn beat(&self, lease: &Lease, beat: &Beat) -> Result<(), StoreError> {
         self.require_in_place()?;
-        sqlx::query(
-            "INSERT INTO procwarden_instances \
-             (name, host_id, boot_id, pid_ns, pid, version, since, last_beat, swept_at, swept_up, tick_ms, nodes, locks) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-             ON CONFLICT (name) DO UPDATE SET host_id = excluded.host_id, boot_id = excluded.boot_id, \
-             pid_ns = excluded.pid_ns, pid = excluded.pid, version = excluded.version, \
-             since = excluded.since, last_beat = excluded.last_beat, \
-             swept_at = COALESCE(excluded.swept_at, procwarden_instances.swept_at), \
-             swept_up = COALESCE(excluded.swept_up, procwarden_instances.swept_up), \
-             tick_ms = excluded.tick_ms, nodes = excluded.nodes, locks = excluded.locks",
-        )
-        .bind(&beat.name)
-        .bind(&beat.here.host_id)
-        .bind(&beat.here.boot_id)
-        .bind(beat.here.pid_ns.cast_signed())
-        .bind(i64::from(beat.pid))
-        .bind(env!("CARGO_PKG_VERSION"))
-        .bind(beat.since.0)
-        .bind(beat.at.0)
-        .bind(beat.swept.map(|(wall, _)| wall.0))
-        .bind(beat.swept.map(|(_, up)| up.0))
-        .bind(beat.tick_ms)
-        .bind(beat.nodes)
-        .bind(beat.locks)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        let (wall, up) = beat.swept.unzip();
+        let changed = read!(self, session => session.execute(BEAT, args![
+            wall.map(|it| it.0), up.map(|it| it.0), beat.swept_ago.map(ms), beat.tick_ms, ms(beat.window), beat.nodes,
+            beat.locks, &lease.name, lease.epoch,
+        ]))?;
+        if changed == 1 { Ok(()) } else { Err(StoreError::LostName(lease.name.clone())) }
     }
 
-    /// Every heartbeat row, by name.
+    /// Says goodbye: the name is free at once, and others take over what they can reach.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError> {
-        Ok(sqlx::query_as(
-            "SELECT name, host_id, boot_id, pid, version, since, last_beat, swept_at, swept_up, \
-             tick_ms, nodes, locks FROM procwarden_instances ORDER BY name",
-        )
-        .fetch_all(&self.pool)
-        .await?)
+    pub async fn release_name(&self, lease: &Lease) -> Result<(), StoreError> {
+        read!(self, session => session.execute(RELEASE, args![&lease.name, lease.epoch])).map(drop)
     }
+}
+
+/// The new epoch; none if the row is not as it was seen.
+async fn take(
+    tx: &mut Session,
+    holder: &Holder,
+    from: Option<&InstanceRow>,
+    is_dead: bool,
+) -> Result<Option<i64>, StoreError> {
+    let (name, here, lease) = (&holder.name, &holder.here, ms(holder.lease));
+    let ticks = holder.start_ticks.map(u64::cast_signed);
+    let (pid_ns, pid, since) = (here.pid_ns.cast_signed(), i64::from(holder.pid), holder.since.0);
+    let version = env!("CARGO_PKG_VERSION");
+    let used = tx.number(FIRST_SEQ, args![name, name, name]).await?.unwrap_or(0);
+    #[rustfmt::skip] // The order of the columns.
+    let changed = if let Some(from) = from {
+        tx.execute(TAKE, args![
+            &here.host_id, &here.boot_id, pid_ns, pid, ticks, version, since, lease, lease, used, used,
+            name, from.epoch, i64::from(is_dead),
+        ]).await?
+    } else {
+        tx.execute(INSERT, args![
+            name, &here.host_id, &here.boot_id, pid_ns, pid, ticks, version, since, lease, lease, used,
+            name,
+        ]).await?
+    };
+    Ok((changed == 1).then(|| from.map_or(1, |from| from.epoch + 1)))
 }

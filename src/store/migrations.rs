@@ -1,14 +1,12 @@
 //! Migrations as rows, and the one compare-and-set that writes them.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row, Sqlite, Transaction};
-
-use super::events::{self, Event};
+use super::db::{Session, args};
+use super::events::{self, NewEvent, next_seq};
 use super::identity::IdentityColumns;
-use super::{Store, StoreError};
+use super::{Lease, Store, StoreError, read, write};
+use crate::domain::Timestamp;
 use crate::domain::migration::{DirMark, Key, Mark, Migration, Reason, Source, State, Status};
 use crate::domain::reconcile::Write;
-use crate::domain::{Identity, Timestamp};
 
 /// A migration's row with its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,229 +26,301 @@ pub enum Applied {
     Lost,
 }
 
-const SELECT: &str = "SELECT id, mb_project_uuid, brz_project_id, instance, host_id, status, state, reason, \
-     status_source, error, run, since, created_at, updated_at, status_updated_at, ended_at, lock_file, lock_pid, \
-     lock_started, lock_dev, lock_ino, lock_mtime_ns, lock_size, dir_dev, dir_ino, boot_id, pid_ns, identity_pid, \
-     start_ticks, pidfd_inode, lock_taken, lock_data FROM procwarden_migrations ORDER BY id";
+/// The columns of [`MigrationRow`].
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, mb_project_uuid, brz_project_id, instance, host_id, status, state, reason, status_source, error, \
+             run, since, created_at, updated_at, status_updated_at, ended_at, lock_file, lock_pid, lock_started, \
+             lock_dev, lock_ino, lock_mtime_ns, lock_size, dir_dev, dir_ino, boot_id, pid_ns, identity_pid, \
+             start_ticks, pidfd_inode, lock_taken, lock_data FROM procwarden_migrations ",
+            $rest
+        )
+    };
+}
 
-impl FromRow<'_, SqliteRow> for StoredMigration {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let identity: Option<Identity> = IdentityColumns::from_row(row)?.into_identity();
+pub(super) const ALL: &str = select!("ORDER BY id");
+pub(super) const CHANGED: &str = select!("WHERE writer = ? AND change_seq > ? ORDER BY id");
+pub(super) const INSERT: &str = "INSERT INTO procwarden_migrations (mb_project_uuid, brz_project_id, instance, host_id, \
+     status, state, run, since, created_at, updated_at, lock_taken) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0 FROM_DUAL \
+     WHERE NOT EXISTS (SELECT 1 FROM procwarden_migrations WHERE mb_project_uuid = ? AND brz_project_id = ?)";
+pub(super) const ID_OF: &str =
+    "SELECT id FROM procwarden_migrations WHERE mb_project_uuid = ? AND brz_project_id = ?";
+pub(super) const UPDATE: &str = "UPDATE procwarden_migrations SET instance = ?, host_id = ?, status = ?, state = ?, reason = ?, \
+     status_source = ?, error = ?, run = ?, since = ?, updated_at = ?, status_updated_at = ?, ended_at = ?, \
+     lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, lock_size = ?, \
+     dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, pidfd_inode = ?, \
+     lock_taken = ?, lock_data = ?, writer = ?, change_seq = ? WHERE id = ? AND run = ? AND status = ?";
+
+/// A row as it stands; the same type for every engine.
+#[derive(sqlx::FromRow)]
+struct MigrationRow {
+    id: i64,
+    mb_project_uuid: String,
+    brz_project_id: i64,
+    instance: String,
+    host_id: String,
+    status: String,
+    state: String,
+    reason: Option<String>,
+    status_source: Option<String>,
+    error: Option<String>,
+    run: i64,
+    since: i64,
+    created_at: i64,
+    updated_at: i64,
+    status_updated_at: Option<i64>,
+    ended_at: Option<i64>,
+    lock_file: Option<String>,
+    lock_pid: Option<i64>,
+    lock_started: Option<i64>,
+    lock_dev: Option<i64>,
+    lock_ino: Option<i64>,
+    lock_mtime_ns: Option<i64>,
+    lock_size: Option<i64>,
+    dir_dev: Option<i64>,
+    dir_ino: Option<i64>,
+    #[sqlx(flatten)]
+    identity: IdentityColumns,
+    lock_taken: i64,
+    lock_data: Option<String>,
+}
+
+impl TryFrom<MigrationRow> for StoredMigration {
+    type Error = StoreError;
+
+    fn try_from(row: MigrationRow) -> Result<Self, StoreError> {
+        let unknown = |column: &str, word: &str| StoreError::Corrupt {
+            table: "procwarden_migrations",
+            problem: format!("row {}: {column} '{word}'", row.id),
+        };
         Ok(Self {
-            id: row.try_get("id")?,
+            id: row.id,
             row: Migration {
+                status: Status::parse(&row.status).ok_or_else(|| unknown("status", &row.status))?,
+                state: State::parse(&row.state).ok_or_else(|| unknown("state", &row.state))?,
+                reason: row.reason.as_deref().and_then(Reason::parse),
+                status_source: row.status_source.as_deref().and_then(Source::parse),
+                lock_mark: row.mark(),
+                dir: row.dir(),
                 key: Key {
-                    mb_project_uuid: row.try_get("mb_project_uuid")?,
-                    brz_project_id: row.try_get("brz_project_id")?,
+                    mb_project_uuid: row.mb_project_uuid,
+                    brz_project_id: row.brz_project_id,
                 },
-                instance: row.try_get("instance")?,
-                host_id: row.try_get("host_id")?,
-                status: word(row, "status", Status::parse)?,
-                state: word(row, "state", State::parse)?,
-                reason: maybe_word(row, "reason", Reason::parse)?,
-                status_source: maybe_word(row, "status_source", Source::parse)?,
-                error: row.try_get("error")?,
-                run: row.try_get("run")?,
-                since: Timestamp(row.try_get("since")?),
-                created_at: Timestamp(row.try_get("created_at")?),
-                updated_at: Timestamp(row.try_get("updated_at")?),
-                status_updated_at: time(row, "status_updated_at")?,
-                ended_at: time(row, "ended_at")?,
-                lock_file: row.try_get("lock_file")?,
-                lock_pid: row.try_get("lock_pid")?,
-                lock_started: time(row, "lock_started")?,
-                lock_mark: mark(row)?,
-                dir: dir(row)?,
-                identity,
-                lock_taken: row.try_get::<i64, _>("lock_taken")? != 0,
-                lock_data: row.try_get("lock_data")?,
+                instance: row.instance,
+                host_id: row.host_id,
+                error: row.error,
+                run: row.run,
+                since: Timestamp(row.since),
+                created_at: Timestamp(row.created_at),
+                updated_at: Timestamp(row.updated_at),
+                status_updated_at: row.status_updated_at.map(Timestamp),
+                ended_at: row.ended_at.map(Timestamp),
+                lock_file: row.lock_file,
+                lock_pid: row.lock_pid,
+                lock_started: row.lock_started.map(Timestamp),
+                identity: row.identity.into_identity(),
+                lock_taken: row.lock_taken != 0,
+                lock_data: row.lock_data,
             },
         })
     }
 }
 
-fn word<T>(row: &SqliteRow, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, sqlx::Error> {
-    let text: String = row.try_get(column)?;
-    parse(&text).ok_or_else(|| sqlx::Error::Decode(format!("{column}: '{text}'").into()))
+impl MigrationRow {
+    fn mark(&self) -> Option<Mark> {
+        Some(Mark {
+            dev: self.lock_dev?.cast_unsigned(),
+            ino: self.lock_ino?.cast_unsigned(),
+            mtime_ns: self.lock_mtime_ns?,
+            size: self.lock_size?.cast_unsigned(),
+        })
+    }
+
+    fn dir(&self) -> Option<DirMark> {
+        Some(DirMark { dev: self.dir_dev?.cast_unsigned(), ino: self.dir_ino?.cast_unsigned() })
+    }
 }
 
-fn maybe_word<T>(
-    row: &SqliteRow,
-    column: &str,
-    parse: fn(&str) -> Option<T>,
-) -> Result<Option<T>, sqlx::Error> {
-    let text: Option<String> = row.try_get(column)?;
-    Ok(text.as_deref().and_then(parse))
-}
-
-fn time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp))
-}
-
-fn unsigned(row: &SqliteRow, column: &str) -> Result<Option<u64>, sqlx::Error> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.map(i64::cast_unsigned))
-}
-
-fn mark(row: &SqliteRow) -> Result<Option<Mark>, sqlx::Error> {
-    let (dev, ino) = (unsigned(row, "lock_dev")?, unsigned(row, "lock_ino")?);
-    let mtime: Option<i64> = row.try_get("lock_mtime_ns")?;
-    Ok(match (dev, ino, mtime, unsigned(row, "lock_size")?) {
-        (Some(dev), Some(ino), Some(mtime_ns), Some(size)) => {
-            Some(Mark { dev, ino, mtime_ns, size })
-        }
-        _ => None,
-    })
-}
-
-fn dir(row: &SqliteRow) -> Result<Option<DirMark>, sqlx::Error> {
-    let both = (unsigned(row, "dir_dev")?, unsigned(row, "dir_ino")?);
-    Ok(if let (Some(dev), Some(ino)) = both { Some(DirMark { dev, ino }) } else { None })
+fn stored(rows: Vec<MigrationRow>) -> Result<Vec<StoredMigration>, StoreError> {
+    rows.into_iter().map(StoredMigration::try_from).collect()
 }
 
 impl Store {
     /// Every migration, in the order of first sight.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn migrations(&self) -> Result<Vec<StoredMigration>, StoreError> {
-        Ok(sqlx::query_as(SELECT).fetch_all(&self.pool).await?)
+        stored(read!(self, session => session.all(ALL, &[]))?)
     }
 
-    /// Applies writes in one transaction, each by compare-and-set on run and status; an event for each that turns.
-    /// A write that lost its race changes nothing and does not hold up the others.
+    /// The migrations that an instance has written after the number `after`.
     ///
     /// # Errors
-    /// [`StoreError::Database`]: then nothing is written.
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
+    pub async fn migrations_changed(
+        &self,
+        writer: &str,
+        after: i64,
+    ) -> Result<Vec<StoredMigration>, StoreError> {
+        stored(read!(self, session => session.all(CHANGED, args![writer, after]))?)
+    }
+
+    /// Applies writes in one transaction, each by compare-and-set, with the events of those that flipped.
+    ///
+    /// # Errors
+    /// [`StoreError::LostName`], [`StoreError::Database`]: then nothing is written.
     pub async fn apply(
         &self,
-        instance: &str,
+        lease: &Lease,
         writes: &[(Option<i64>, Write)],
         now: Timestamp,
     ) -> Result<Vec<Applied>, StoreError> {
-        let mut tx = self.begin().await?;
-        let mut applied = Vec::with_capacity(writes.len());
-        for (id, write) in writes {
-            applied.push(match write {
-                Write::None => Applied::Lost,
-                Write::Insert(row) => insert(&mut tx, instance, row, now).await?,
-                Write::Update { run, status, row, flip } => {
-                    let id = id.unwrap_or_default();
-                    let changed = update(&mut tx, id, *run, *status, row).await?;
-                    if changed && *flip {
-                        events::insert(&mut tx, instance, now, &event(id, row)).await?;
-                    }
-                    if changed {
-                        Applied::Done(Box::new(StoredMigration { id, row: Migration::clone(row) }))
-                    } else {
-                        Applied::Lost
-                    }
-                }
-            });
+        match write!(self, tx => apply(tx, lease, writes, now)) {
+            // Two instances inserted the same key at once. Nothing stands of ours; the second look finds the other's row.
+            Err(StoreError::Database(sqlx::Error::Database(error)))
+                if error.is_unique_violation() =>
+            {
+                write!(self, tx => apply(tx, lease, writes, now))
+            }
+            result => result,
         }
-        crate::failpoint::at("in-transaction");
-        tx.commit().await?;
-        Ok(applied)
     }
 }
 
-async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
-    instance: &str,
-    row: &Migration,
+async fn apply(
+    tx: &mut Session,
+    lease: &Lease,
+    writes: &[(Option<i64>, Write)],
     now: Timestamp,
-) -> Result<Applied, StoreError> {
-    let done = sqlx::query(
-        "INSERT INTO procwarden_migrations (mb_project_uuid, brz_project_id, instance, host_id, status, state, run, \
-         since, created_at, updated_at, lock_taken) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) \
-         ON CONFLICT (mb_project_uuid, brz_project_id) DO NOTHING",
-    )
-    .bind(&row.key.mb_project_uuid)
-    .bind(row.key.brz_project_id)
-    .bind(&row.instance)
-    .bind(&row.host_id)
-    .bind(row.status.as_str())
-    .bind(row.state.as_str())
-    .bind(row.run)
-    .bind(row.since.0)
-    .bind(row.created_at.0)
-    .bind(row.updated_at.0)
-    .execute(&mut **tx)
-    .await?;
-    if done.rows_affected() == 0 {
-        return Ok(Applied::Lost);
+) -> Result<Vec<Applied>, StoreError> {
+    let seq = next_seq(tx, lease, writes.len()).await?;
+    let mark = (lease.name.as_str(), seq);
+    let mut applied = Vec::with_capacity(writes.len());
+    let mut events = Vec::new();
+    for (id, write) in writes {
+        let (done, turned) = match write {
+            Write::None => (None, None),
+            Write::Insert(row) => {
+                let id = insert(tx, row, mark).await?;
+                // A first sight is no flip, unless the row is born finished by its runner's report.
+                (id.map(|id| (id, row)), row.status.is_final().then_some(row))
+            }
+            Write::Update { run, status, row, flip } => {
+                let id = id.unwrap_or_default();
+                let changed = update(tx, id, *run, *status, row, mark).await?;
+                (changed.then_some((id, row)), flip.then_some(row))
+            }
+        };
+        applied.push(match done {
+            Some((id, row)) => {
+                events.extend(turned.map(|row| event(id, row)));
+                Applied::Done(Box::new(StoredMigration { id, row: Migration::clone(row) }))
+            }
+            None => Applied::Lost,
+        });
     }
-    let id = done.last_insert_rowid();
-    update(tx, id, row.run, row.status, row).await?;
-    // A first sight is no flip, unless the row is born finished by its runner's report.
-    if row.status.is_final() {
-        events::insert(tx, instance, now, &event(id, row)).await?;
+    events::insert(tx, &lease.name, now, seq, events).await?;
+    Ok(applied)
+}
+
+/// The id of the new row; none if there is one of that key.
+async fn insert(
+    tx: &mut Session,
+    row: &Migration,
+    mark: (&str, i64),
+) -> Result<Option<i64>, StoreError> {
+    let (uuid, project) = (&row.key.mb_project_uuid, row.key.brz_project_id);
+    let inserted = tx
+        .execute(
+            INSERT,
+            args![
+                uuid,
+                project,
+                &row.instance,
+                &row.host_id,
+                row.status.as_str(),
+                row.state.as_str(),
+                row.run,
+                row.since.0,
+                row.created_at.0,
+                row.updated_at.0,
+                uuid,
+                project,
+            ],
+        )
+        .await?;
+    if inserted == 0 {
+        return Ok(None);
     }
-    Ok(Applied::Done(Box::new(StoredMigration { id, row: row.clone() })))
+    // Read back: no way to ask for the new id is common to the engines.
+    let id = tx.number(ID_OF, args![uuid, project]).await?.unwrap_or_default();
+    update(tx, id, row.run, row.status, row, mark).await?;
+    Ok(Some(id))
 }
 
 async fn update(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Session,
     id: i64,
     run: i64,
     status: Status,
     row: &Migration,
+    (writer, seq): (&str, i64),
 ) -> Result<bool, StoreError> {
     let identity = IdentityColumns::of(row.identity.as_ref());
-    let [pid_ns, pid, ticks, inode] = identity.numbers();
-    let done = sqlx::query(
-        "UPDATE procwarden_migrations SET instance = ?, host_id = ?, status = ?, state = ?, reason = ?, \
-         status_source = ?, error = ?, run = ?, since = ?, updated_at = ?, status_updated_at = ?, ended_at = ?, \
-         lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, \
-         lock_size = ?, dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, \
-         pidfd_inode = ?, lock_taken = ?, lock_data = ? WHERE id = ? AND run = ? AND status = ?",
-    )
-    .bind(&row.instance)
-    .bind(&row.host_id)
-    .bind(row.status.as_str())
-    .bind(row.state.as_str())
-    .bind(row.reason.map(Reason::as_str))
-    .bind(row.status_source.map(Source::as_str))
-    .bind(&row.error)
-    .bind(row.run)
-    .bind(row.since.0)
-    .bind(row.updated_at.0)
-    .bind(row.status_updated_at.map(|at| at.0))
-    .bind(row.ended_at.map(|at| at.0))
-    .bind(&row.lock_file)
-    .bind(row.lock_pid)
-    .bind(row.lock_started.map(|at| at.0))
-    .bind(row.lock_mark.map(|mark| mark.dev.cast_signed()))
-    .bind(row.lock_mark.map(|mark| mark.ino.cast_signed()))
-    .bind(row.lock_mark.map(|mark| mark.mtime_ns))
-    .bind(row.lock_mark.map(|mark| mark.size.cast_signed()))
-    .bind(row.dir.map(|dir| dir.dev.cast_signed()))
-    .bind(row.dir.map(|dir| dir.ino.cast_signed()))
-    .bind(identity.boot_id())
-    .bind(pid_ns)
-    .bind(pid)
-    .bind(ticks)
-    .bind(inode)
-    .bind(i64::from(row.lock_taken))
-    .bind(&row.lock_data)
-    .bind(id)
-    .bind(run)
-    .bind(status.as_str())
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    let changed = tx
+        .execute(
+            UPDATE,
+            args![
+                &row.instance,
+                &row.host_id,
+                row.status.as_str(),
+                row.state.as_str(),
+                row.reason.map(Reason::as_str),
+                row.status_source.map(Source::as_str),
+                &row.error,
+                row.run,
+                row.since.0,
+                row.updated_at.0,
+                row.status_updated_at.map(|at| at.0),
+                row.ended_at.map(|at| at.0),
+                &row.lock_file,
+                row.lock_pid,
+                row.lock_started.map(|at| at.0),
+                row.lock_mark.map(|mark| mark.dev.cast_signed()),
+                row.lock_mark.map(|mark| mark.ino.cast_signed()),
+                row.lock_mark.map(|mark| mark.mtime_ns),
+                row.lock_mark.map(|mark| mark.size.cast_signed()),
+                row.dir.map(|dir| dir.dev.cast_signed()),
+                row.dir.map(|dir| dir.ino.cast_signed()),
+                &identity.boot_id,
+                identity.pid_ns,
+                identity.identity_pid,
+                identity.start_ticks,
+                identity.pidfd_inode,
+                i64::from(row.lock_taken),
+                &row.lock_data,
+                writer,
+                seq,
+                id,
+                run,
+                status.as_str(),
+            ],
+        )
+        .await?;
+    Ok(changed == 1)
 }
 
-fn event(id: i64, row: &Migration) -> Event {
-    Event {
-        instance: String::new(),
+fn event(id: i64, row: &Migration) -> NewEvent<'_> {
+    NewEvent {
         seq: 0,
-        at: 0,
-        kind: "migration".to_owned(),
-        subject_id: id,
-        name: row.key.mb_project_uuid.clone(),
-        state: row.state.as_str().to_owned(),
-        reason: row.reason.map(|reason| reason.as_str().to_owned()),
-        status: Some(row.status.as_str().to_owned()),
+        kind: "migration",
+        id,
+        name: &row.key.mb_project_uuid,
+        state: row.state.as_str(),
+        reason: row.reason.map(Reason::as_str),
+        status: Some(row.status.as_str()),
         run: Some(row.run),
     }
 }

@@ -1,49 +1,103 @@
 //! The store: the only place that knows sqlx. Every method is one transaction; none is held across a probe.
 //!
-//! Rows that change together change in one transaction: a flip, its event and its outbox rows.
+//! One store for three engines: each query is written once (`db.rs` runs it, `dialect.rs` has what differs). Rows that
+//! change together change in one transaction: a flip, its event and its outbox rows.
 
+mod connect;
+mod db;
+mod dialect;
 mod error;
 mod events;
+mod file;
+mod fleet;
 mod identity;
 mod instances;
 mod migrations;
 mod nodes;
 mod schema;
 mod server_lock;
+mod statements;
 #[cfg(test)]
 mod tests;
 mod verdicts;
 
-use std::fs::OpenOptions;
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection};
+use crate::config::Database;
 
-use crate::domain::node::Password;
-
+pub use dialect::Engine;
 pub use error::StoreError;
 pub use events::Event;
-pub use instances::{Beat, InstanceRow};
+pub use file::sqlite_path;
+pub use fleet::{Fleet, Forgotten};
+pub use instances::{Beat, Holder, InstanceRow, Lease};
 pub use migrations::{Applied, StoredMigration};
 pub use nodes::{NewNode, NodeWrite, Origin, StoredNode};
 pub use schema::{SchemaState, embedded};
 pub use server_lock::{LockHeld, ServerLock};
 pub use verdicts::VerdictWrite;
 
-/// How long a writer waits for another one before it is an error. Readers never wait (WAL).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+use connect::{Opened, Recycle};
+use db::{Db, Session};
+use file::DatabaseFile;
 
-/// How long a call waits for a connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a transaction is tried that others were in the way of.
+const TRIES: u32 = 8;
 
-/// Connections: one writer at a time is all SQLite has, the others are readers.
-const MAX_CONNECTIONS: u32 = 4;
+/// How long is waited before the first of those; each later one waits twice as long.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How often a server is asked for that does not answer yet.
+const WAIT_PAUSE: Duration = Duration::from_millis(250);
+
+const CHARSET: &str = "SELECT CAST(@@character_set_database AS CHAR) AS charset";
+
+/// One statement outside of a transaction, within the time that it may take.
+macro_rules! read {
+    ($store:ident, $session:ident => $work:expr) => {
+        $store
+            .limited(async {
+                let mut session = $store.db.session().await?;
+                let $session = &mut session;
+                let result = $work.await?;
+                session.done();
+                Ok(result)
+            })
+            .await
+    };
+}
+use read;
+
+/// One transaction, within the time that it may take, tried again while others are in the way.
+///
+/// Macros, not functions that take closures: rustc cannot prove futures of async closures that borrow to be `Send`.
+macro_rules! write {
+    ($store:ident, $tx:ident => $work:expr) => {{
+        let mut tries = 1;
+        loop {
+            let result = $store
+                .limited(async {
+                    let mut session = $store.begin().await?;
+                    let $tx = &mut session;
+                    let result = $work.await?;
+                    crate::failpoint::at("in-transaction");
+                    session.commit().await?;
+                    Ok(result)
+                })
+                .await;
+            match result {
+                Err(StoreError::Conflict(_)) if tries < $crate::store::TRIES => {
+                    tokio::time::sleep($crate::store::PAUSE * 2_u32.pow(tries - 1)).await;
+                    tries += 1;
+                }
+                result => break result,
+            }
+        }
+    }};
+}
+use write;
 
 /// What to do where there is no database, or an old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,20 +111,21 @@ pub enum Open {
 /// The database; cheap to clone, all clones share one pool.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
-    path: PathBuf,
-    /// Device and inode of the file that was opened.
-    file: (u64, u64),
+    db: Db,
+    settings: Database,
+    recycle: Recycle,
+    /// Only SQLite's.
+    file: Option<DatabaseFile>,
 }
 
 impl Store {
-    /// Opens the database that the URL names.
+    /// Opens the database that the settings name.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::OlderSchema`] with [`Open::Existing`]; [`StoreError::NewerSchema`],
     /// [`StoreError::Url`], [`StoreError::Open`] always.
-    pub async fn open(url: &Password, open: Open) -> Result<Self, StoreError> {
-        let store = Self::connect(url, open).await?;
+    pub async fn open(settings: &Database, open: Open) -> Result<Self, StoreError> {
+        let store = Self::connect(settings, open).await?;
         match open {
             Open::Create => store.migrate().await?,
             Open::Existing => store.require_current_schema().await?,
@@ -78,60 +133,50 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the database without looking at its schema.
+    /// Opens the database without looking at its schema. A server that does not answer is waited for as long as
+    /// `database.wait` says.
     ///
     /// # Errors
-    /// As [`Store::open`], without the schema's.
-    pub async fn connect(url: &Password, open: Open) -> Result<Self, StoreError> {
-        let path = sqlite_path(url.expose())?;
-        if open == Open::Existing && !path.exists() {
-            return Err(StoreError::Missing(path));
-        }
-        let unopenable = |source| StoreError::unopenable(url.expose(), source);
-        let mut turn = None;
-        if open == Open::Create {
-            make_private(&path).map_err(unopenable)?;
-            // The change to WAL is refused at once, without waiting, while another makes it.
-            if std::fs::metadata(&path).map_err(unopenable)?.len() == 0 {
-                turn = Some(schema::turn(&path).await?);
+    /// As [`Store::open`], without the schema's; [`StoreError::Charset`].
+    pub async fn connect(settings: &Database, open: Open) -> Result<Self, StoreError> {
+        let end = tokio::time::Instant::now() + settings.wait;
+        loop {
+            match connect::open(settings, open).await {
+                Ok(Opened { db, recycle, file }) => {
+                    let store = Self { db, settings: settings.clone(), recycle, file };
+                    store.require_charset().await?;
+                    return Ok(store);
+                }
+                Err(error) if error.is_absence() && tokio::time::Instant::now() < end => {
+                    tracing::debug!(error = error.chain(), "the database does not answer yet");
+                    tokio::time::sleep(WAIT_PAUSE).await;
+                }
+                Err(error) => return Err(error),
             }
         }
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(open == Open::Create)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A row that says `error` must survive a power cut: its lock is removed right after.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            // A log of every statement drowns what operators look for, and holds values.
-            .disable_statement_logging();
-        let pool = SqlitePoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // SQLite rolls back by itself when the disk is full, at I/O errors and without memory (its page on
-            // transactions); sqlx then counts a transaction for ever, and no other would begin on that connection.
-            .before_acquire(|connection, _| {
-                let is_free = !connection.is_in_transaction();
-                Box::pin(async move { Ok(is_free) })
-            })
-            .connect_with(options)
-            .await
-            .map_err(|source| StoreError::Open { url: redacted(url.expose()), source })?;
-        drop(turn);
-        let file = file_at(&path).map_err(unopenable)?;
-        Ok(Self { pool, path, file })
     }
 
-    /// The database file.
+    /// Which engine it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub const fn engine(&self) -> Engine {
+        self.db.engine()
+    }
+
+    /// Is there no other instance, ever? SQLite's file is one server's.
+    #[must_use]
+    pub const fn is_sole(&self) -> bool {
+        matches!(self.engine(), Engine::Sqlite)
+    }
+
+    /// The database file; none for a server.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(DatabaseFile::path)
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.db.close().await;
     }
 
     /// Asks the database for one row.
@@ -140,54 +185,49 @@ impl Store {
     /// [`StoreError::Database`] if it does not answer, [`StoreError::Replaced`].
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.require_in_place()?;
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
+        read!(self, session => session.number("SELECT 1", &[])).map(drop)
     }
 
-    /// A write into a file that was removed succeeds and is lost, and the lock of the job would go all the same.
     fn require_in_place(&self) -> Result<(), StoreError> {
-        match file_at(&self.path) {
-            Ok(file) if file == self.file => Ok(()),
-            Ok(_) => Err(StoreError::Replaced { path: self.path.clone(), source: None }),
-            Err(source) => {
-                Err(StoreError::Replaced { path: self.path.clone(), source: Some(source) })
-            }
+        self.file.as_ref().map_or(Ok(()), DatabaseFile::require_in_place)
+    }
+
+    /// MySQL's databases may be in a character set that has no place for most of the world's names.
+    async fn require_charset(&self) -> Result<(), StoreError> {
+        if self.engine() != Engine::MySql {
+            return Ok(());
+        }
+        let charset: Option<(String,)> = read!(self, session => session.first(CHARSET, &[]))?;
+        match charset {
+            Some((charset,)) if charset != "utf8mb4" => Err(StoreError::Charset(charset)),
+            _ => Ok(()),
         }
     }
 
-    /// A transaction that is a writer from its start: a read that turns into a write would get BUSY at once.
-    async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
+    async fn begin(&self) -> Result<Session, StoreError> {
         self.require_in_place()?;
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+        self.db.begin().await
     }
-}
 
-/// Makes an empty file that only its owner may read, where there is none: passwords of nodes stand in it. SQLite gives
-/// the files beside it the same permissions.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+    /// A server may leave us without an answer for ever. SQLite never does: its busy timeout and the pool's end every
+    /// wait, and to give up on its commit from outside would leave it unknown whether it happened.
+    async fn limited<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let result = if self.is_sole() {
+            work.await
+        } else {
+            let limit = self.settings.connect_timeout + self.settings.statement_timeout;
+            tokio::time::timeout(limit, work).await.unwrap_or(Err(StoreError::Timeout(limit)))
+        };
+        if let Err(error) = &result
+            && error.wants_other_server()
+        {
+            self.recycle.all();
+        }
+        result
     }
-}
-
-/// Device and inode of a file.
-fn file_at(path: &Path) -> std::io::Result<(u64, u64)> {
-    std::fs::metadata(path).map(|it| (it.dev(), it.ino()))
-}
-
-/// The file that a `sqlite://` URL names.
-///
-/// # Errors
-/// [`StoreError::Url`] for any other URL.
-pub fn sqlite_path(url: &str) -> Result<PathBuf, StoreError> {
-    let path = url
-        .strip_prefix("sqlite://")
-        .or_else(|| url.strip_prefix("sqlite:"))
-        .map(|rest| rest.split('?').next().unwrap_or(rest))
-        .filter(|path| !path.is_empty())
-        .ok_or_else(|| StoreError::Url(format!("'{}' is no sqlite:// URL", redacted(url))))?;
-    Ok(PathBuf::from(path))
 }
 
 /// A URL without its userinfo and query.

@@ -1,10 +1,8 @@
-//! Nodes as rows: reading them all, and the registry's writes.
+//! Nodes as rows: reading them, and the registry's writes.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row};
-
+use super::db::{Session, args};
 use super::identity::IdentityColumns;
-use super::{Store, StoreError};
+use super::{Store, StoreError, read, write};
 use crate::domain::node::{Method, Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
@@ -35,6 +33,8 @@ pub struct NewNode {
     pub node: Node,
     /// Where it came from.
     pub origin: Origin,
+    /// Who answers for it at first.
+    pub owner: String,
 }
 
 /// One write of the registry.
@@ -55,8 +55,6 @@ pub enum NodeWrite {
     Delete(i64),
 }
 
-type Tx<'a> = sqlx::Transaction<'a, sqlx::Sqlite>;
-
 /// A node's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredNode {
@@ -66,95 +64,173 @@ pub struct StoredNode {
     pub version: i64,
     /// Whether it came from the configuration.
     pub from_config: bool,
+    /// The instance that answers for it now; none for a node that was released.
+    pub owner: Option<String>,
+    /// Grows each time that it is taken over, so that a verdict of its former owner is not recorded.
+    pub owner_epoch: i64,
     /// The last recorded verdict; its age on the boot clock is not known here.
     pub verdict: Verdict,
 }
 
-/// The columns of a node; both statements are spelled out by the compiler, none at run time.
+/// The columns of [`NodeRow`]; every statement is spelled out by the compiler, none at run time.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, version, origin, instance, name, title, host, port, tls, username, password, daemon, \
-     pid, pid_file, process_name, available, state, reason, message, method, worked_data, checked_at, \
-     since, latency_ms, streak, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode FROM procwarden_nodes ",
+            "SELECT id, version, origin, instance, placement, owner, owner_epoch, name, title, host, port, tls, username, \
+             password, daemon, pid, pid_file, process_name, available, state, reason, message, method, worked_data, \
+             checked_at, since, latency_ms, streak, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode \
+             FROM procwarden_nodes ",
             $rest
         )
     };
 }
 
-const ALL: &str = select!("ORDER BY id");
-const ONE: &str = select!("WHERE id = ? OR name = ?");
+pub(super) const ALL: &str = select!("ORDER BY id");
+pub(super) const BY_ID: &str = select!("WHERE id = ?");
+pub(super) const BY_NAME: &str = select!("WHERE name = ?");
+pub(super) const CHANGED: &str = select!("WHERE writer = ? AND change_seq > ? ORDER BY id");
+pub(super) const REVISION: &str = "SELECT revision FROM procwarden_revision WHERE name = 'nodes'";
+pub(super) const BUMP: &str =
+    "UPDATE procwarden_revision SET revision = revision + 1 WHERE name = 'nodes'";
+pub(super) const INSERT: &str = "INSERT INTO procwarden_nodes \
+     (version, origin, instance, placement, owner, name, title, host, port, tls, username, password, daemon, pid, \
+     pid_file, process_name, available, state, message, worked, created_at, updated_at) \
+     VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+pub(super) const ID_OF: &str = "SELECT id FROM procwarden_nodes WHERE name = ?";
+pub(super) const UPDATE: &str = "UPDATE procwarden_nodes SET version = version + 1, instance = ?, placement = ?, name = ?, title = ?, \
+     host = ?, port = ?, tls = ?, username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
+     available = ?, updated_at = ? WHERE id = ? AND version = ?";
+pub(super) const RESET: &str = "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
+     worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, streak = 0, host_id = NULL, \
+     boot_id = NULL, pid_ns = NULL, identity_pid = NULL, start_ticks = NULL, pidfd_inode = NULL WHERE id = ?";
+pub(super) const DELETE: &str = "DELETE FROM procwarden_nodes WHERE id = ?";
 
-impl FromRow<'_, SqliteRow> for StoredNode {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let identity = IdentityColumns::from_row(row)?.into_identity();
-        let port: i64 = row.try_get("port")?;
-        let tls: String = row.try_get("tls")?;
-        let state: String = row.try_get("state")?;
-        let reason: Option<String> = row.try_get("reason")?;
-        let method: Option<String> = row.try_get("method")?;
-        let latency: Option<i64> = row.try_get("latency_ms")?;
-        let node = Node {
-            id: row.try_get("id")?,
-            name: row.try_get("name")?,
-            title: row.try_get("title")?,
-            host: row.try_get("host")?,
-            port: u16::try_from(port).map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
-            tls: tls.parse::<Tls>().map_err(|e| sqlx::Error::Decode(e.into()))?,
-            username: row.try_get("username")?,
-            password: row.try_get::<Option<String>, _>("password")?.map(Password::new),
-            daemon: row.try_get("daemon")?,
-            pid: row.try_get("pid")?,
-            pid_file: row.try_get("pid_file")?,
-            process_name: row.try_get("process_name")?,
-            available: row.try_get::<i64, _>("available")? != 0,
-            instance: row.try_get("instance")?,
-            placement: None,
-            identity: identity.clone(),
-        };
+/// A row as it stands; the same type for every engine.
+#[derive(sqlx::FromRow)]
+struct NodeRow {
+    id: i64,
+    version: i64,
+    origin: String,
+    instance: String,
+    placement: Option<String>,
+    owner: Option<String>,
+    owner_epoch: i64,
+    name: String,
+    title: Option<String>,
+    host: String,
+    port: i64,
+    tls: String,
+    username: Option<String>,
+    password: Option<String>,
+    daemon: Option<String>,
+    pid: Option<i64>,
+    pid_file: Option<String>,
+    process_name: String,
+    available: i64,
+    state: String,
+    reason: Option<String>,
+    message: String,
+    method: Option<String>,
+    worked_data: Option<String>,
+    checked_at: Option<i64>,
+    since: Option<i64>,
+    latency_ms: Option<i64>,
+    streak: i64,
+    #[sqlx(flatten)]
+    identity: IdentityColumns,
+}
+
+impl TryFrom<NodeRow> for StoredNode {
+    type Error = StoreError;
+
+    fn try_from(row: NodeRow) -> Result<Self, StoreError> {
+        let corrupt = |problem: String| StoreError::Corrupt { table: "procwarden_nodes", problem };
+        let identity = row.identity.into_identity();
         let verdict = Verdict {
-            state: State::parse(&state),
-            reason: reason.as_deref().and_then(Reason::parse),
-            message: row.try_get("message")?,
-            method: method.and_then(|word| word.parse::<Method>().ok()),
-            data: row.try_get("worked_data")?,
-            checked_at: row.try_get::<Option<i64>, _>("checked_at")?.map(Timestamp),
+            state: State::parse(&row.state),
+            reason: row.reason.as_deref().and_then(Reason::parse),
+            message: row.message,
+            method: row.method.and_then(|word| word.parse::<Method>().ok()),
+            data: row.worked_data,
+            checked_at: row.checked_at.map(Timestamp),
             checked_up: None::<Uptime>,
-            since: row.try_get::<Option<i64>, _>("since")?.map(Timestamp),
-            latency_ms: latency.and_then(|ms| u32::try_from(ms).ok()),
+            since: row.since.map(Timestamp),
+            latency_ms: row.latency_ms.and_then(|ms| u32::try_from(ms).ok()),
+            identity: identity.clone(),
+            streak: u32::try_from(row.streak).unwrap_or(0),
+        };
+        let node = Node {
+            id: row.id,
+            name: row.name,
+            title: row.title,
+            host: row.host,
+            port: u16::try_from(row.port)
+                .map_err(|_| corrupt(format!("node {}: port {}", row.id, row.port)))?,
+            tls: row
+                .tls
+                .parse::<Tls>()
+                .map_err(|why| corrupt(format!("node {}: {why}", row.id)))?,
+            username: row.username,
+            password: row.password.map(Password::new),
+            daemon: row.daemon,
+            pid: row.pid,
+            pid_file: row.pid_file,
+            process_name: row.process_name,
+            available: row.available != 0,
+            instance: row.instance,
+            placement: row.placement,
             identity,
-            streak: u32::try_from(row.try_get::<i64, _>("streak")?).unwrap_or(0),
         };
         Ok(Self {
             node,
-            version: row.try_get("version")?,
-            from_config: row.try_get::<String, _>("origin")? == Origin::Config.as_str(),
+            version: row.version,
+            from_config: row.origin == Origin::Config.as_str(),
+            owner: row.owner,
+            owner_epoch: row.owner_epoch,
             verdict,
         })
     }
+}
+
+fn stored(rows: Vec<NodeRow>) -> Result<Vec<StoredNode>, StoreError> {
+    rows.into_iter().map(StoredNode::try_from).collect()
 }
 
 impl Store {
     /// Every node, by id.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
-        Ok(sqlx::query_as(ALL).fetch_all(&self.pool).await?)
+        stored(read!(self, session => session.all(ALL, &[]))?)
+    }
+
+    /// The nodes that an instance has written after the number `after`: verdicts, and those it took over.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
+    pub async fn nodes_changed(
+        &self,
+        writer: &str,
+        after: i64,
+    ) -> Result<Vec<StoredNode>, StoreError> {
+        stored(read!(self, session => session.all(CHANGED, args![writer, after]))?)
     }
 
     /// A node by its id, or by its name.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn node(
         &self,
         id: Option<i64>,
         name: &str,
     ) -> Result<Option<StoredNode>, StoreError> {
-        // One of the two is bound to nothing that a row can have.
-        let name = if id.is_some() { None } else { Some(name) };
-        Ok(sqlx::query_as(ONE).bind(id).bind(name).fetch_optional(&self.pool).await?)
+        let row: Option<NodeRow> = match id {
+            Some(id) => read!(self, session => session.first(BY_ID, args![id]))?,
+            None => read!(self, session => session.first(BY_NAME, args![name]))?,
+        };
+        row.map(StoredNode::try_from).transpose()
     }
 
     /// Writes the registry, all in one transaction. For each write the id of the node, or `None` if there is no such
@@ -167,20 +243,7 @@ impl Store {
         writes: &[NodeWrite],
         now: Timestamp,
     ) -> Result<Vec<Option<i64>>, StoreError> {
-        let mut tx = self.begin().await?;
-        let mut written = Vec::with_capacity(writes.len());
-        for write in writes {
-            written.push(match write {
-                NodeWrite::Insert(new) => Some(insert(&mut tx, new, now).await?),
-                NodeWrite::Update { node, version, reset } => {
-                    update(&mut tx, node, *version, *reset, now).await?.then_some(node.id)
-                }
-                NodeWrite::Delete(id) => delete(&mut tx, *id).await?.then_some(*id),
-            });
-        }
-        bump(&mut tx).await?;
-        tx.commit().await?;
-        Ok(written)
+        write!(self, tx => write_all(tx, writes, now))
     }
 
     /// Grows with each write of the registry, by whichever process.
@@ -188,115 +251,110 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn revision(&self) -> Result<i64, StoreError> {
-        let revision: Option<i64> =
-            sqlx::query_scalar("SELECT revision FROM procwarden_revision WHERE name = 'nodes'")
-                .fetch_optional(&self.pool)
-                .await?;
+        let revision = read!(self, session => session.number(REVISION, &[]))?;
         Ok(revision.unwrap_or(0))
     }
 }
 
-async fn insert(tx: &mut Tx<'_>, new: &NewNode, now: Timestamp) -> Result<i64, StoreError> {
+async fn write_all(
+    tx: &mut Session,
+    writes: &[NodeWrite],
+    now: Timestamp,
+) -> Result<Vec<Option<i64>>, StoreError> {
+    let mut written = Vec::with_capacity(writes.len());
+    for write in writes {
+        written.push(match write {
+            NodeWrite::Insert(new) => Some(insert(tx, new, now).await?),
+            NodeWrite::Update { node, version, reset } => {
+                update(tx, node, *version, *reset, now).await?.then_some(node.id)
+            }
+            NodeWrite::Delete(id) => (tx.execute(DELETE, args![*id]).await? > 0).then_some(*id),
+        });
+    }
+    bump(tx).await?;
+    Ok(written)
+}
+
+async fn insert(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<i64, StoreError> {
     let node = &new.node;
-    let done = sqlx::query(
-        "INSERT INTO procwarden_nodes \
-         (version, origin, instance, name, title, host, port, tls, username, password, daemon, pid, \
-         pid_file, process_name, available, state, message, worked, created_at, updated_at) \
-         VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)",
+    tx.execute(
+        INSERT,
+        args![
+            new.origin.as_str(),
+            &node.instance,
+            &node.placement,
+            &new.owner,
+            &node.name,
+            &node.title,
+            &node.host,
+            i64::from(node.port),
+            node.tls.as_str(),
+            &node.username,
+            node.password.as_ref().map(Password::expose),
+            &node.daemon,
+            node.pid,
+            &node.pid_file,
+            &node.process_name,
+            i64::from(node.available),
+            now.0,
+            now.0,
+        ],
     )
-    .bind(new.origin.as_str())
-    .bind(&node.instance)
-    .bind(&node.name)
-    .bind(&node.title)
-    .bind(&node.host)
-    .bind(i64::from(node.port))
-    .bind(node.tls.as_str())
-    .bind(&node.username)
-    .bind(node.password.as_ref().map(Password::expose))
-    .bind(&node.daemon)
-    .bind(node.pid)
-    .bind(&node.pid_file)
-    .bind(&node.process_name)
-    .bind(i64::from(node.available))
-    .bind(now.0)
-    .bind(now.0)
-    .execute(&mut **tx)
     .await
     .map_err(|error| duplicate(error, &node.name))?;
-    Ok(done.last_insert_rowid())
+    // Read back: no way to ask for the new id is common to the engines.
+    Ok(tx.number(ID_OF, args![&node.name]).await?.unwrap_or_default())
 }
 
 /// When what is checked changed (`reset`), the verdict is forgotten: it was another node's.
 async fn update(
-    tx: &mut Tx<'_>,
+    tx: &mut Session,
     node: &Node,
     version: i64,
     reset: bool,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "UPDATE procwarden_nodes SET version = version + 1, name = ?, title = ?, host = ?, port = ?, tls = ?, \
-         username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
-         available = ?, updated_at = ? WHERE id = ? AND version = ?",
-    )
-    .bind(&node.name)
-    .bind(&node.title)
-    .bind(&node.host)
-    .bind(i64::from(node.port))
-    .bind(node.tls.as_str())
-    .bind(&node.username)
-    .bind(node.password.as_ref().map(Password::expose))
-    .bind(&node.daemon)
-    .bind(node.pid)
-    .bind(&node.pid_file)
-    .bind(&node.process_name)
-    .bind(i64::from(node.available))
-    .bind(now.0)
-    .bind(node.id)
-    .bind(version)
-    .execute(&mut **tx)
-    .await
-    .map_err(|error| duplicate(error, &node.name))?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
-    if reset {
-        sqlx::query(
-            "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
-             worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, streak = 0, \
-             host_id = NULL, boot_id = NULL, pid_ns = NULL, identity_pid = NULL, \
-             start_ticks = NULL, pidfd_inode = NULL WHERE id = ?",
+    let changed = tx
+        .execute(
+            UPDATE,
+            args![
+                &node.instance,
+                &node.placement,
+                &node.name,
+                &node.title,
+                &node.host,
+                i64::from(node.port),
+                node.tls.as_str(),
+                &node.username,
+                node.password.as_ref().map(Password::expose),
+                &node.daemon,
+                node.pid,
+                &node.pid_file,
+                &node.process_name,
+                i64::from(node.available),
+                now.0,
+                node.id,
+                version,
+            ],
         )
-        .bind(node.id)
-        .execute(&mut **tx)
-        .await?;
+        .await
+        .map_err(|error| duplicate(error, &node.name))?;
+    if changed > 0 && reset {
+        tx.execute(RESET, args![node.id]).await?;
     }
-    Ok(true)
+    Ok(changed > 0)
 }
 
-async fn delete(tx: &mut Tx<'_>, id: i64) -> Result<bool, StoreError> {
-    let done = sqlx::query("DELETE FROM procwarden_nodes WHERE id = ?")
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
-    Ok(done.rows_affected() > 0)
+/// Tells every server that the registry is another one now.
+pub(super) async fn bump(tx: &mut Session) -> Result<(), StoreError> {
+    tx.execute(BUMP, &[]).await.map(drop)
 }
 
-async fn bump(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO procwarden_revision (name, revision) VALUES ('nodes', 1) \
-         ON CONFLICT (name) DO UPDATE SET revision = procwarden_revision.revision + 1",
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-fn duplicate(error: sqlx::Error, name: &str) -> StoreError {
+fn duplicate(error: StoreError, name: &str) -> StoreError {
     match &error {
-        sqlx::Error::Database(db) if db.is_unique_violation() => {
+        StoreError::Database(sqlx::Error::Database(database)) if database.is_unique_violation() => {
             StoreError::DuplicateName(name.to_owned())
         }
-        _ => error.into(),
+        _ => error,
     }
 }

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::Migrator;
+use sqlx::{ConnectOptions as _, MySqlConnection};
 
-use super::{Store, StoreError};
+use super::db::{Db, Session};
+use super::{Engine, Store, StoreError, connect, dialect, read};
+use crate::config::Database;
 
 /// Our own bookkeeping table: hosts have tables called `migrations` and `_sqlx_migrations` of their own.
 const TABLE: &str = "procwarden_schema";
@@ -17,16 +20,29 @@ const TURN_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is asked for meanwhile.
 const TURN_PAUSE: Duration = Duration::from_millis(20);
 
-fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!("migrations/sqlite");
+/// The lock under which MySQL's schema is changed: its name holds for the whole server, so it has the database's in it.
+const MYSQL_LOCK: &str = "SELECT GET_LOCK(CONCAT(LEFT(DATABASE(), 40), '.procwarden.migrate'), ?)";
+
+fn migrator(engine: Engine) -> Migrator {
+    let mut migrator = match engine {
+        Engine::Sqlite => sqlx::migrate!("migrations/sqlite"),
+        Engine::Postgres => sqlx::migrate!("migrations/postgres"),
+        Engine::MySql => sqlx::migrate!("migrations/mysql"),
+    };
     migrator.dangerous_set_table_name(TABLE);
+    // Its own lock does nothing on MariaDB (`GET_LOCK(?, -1)` is NULL there, measured), and SQLite has none.
+    migrator.set_locking(engine == Engine::Postgres);
     migrator
 }
 
-/// The migrations that this program carries: version and name.
+/// The migrations that this program carries: version and name, the same for every engine.
 #[must_use]
 pub fn embedded() -> Vec<(i64, String)> {
-    migrator().iter().map(|m| (m.version, m.description.to_string())).collect()
+    listed(Engine::Sqlite)
+}
+
+fn listed(engine: Engine) -> Vec<(i64, String)> {
+    migrator(engine).iter().map(|m| (m.version, m.description.to_string())).collect()
 }
 
 /// One migration as `procwarden migrate --status` shows it.
@@ -50,8 +66,21 @@ impl Store {
         if self.newest_applied().await? == newest_known() {
             return Ok(());
         }
-        let _turn = turn(&self.path).await?;
-        Ok(migrator().run(&self.pool).await?)
+        match &self.db {
+            Db::Sqlite(pool) => {
+                let path = self.path().unwrap_or(Path::new("."));
+                let _turn = turn(path).await?;
+                Ok(migrator(Engine::Sqlite).run(pool).await?)
+            }
+            Db::Postgres(pool) => Ok(migrator(Engine::Postgres).run(pool).await?),
+            Db::MySql(pool) => {
+                let lock = mysql_turn(&self.settings).await?;
+                let done = migrator(Engine::MySql).run(pool).await;
+                // The lock ends with its connection, however that ends.
+                drop(lock);
+                Ok(done?)
+            }
+        }
     }
 
     /// Every migration and whether the database has it.
@@ -82,20 +111,31 @@ impl Store {
     }
 
     async fn newest_applied(&self) -> Result<i64, StoreError> {
-        let tables: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'procwarden_schema'",
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        if tables == 0 {
-            return Ok(0);
-        }
-        let newest: Option<i64> =
-            sqlx::query_scalar("SELECT MAX(version) FROM procwarden_schema WHERE success")
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(newest.unwrap_or(0))
+        Ok(read!(self, session => newest(session))?.unwrap_or(0))
     }
+}
+
+async fn newest(session: &mut Session) -> Result<Option<i64>, StoreError> {
+    let tables = session.number(dialect::schema_tables(session.engine()), &[]).await?;
+    if tables.unwrap_or(0) == 0 {
+        return Ok(None);
+    }
+    session.number(NEWEST, &[]).await
+}
+
+pub(super) const NEWEST: &str = "SELECT MAX(version) FROM procwarden_schema WHERE success";
+
+/// A connection of its own that holds the lock: migrations take theirs from the pool.
+async fn mysql_turn(settings: &Database) -> Result<MySqlConnection, StoreError> {
+    let options = connect::mysql_options(settings)?;
+    let mut connection = options
+        .connect()
+        .await
+        .map_err(|error| StoreError::opening(settings.url.expose(), error))?;
+    let limit = i64::try_from(TURN_LIMIT.as_secs()).unwrap_or(i64::MAX);
+    let got: Option<i64> =
+        sqlx::query_scalar(MYSQL_LOCK).bind(limit).fetch_one(&mut connection).await?;
+    if got == Some(1) { Ok(connection) } else { Err(StoreError::Busy(TURN_LIMIT)) }
 }
 
 /// SQLite has no lock for what only one may do: making a file a database, and migrations (of six concurrent first starts
@@ -127,17 +167,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_list_is_the_directory() {
-        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
-        let mut files: Vec<String> = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        let listed: Vec<String> = embedded()
-            .into_iter()
-            .map(|(version, name)| format!("{version:04}_{}.sql", name.replace(' ', "_")))
-            .collect();
-        assert_eq!(files, listed);
+    fn the_embedded_lists_are_the_directories_and_the_same() {
+        for (engine, name) in
+            [(Engine::Sqlite, "sqlite"), (Engine::Postgres, "postgres"), (Engine::MySql, "mysql")]
+        {
+            let dir = format!("{}/migrations/{name}", env!("CARGO_MANIFEST_DIR"));
+            let mut files: Vec<String> = std::fs::read_dir(dir)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            files.sort();
+            let listed: Vec<String> = listed(engine)
+                .into_iter()
+                .map(|(version, name)| format!("{version:04}_{}.sql", name.replace(' ', "_")))
+                .collect();
+            assert_eq!(files, listed, "{name}");
+            assert_eq!(self::listed(engine), embedded(), "{name}");
+        }
     }
 }

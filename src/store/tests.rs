@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::migration::{Key, Migration, Reason, Source, Status};
-use crate::domain::node::{Node, Tls};
+use crate::domain::node::{Node, Password, Tls};
 use crate::domain::process::Here;
 use crate::domain::reconcile::{Rules, Scope, Write, finish, first_row};
 use crate::domain::verdict::{State, Verdict};
@@ -12,14 +12,34 @@ use crate::domain::{Identity, Now, Timestamp, Uptime};
 
 struct Base {
     store: Store,
-    url: Password,
+    lease: Lease,
+    settings: Database,
     _dir: tempfile::TempDir,
 }
 
 async fn base() -> Base {
     let dir = tempfile::tempdir().unwrap();
-    let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
-    Base { store: Store::open(&url, Open::Create).await.unwrap(), url, _dir: dir }
+    let settings = at(&dir.path().join("p.db"));
+    let store = Store::open(&settings, Open::Create).await.unwrap();
+    let lease = lease(&store, "a").await;
+    Base { store, lease, settings, _dir: dir }
+}
+
+fn at(path: &Path) -> Database {
+    let url = Password::new(format!("sqlite://{}", path.display()));
+    Database { url, ..Database::default() }
+}
+
+async fn lease(store: &Store, name: &str) -> Lease {
+    let holder = Holder {
+        name: name.to_owned(),
+        here: Here::default(),
+        pid: 1,
+        start_ticks: None,
+        since: Timestamp(0),
+        lease: Duration::from_secs(10),
+    };
+    store.take_name(&holder, None, false).await.unwrap().unwrap()
 }
 
 fn node(name: &str) -> NewNode {
@@ -40,9 +60,10 @@ fn node(name: &str) -> NewNode {
             available: true,
             instance: "a".to_owned(),
             placement: None,
-identity: None,
+            identity: None,
         },
         origin: Origin::User,
+        owner: "a".to_owned(),
     }
 }
 
@@ -74,8 +95,9 @@ fn row() -> Migration {
     row
 }
 
-async fn insert(store: &Store) -> StoredMigration {
-    let applied = store.apply("a", &[(None, Write::Insert(Box::new(row())))], Timestamp(1)).await;
+async fn insert(Base { store, lease, .. }: &Base) -> StoredMigration {
+    let first = [(None, Write::Insert(Box::new(row())))];
+    let applied = store.apply(lease, &first, Timestamp(1)).await;
     match applied.unwrap().pop() {
         Some(Applied::Done(stored)) => *stored,
         other => panic!("{other:?}"),
@@ -93,7 +115,7 @@ fn error(stored: &StoredMigration) -> (Option<i64>, Write) {
 #[tokio::test]
 async fn a_row_comes_back_as_it_went_in() {
     let base = base().await;
-    let stored = insert(&base.store).await;
+    let stored = insert(&base).await;
     assert_eq!(stored.row, row());
     assert_eq!(base.store.migrations().await.unwrap(), vec![stored]);
     assert!(base.store.events("a", 10).await.unwrap().is_empty(), "a first sight is no event");
@@ -102,12 +124,12 @@ async fn a_row_comes_back_as_it_went_in() {
 #[tokio::test]
 async fn of_two_writers_one_wins_and_one_event_stands() {
     let base = base().await;
-    let stored = insert(&base.store).await;
-    let other = Store::open(&base.url, Open::Existing).await.unwrap();
+    let stored = insert(&base).await;
+    let other = Store::open(&base.settings, Open::Existing).await.unwrap();
     let (writes, rival) = ([error(&stored)], [error(&stored)]);
     let (one, two) = tokio::join!(
-        base.store.apply("a", &writes, Timestamp(2)),
-        other.apply("a", &rival, Timestamp(2))
+        base.store.apply(&base.lease, &writes, Timestamp(2)),
+        other.apply(&base.lease, &rival, Timestamp(2))
     );
     let lost = [one.unwrap(), two.unwrap()]
         .concat()
@@ -117,17 +139,17 @@ async fn of_two_writers_one_wins_and_one_event_stands() {
     assert_eq!(lost, 1);
     let events = base.store.events("a", 10).await.unwrap();
     assert_eq!(events.len(), 1);
-    assert_eq!((events[0].seq, events[0].status.as_deref()), (1, Some("error")));
+    assert_eq!(events[0].status.as_deref(), Some("error"));
 }
 
 #[tokio::test]
 async fn a_second_row_of_one_key_is_lost_and_the_others_stand() {
     let base = base().await;
-    insert(&base.store).await;
+    insert(&base).await;
     let mut other = row();
     other.key.brz_project_id = 5;
     let writes = [(None, Write::Insert(Box::new(row()))), (None, Write::Insert(Box::new(other)))];
-    let applied = base.store.apply("a", &writes, Timestamp(3)).await.unwrap();
+    let applied = base.store.apply(&base.lease, &writes, Timestamp(3)).await.unwrap();
     assert_eq!(applied[0], Applied::Lost);
     assert!(matches!(applied[1], Applied::Done(_)));
 }
@@ -149,21 +171,29 @@ async fn names_are_unique_and_ids_are_never_given_again() {
 async fn a_verdict_on_a_node_that_was_edited_meanwhile_is_not_recorded() {
     let base = base().await;
     let id = add(&base.store, "a").await.unwrap();
-    let write = |version, state| VerdictWrite {
+    let write = |version, was, state| VerdictWrite {
         id,
         name: "a".to_owned(),
         version,
+        owner_epoch: 0,
+        was,
         host_id: "h".to_owned(),
         verdict: Verdict { state, checked_at: Some(Timestamp(5)), ..Verdict::default() },
         flip: true,
     };
-    base.store.record_verdicts("a", &[write(1, State::Up)], Timestamp(5)).await.unwrap();
+    base.store
+        .record_verdicts(&base.lease, &[write(1, State::Unknown, State::Up)], Timestamp(5))
+        .await
+        .unwrap();
     let mut edited = base.store.nodes().await.unwrap().remove(0).node;
     edited.port = 1;
     let edit = || [NodeWrite::Update { node: edited.clone(), version: 1, reset: true }];
     assert_eq!(base.store.write_nodes(&edit(), Timestamp(6)).await.unwrap(), [Some(id)]);
     assert_eq!(base.store.write_nodes(&edit(), Timestamp(6)).await.unwrap(), [None], "too late");
-    base.store.record_verdicts("a", &[write(1, State::Down)], Timestamp(7)).await.unwrap();
+    base.store
+        .record_verdicts(&base.lease, &[write(1, State::Up, State::Down)], Timestamp(7))
+        .await
+        .unwrap();
     let stored = base.store.nodes().await.unwrap().remove(0);
     assert_eq!((stored.verdict.state, stored.verdict.checked_at), (State::Unknown, None));
     assert_eq!(base.store.events("a", 10).await.unwrap().len(), 1);
@@ -172,10 +202,10 @@ async fn a_verdict_on_a_node_that_was_edited_meanwhile_is_not_recorded() {
 #[tokio::test]
 async fn eight_first_starts_at_once_all_succeed() {
     let dir = tempfile::tempdir().unwrap();
-    let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
+    let settings = at(&dir.path().join("p.db"));
     let opens = (0..8).map(|_| {
-        let url = url.clone();
-        tokio::spawn(async move { Store::open(&url, Open::Create).await })
+        let settings = settings.clone();
+        tokio::spawn(async move { Store::open(&settings, Open::Create).await })
     });
     for open in opens.collect::<Vec<_>>() {
         open.await.unwrap().unwrap();
@@ -186,12 +216,12 @@ async fn eight_first_starts_at_once_all_succeed() {
 async fn only_serve_makes_a_database() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("none.db");
-    let url = Password::new(format!("sqlite://{}", path.display()));
-    let opened = Store::open(&url, Open::Existing).await;
+    let settings = at(&path);
+    let opened = Store::open(&settings, Open::Existing).await;
     assert!(matches!(opened, Err(StoreError::Missing(missing)) if missing == path));
     assert!(!path.exists());
     std::fs::write(&path, "").unwrap();
-    let opened = Store::open(&url, Open::Existing).await;
+    let opened = Store::open(&settings, Open::Existing).await;
     assert!(matches!(opened, Err(StoreError::OlderSchema { found: 0, .. })));
 }
 
@@ -218,7 +248,7 @@ async fn nobody_else_may_read_a_database_that_was_made_here() {
 
     let base = base().await;
     add(&base.store, "a").await.unwrap();
-    let files = std::fs::read_dir(base.store.path().parent().unwrap()).unwrap();
+    let files = std::fs::read_dir(base.store.path().unwrap().parent().unwrap()).unwrap();
     for file in files.map(Result::unwrap) {
         let mode = file.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{:?}", file.path());
@@ -228,18 +258,18 @@ async fn nobody_else_may_read_a_database_that_was_made_here() {
 #[tokio::test]
 async fn nothing_is_written_into_a_file_that_is_no_longer_the_database() {
     let base = base().await;
-    let stored = insert(&base.store).await;
-    let away = base.store.path().with_extension("away");
-    std::fs::rename(base.store.path(), &away).unwrap();
+    let stored = insert(&base).await;
+    let away = base.store.path().unwrap().with_extension("away");
+    std::fs::rename(base.store.path().unwrap(), &away).unwrap();
     let refused = |result: Result<Vec<Applied>, StoreError>| {
         assert!(matches!(result, Err(StoreError::Replaced { .. })), "{result:?}");
     };
-    refused(base.store.apply("a", &[error(&stored)], Timestamp(2)).await);
-    std::fs::write(base.store.path(), "").unwrap();
-    refused(base.store.apply("a", &[error(&stored)], Timestamp(3)).await);
+    refused(base.store.apply(&base.lease, &[error(&stored)], Timestamp(2)).await);
+    std::fs::write(base.store.path().unwrap(), "").unwrap();
+    refused(base.store.apply(&base.lease, &[error(&stored)], Timestamp(3)).await);
     assert!(matches!(base.store.ping().await, Err(StoreError::Replaced { .. })));
-    std::fs::rename(&away, base.store.path()).unwrap();
-    let applied = base.store.apply("a", &[error(&stored)], Timestamp(4)).await.unwrap();
+    std::fs::rename(&away, base.store.path().unwrap()).unwrap();
+    let applied = base.store.apply(&base.lease, &[error(&stored)], Timestamp(4)).await.unwrap();
     assert!(matches!(applied[0], Applied::Done(_)), "it is back in its place");
     assert_eq!(base.store.events("a", 10).await.unwrap().len(), 1);
 }
@@ -248,10 +278,10 @@ async fn nothing_is_written_into_a_file_that_is_no_longer_the_database() {
 #[tokio::test]
 async fn a_database_that_was_full_takes_writes_again() {
     let base = base().await;
-    let pool = &base.store.pool;
+    let Db::Sqlite(pool) = &base.store.db else { unreachable!() };
     // The limit is a connection's own, and the pool gives which it likes.
     let mut all = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
+    for _ in 0..base.settings.max_connections {
         all.push(pool.acquire().await.unwrap());
     }
     for connection in &mut all {
@@ -261,13 +291,13 @@ async fn a_database_that_was_full_takes_writes_again() {
     let mut large = row();
     large.error = Some("x".repeat(100_000));
     let writes = [(None, Write::Insert(Box::new(large)))];
-    let full = base.store.apply("a", &writes, Timestamp(1)).await.unwrap_err();
+    let full = base.store.apply(&base.lease, &writes, Timestamp(1)).await.unwrap_err();
     assert!(full.chain().contains("full"), "{}", full.chain());
     // A small row fits in without a new page; on whichever connection.
-    for _ in 0..MAX_CONNECTIONS {
+    for _ in 0..base.settings.max_connections {
         let mut small = row();
         small.key.brz_project_id = 7;
         let writes = [(None, Write::Insert(Box::new(small)))];
-        base.store.apply("a", &writes, Timestamp(2)).await.unwrap();
+        base.store.apply(&base.lease, &writes, Timestamp(2)).await.unwrap();
     }
 }

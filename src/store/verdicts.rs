@@ -1,10 +1,16 @@
 //! The one writer of node verdicts.
 
-use super::events::{self, Event};
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::db::{Session, args};
+use super::events::{self, BATCH, NewEvent, next_seq};
+use super::fleet::CLAIMED;
 use super::identity::IdentityColumns;
-use super::{Store, StoreError};
-use crate::domain::Timestamp;
+use super::{Engine, Lease, Store, StoreError, dialect, write};
 use crate::domain::verdict::{State, Verdict};
+use crate::domain::{Method, Timestamp};
 
 /// A verdict that differs from the recorded one.
 #[derive(Debug, Clone)]
@@ -15,6 +21,11 @@ pub struct VerdictWrite {
     pub name: String,
     /// The version of the node that was checked; another one in the row means that it was edited meanwhile.
     pub version: i64,
+    /// The epoch of the owner that checked it; another one in the row means that it was taken over meanwhile.
+    pub owner_epoch: i64,
+    /// The recorded state that the verdict was made from; another one in the row means that somebody else wrote it, or
+    /// that this very write stands already.
+    pub was: State,
     /// The host on which the identity was seen.
     pub host_id: String,
     /// What to record.
@@ -23,71 +34,120 @@ pub struct VerdictWrite {
     pub flip: bool,
 }
 
-impl Store {
-    /// Records verdicts and the events of those that turned, in one transaction.
-    /// Nodes that were edited or removed meanwhile are left alone.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`]: then nothing is recorded.
-    pub async fn record_verdicts(
-        &self,
-        instance: &str,
-        writes: &[VerdictWrite],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        if writes.is_empty() {
-            return Ok(());
+/// A row of the batch.
+#[derive(Serialize)]
+struct VerdictRow<'a> {
+    id: i64,
+    version: i64,
+    epoch: i64,
+    was: &'static str,
+    state: &'static str,
+    reason: Option<&'static str>,
+    message: &'a str,
+    method: Option<&'static str>,
+    worked: i64,
+    worked_data: Option<&'a str>,
+    checked_at: Option<i64>,
+    since: Option<i64>,
+    latency_ms: Option<u32>,
+    streak: u32,
+    host_id: &'a str,
+    #[serde(flatten)]
+    identity: IdentityColumns,
+}
+
+impl<'a> VerdictRow<'a> {
+    fn of(write: &'a VerdictWrite) -> Self {
+        let verdict = &write.verdict;
+        Self {
+            id: write.id,
+            version: write.version,
+            epoch: write.owner_epoch,
+            was: write.was.as_str(),
+            state: verdict.state.as_str(),
+            reason: verdict.reason.map(crate::domain::observation::Reason::as_str),
+            message: &verdict.message,
+            method: verdict.method.map(Method::as_str),
+            worked: i64::from(verdict.state == State::Up),
+            worked_data: verdict.data.as_deref(),
+            checked_at: verdict.checked_at.map(|at| at.0),
+            since: verdict.since.map(|at| at.0),
+            latency_ms: verdict.latency_ms,
+            streak: verdict.streak,
+            host_id: &write.host_id,
+            identity: IdentityColumns::of(verdict.identity.as_ref()),
         }
-        let mut tx = self.begin().await?;
-        for write in writes {
-            let verdict = &write.verdict;
-            let identity = IdentityColumns::of(verdict.identity.as_ref());
-            let [pid_ns, pid, ticks, inode] = identity.numbers();
-            let done = sqlx::query(
-                "UPDATE procwarden_nodes SET state = ?, reason = ?, message = ?, method = ?, worked = ?, \
-                 worked_data = ?, checked_at = ?, since = ?, latency_ms = ?, streak = ?, host_id = ?, boot_id = ?, \
-                 pid_ns = ?, identity_pid = ?, start_ticks = ?, pidfd_inode = ? \
-                 WHERE id = ? AND version = ?",
-            )
-            .bind(verdict.state.as_str())
-            .bind(verdict.reason.map(crate::domain::observation::Reason::as_str))
-            .bind(&verdict.message)
-            .bind(verdict.method.map(crate::domain::Method::as_str))
-            .bind(i64::from(verdict.state == State::Up))
-            .bind(&verdict.data)
-            .bind(verdict.checked_at.map(|at| at.0))
-            .bind(verdict.since.map(|at| at.0))
-            .bind(verdict.latency_ms.map(i64::from))
-            .bind(i64::from(verdict.streak))
-            .bind(&write.host_id)
-            .bind(identity.boot_id())
-            .bind(pid_ns)
-            .bind(pid)
-            .bind(ticks)
-            .bind(inode)
-            .bind(write.id)
-            .bind(write.version)
-            .execute(&mut *tx)
-            .await?;
-            if write.flip && done.rows_affected() > 0 {
-                events::insert(&mut tx, instance, now, &event(write)).await?;
-            }
-        }
-        tx.commit().await?;
-        Ok(())
     }
 }
 
-fn event(write: &VerdictWrite) -> Event {
-    Event {
-        instance: String::new(),
+impl Store {
+    /// Records verdicts and the events of those that turned, in one transaction. Gives the ids of the nodes that were
+    /// left alone: edited, removed, taken over or recorded by another meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::LostName`], [`StoreError::Database`]: then nothing is recorded. After [`StoreError::Timeout`], or if
+    /// the connection broke, all or nothing is; the same write again changes nothing that stands.
+    pub async fn record_verdicts(
+        &self,
+        lease: &Lease,
+        writes: &[VerdictWrite],
+        now: Timestamp,
+    ) -> Result<BTreeSet<i64>, StoreError> {
+        if writes.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        write!(self, tx => record(tx, lease, writes, now))
+    }
+}
+
+async fn record(
+    tx: &mut Session,
+    lease: &Lease,
+    writes: &[VerdictWrite],
+    now: Timestamp,
+) -> Result<BTreeSet<i64>, StoreError> {
+    let flips = writes.iter().filter(|write| write.flip).count();
+    let seq = next_seq(tx, lease, flips).await?;
+    let changed = update(tx, &lease.name, seq, writes).await?;
+    let mut left = BTreeSet::new();
+    if changed < writes.len() as u64 {
+        let ids: Vec<(i64,)> = tx.all(CLAIMED, args![&lease.name, seq]).await?;
+        let done: BTreeSet<i64> = ids.into_iter().map(|(id,)| id).collect();
+        left.extend(writes.iter().map(|it| it.id).filter(|id| !done.contains(id)));
+    }
+    let turned = writes.iter().filter(|it| it.flip && !left.contains(&it.id));
+    events::insert(tx, &lease.name, now, seq, turned.map(event).collect()).await?;
+    Ok(left)
+}
+
+async fn update(
+    tx: &mut Session,
+    writer: &str,
+    seq: i64,
+    writes: &[VerdictWrite],
+) -> Result<u64, StoreError> {
+    let engine = tx.engine();
+    let statement = dialect::record_verdicts(engine);
+    let mut changed = 0;
+    for batch in writes.chunks(BATCH) {
+        let rows: Vec<VerdictRow<'_>> = batch.iter().map(VerdictRow::of).collect();
+        let rows = events::json(&rows)?;
+        changed += match engine {
+            Engine::MySql => tx.execute(statement, args![&rows, writer, seq]).await?,
+            _ => tx.execute(statement, args![writer, seq, &rows]).await?,
+        };
+    }
+    Ok(changed)
+}
+
+fn event(write: &VerdictWrite) -> NewEvent<'_> {
+    NewEvent {
         seq: 0,
-        at: 0,
-        kind: "node".to_owned(),
-        subject_id: write.id,
-        name: write.name.clone(),
-        state: write.verdict.state.as_str().to_owned(),
-        reason: write.verdict.reason.map(|reason| reason.as_str().to_owned()),
+        kind: "node",
+        id: write.id,
+        name: &write.name,
+        state: write.verdict.state.as_str(),
+        reason: write.verdict.reason.map(crate::domain::observation::Reason::as_str),
         status: None,
         run: None,
     }

@@ -42,7 +42,7 @@ pub fn node(port: u16) -> Node {
         available: true,
         instance: "i".into(),
         placement: None,
-identity: None,
+        identity: None,
     }
 }
 

@@ -8,7 +8,7 @@ fn a_node_has_what_was_given_and_nothing_else() {
     let case = Case::toml(
         "[[node]]\nname = 'main-node'\ntitle = 'Главный'\nhost = '::1'\nport = 18082\ntls = 'insecure'\n\
          username = 'u'\npassword = ' p:%$ '\ndaemon = 'node:18081'\npid = 42\nprocess_name = 'wallet'\n\
-         available = false\n[[node]]\nname = 'second'\npid_file = 'run/a.pid'",
+         available = false\ninstance = 'any'\n[[node]]\nname = 'second'\npid_file = 'run/a.pid'",
     );
     let nodes = case.settings().node;
     assert_eq!(nodes.len(), 2);
@@ -21,6 +21,7 @@ fn a_node_has_what_was_given_and_nothing_else() {
     );
     assert_eq!(first.password.as_ref().unwrap().expose(), " p:%$ ");
     assert_eq!(first.process_name.as_deref(), Some("wallet"));
+    assert_eq!(first.instance.as_deref(), Some("any"));
     let second = NodeEntry {
         name: "second".into(),
         pid_file: Some(case.path("run/a.pid").to_str().unwrap().into()),
@@ -56,6 +57,9 @@ fn nodes_that_are_refused() {
             "without its directory",
         ),
         ("name = 'a'\navailable = 1", "node[a].available", "true or false"),
+        ("name = 'a'\ninstance = 'b/c'", "node[a].instance", "must not contain"),
+        ("name = 'a'\ninstance = ''", "node[a].instance", "must not be empty"),
+        ("name = 'a'\ninstance = true", "node[a].instance", "must be text"),
         ("name = 'a'\npassword = 5", "node[a].password", "must be text"),
         ("name = 'a'\npassword = \"hunter2\\u0000\"", "node[a].password", "control characters"),
     ];

@@ -143,6 +143,10 @@ pub struct NodeFields {
     /// Whether it is checked and counted.
     #[schema(nullable = false)]
     available: Option<bool>,
+    /// The instance that answers for it, or `any`; null: where it was registered if it has a PID, a PID file or a
+    /// loopback host, else any.
+    #[schema(min_length = 1, max_length = 128)]
+    instance: Option<String>,
 }
 
 /// A runner's word about its end.

@@ -25,7 +25,7 @@ use crate::domain::reconcile::Memory;
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::{Published, Unreadable};
-use crate::store::Store;
+use crate::store::{Lease, Store};
 
 pub use dry_run::dry_run;
 use handle::Request;
@@ -55,7 +55,7 @@ pub struct Parts {
     /// `[migrations]`.
     pub settings: config::Migrations,
     /// Our name.
-    pub instance: String,
+    pub lease: Lease,
     /// Set while the database fails.
     pub store_trouble: Arc<AtomicBool>,
 }
@@ -67,7 +67,7 @@ impl Parts {
             self.processes.clone(),
             self.dir.clone(),
             self.settings.clone(),
-            self.instance.clone(),
+            self.lease.name.clone(),
         )
     }
 }

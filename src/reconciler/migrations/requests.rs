@@ -87,7 +87,7 @@ impl Reconciler {
             }
             let (write, next) = taken(&key, row, lock, &seen.sight, &rules, now);
             let Some(stored) = self.commit(&key, write, now.wall).await? else { continue };
-            let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
+            let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
             let found = found.clone();
             let removal = blocking(move || dir.remove(&found, next.run, &instance)).await?;
             let removal = match removal {

@@ -114,7 +114,7 @@ impl Reconciler {
         if flips {
             crate::failpoint::at("before-flip");
         }
-        match self.parts.store.apply(&self.parts.instance, writes, now).await {
+        match self.parts.store.apply(&self.parts.lease, writes, now).await {
             Ok(applied) => {
                 super::super::trouble::works(&self.parts.store_trouble);
                 if inserts {
@@ -174,7 +174,7 @@ impl Reconciler {
     /// Removes locks whose rows are final, verified each.
     async fn remove(&mut self, removable: Vec<Removable>) {
         for it in removable {
-            let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
+            let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
             let removal = tokio::task::spawn_blocking(move || {
                 let result = dir.remove(&it.found, it.run, &instance);
                 (it.key, it.found.lock.file, result)
@@ -220,7 +220,7 @@ impl Reconciler {
         if std::mem::replace(&mut self.put_back, true) {
             return;
         }
-        let (dir, instance) = (self.parts.dir.clone(), self.parts.instance.clone());
+        let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
         let rows = self.rows.clone().unwrap_or_default();
         let put = tokio::task::spawn_blocking(move || {
             dir.put_back(&instance, |run, inode, key| name_of(&rows, run, inode, key))

@@ -18,6 +18,8 @@ pub(super) struct Entry {
     pub(super) view: Arc<NodeView>,
     /// The version of the row.
     pub(super) version: i64,
+    /// The epoch of its owner.
+    pub(super) owner_epoch: i64,
     /// The verdict as the database has it.
     pub(super) recorded: Verdict,
     /// When it is to be checked next.
@@ -40,6 +42,7 @@ impl Entry {
             recorded: verdict.clone(),
             view: Arc::new(NodeView { node: stored.node, verdict }),
             version: stored.version,
+            owner_epoch: stored.owner_epoch,
             due,
             in_flight: false,
             again: false,
@@ -80,6 +83,8 @@ impl Entry {
             id: self.view.node.id,
             name: self.view.node.name.clone(),
             version: self.version,
+            owner_epoch: self.owner_epoch,
+            was: self.recorded.state,
             host_id: here.host_id.clone(),
             verdict: self.view.verdict.clone(),
             flip: self.view.verdict.flipped_from(&self.recorded),
@@ -171,11 +176,18 @@ mod tests {
             available: true,
             instance: "here".into(),
             placement: None,
-identity: None,
+            identity: None,
         };
         let checked_at = Some(Timestamp(1));
         let verdict = Verdict { state, checked_at, ..Verdict::default() };
-        StoredNode { node, version, from_config: false, verdict }
+        StoredNode {
+            node,
+            version,
+            from_config: false,
+            owner: Some("here".into()),
+            owner_epoch: 0,
+            verdict,
+        }
     }
 
     #[test]

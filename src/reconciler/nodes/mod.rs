@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::checker::{Checked, Checker};
 use crate::clock;
 use crate::config;
+use crate::domain::Here;
 use crate::domain::verdict::{Thresholds, evaluate, window};
-use crate::domain::{Here, Timestamp};
 use crate::snapshot::Published;
-use crate::store::Store;
+use crate::store::{Lease, Store};
 
 use entry::Entry;
 pub use handle::Handle;
@@ -59,7 +59,7 @@ pub struct Parts {
     /// `[nodes]`.
     pub settings: config::Nodes,
     /// Our name.
-    pub instance: String,
+    pub lease: Lease,
     /// This host and boot.
     pub here: Here,
     /// Set while the database fails.
@@ -80,7 +80,6 @@ pub struct Reconciler {
     /// Nodes that are checked and counted; changes with the registry only.
     available: usize,
     revision: Option<i64>,
-    since: Timestamp,
     dirty: BTreeSet<i64>,
     changed: bool,
     flipped: bool,
@@ -118,7 +117,6 @@ impl Reconciler {
             passes: Passes::new(now),
             available: 0,
             revision: None,
-            since: now.wall,
             dirty: BTreeSet::new(),
             changed: true,
             flipped: false,

@@ -44,16 +44,15 @@ impl Reconciler {
     /// Reads the registry: new nodes are due at once, changed ones too, removed ones are forgotten.
     pub(super) async fn reload(&mut self) {
         let read = async {
-            let revision = self.parts.store.revision().await?;
-            let instances = self.parts.store.instances().await?;
-            Ok::<_, StoreError>((revision, instances, self.parts.store.nodes().await?))
+            let fleet = self.parts.store.fleet().await?;
+            Ok::<_, StoreError>((fleet.revision, fleet.instances, self.parts.store.nodes().await?))
         };
         let (revision, instances, nodes) = match read.await {
             Ok(read) => read,
             Err(error) => return self.store_fails(&error),
         };
         self.revision = Some(revision);
-        let own = instances.iter().find(|row| row.name == self.parts.instance);
+        let own = instances.iter().find(|row| row.name == self.parts.lease.name);
         let now = clock::now();
         let keep: std::collections::BTreeSet<i64> = nodes.iter().map(|it| it.node.id).collect();
         for id in self.entries.keys().copied().collect::<Vec<_>>() {
@@ -129,8 +128,8 @@ impl Reconciler {
             return;
         }
         let now = clock::now().wall;
-        match self.parts.store.record_verdicts(&self.parts.instance, &writes, now).await {
-            Ok(()) => {
+        match self.parts.store.record_verdicts(&self.parts.lease, &writes, now).await {
+            Ok(_) => {
                 for id in std::mem::take(&mut self.dirty) {
                     if let Some(entry) = self.entries.get_mut(&id) {
                         entry.recorded = entry.view.verdict.clone();
@@ -175,17 +174,14 @@ impl Reconciler {
         }
         self.beat_at = Instant::now();
         let beat = Beat {
-            name: self.parts.instance.clone(),
-            here: self.parts.here.clone(),
-            pid: std::process::id(),
-            since: self.since,
-            at: clock::now().wall,
+            window: self.window(),
+            swept_ago: self.passes.swept.map(|now| clock::now().up.since(now.up)),
             swept: self.passes.swept.map(|now| (now.wall, now.up)),
             tick_ms: i64::try_from(self.passes.last.as_millis()).unwrap_or(i64::MAX),
             nodes: i64::try_from(self.available).unwrap_or(i64::MAX),
             locks: i64::try_from(self.parts.published.load().migrations.locks()).unwrap_or(0),
         };
-        match self.parts.store.beat(&beat).await {
+        match self.parts.store.beat(&self.parts.lease, &beat).await {
             Ok(()) => self.store_works(),
             Err(error) => self.store_fails(&error),
         }

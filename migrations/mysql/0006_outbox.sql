@@ -1,0 +1,10 @@
+CREATE TABLE procwarden_outbox (
+    id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    instance VARCHAR(128) NOT NULL,
+    seq BIGINT NOT NULL,
+    channel VARCHAR(64) NOT NULL,
+    payload MEDIUMTEXT NOT NULL,
+    attempts BIGINT NOT NULL DEFAULT 0,
+    next_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin

@@ -1,0 +1,4 @@
+CREATE TABLE procwarden_revision (
+    name VARCHAR(32) NOT NULL PRIMARY KEY,
+    revision BIGINT NOT NULL
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin

@@ -1,0 +1,5 @@
+ALTER TABLE procwarden_nodes
+    ADD COLUMN placement VARCHAR(128),
+    ADD COLUMN owner VARCHAR(128),
+    ADD COLUMN writer VARCHAR(128),
+    ADD COLUMN change_seq BIGINT NOT NULL DEFAULT 0

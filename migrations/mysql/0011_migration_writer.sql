@@ -1,0 +1,3 @@
+ALTER TABLE procwarden_migrations
+    ADD COLUMN writer VARCHAR(128),
+    ADD COLUMN change_seq BIGINT NOT NULL DEFAULT 0

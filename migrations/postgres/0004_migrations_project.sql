@@ -1,0 +1,1 @@
+CREATE INDEX procwarden_migrations_project ON procwarden_migrations (brz_project_id)

@@ -1,0 +1,1 @@
+CREATE INDEX procwarden_nodes_changes ON procwarden_nodes (writer, change_seq)

@@ -1,0 +1,3 @@
+INSERT INTO procwarden_revision (name, revision)
+SELECT 'nodes', 0
+WHERE NOT EXISTS (SELECT 1 FROM procwarden_revision WHERE name = 'nodes')

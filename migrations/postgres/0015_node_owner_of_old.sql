@@ -1,0 +1,1 @@
+UPDATE procwarden_nodes SET owner = instance WHERE owner IS NULL

@@ -1,0 +1,1 @@
+CREATE INDEX procwarden_migrations_changes ON procwarden_migrations (writer, change_seq)

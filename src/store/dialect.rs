@@ -1,0 +1,266 @@
+//! Where the three engines differ. Every other statement of the store is the same text on all of them.
+//!
+//! In the text of a statement `?` is an argument, `NOW_MS()` the engine's clock, `FROM_DUAL` what a `SELECT` without a
+//! table needs before `WHERE`. There is no literal question mark in any statement.
+
+use std::borrow::Cow;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+/// Which engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// SQLite, in this process.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+    /// MariaDB or MySQL.
+    MySql,
+}
+
+impl Engine {
+    /// What people call it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+            Self::MySql => "MariaDB/MySQL",
+        }
+    }
+
+    /// Epoch milliseconds by the engine's clock.
+    const fn now_ms(self) -> &'static str {
+        match self {
+            // `unixepoch('subsec')` is 3.42 and later; the bundled one is newer.
+            Self::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            // Not the transaction's start: leases are taken at the moment of the statement.
+            Self::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+            Self::MySql => {
+                "CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS SIGNED)"
+            }
+        }
+    }
+}
+
+/// The statement as the engine reads it.
+pub(super) fn sql(engine: Engine, text: &'static str) -> SqlStr {
+    let text = spelled(engine, text);
+    match text {
+        Cow::Borrowed(text) => text.into_sql_str(),
+        // Made of the crate's own texts alone.
+        Cow::Owned(text) => AssertSqlSafe(text).into_sql_str(),
+    }
+}
+
+fn spelled(engine: Engine, text: &'static str) -> Cow<'static, str> {
+    let mut text = Cow::Borrowed(text);
+    if text.contains("NOW_MS()") {
+        text = Cow::Owned(text.replace("NOW_MS()", engine.now_ms()));
+    }
+    if text.contains("FROM_DUAL") {
+        let dual = if engine == Engine::MySql { "FROM DUAL" } else { "" };
+        text = Cow::Owned(text.replace("FROM_DUAL", dual));
+    }
+    if engine != Engine::Postgres || !text.contains('?') {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for (at, part) in text.split('?').enumerate() {
+        if at > 0 {
+            out.push('$');
+            out.push_str(&at.to_string());
+        }
+        out.push_str(part);
+    }
+    Cow::Owned(out)
+}
+
+/// Text as every engine stores it: PostgreSQL has no NUL in text (its manual, 8.3), so nobody gets one.
+pub(super) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Begins a transaction that writes. On SQLite a read that turns into a write would get BUSY at once.
+pub(super) const fn begin(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => "BEGIN IMMEDIATE",
+        Engine::Postgres => "BEGIN",
+        Engine::MySql => "START TRANSACTION",
+    }
+}
+
+/// How many tables of our bookkeeping's name there are: none before the first migration.
+pub(super) const fn schema_tables(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => {
+            "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'procwarden_schema'"
+        }
+        Engine::Postgres => {
+            "SELECT COUNT(*) FROM information_schema.tables \
+             WHERE table_schema = current_schema() AND table_name = 'procwarden_schema'"
+        }
+        Engine::MySql => {
+            "SELECT COUNT(*) FROM information_schema.tables \
+             WHERE table_schema = DATABASE() AND table_name = 'procwarden_schema'"
+        }
+    }
+}
+
+/// The columns of a verdict, as they are set from the row `v` of a batch.
+macro_rules! verdict_sets {
+    ($t:literal) => {
+        concat!(
+            $t,
+            "state = v.state, ",
+            $t,
+            "reason = v.reason, ",
+            $t,
+            "message = v.message, ",
+            $t,
+            "method = v.method, ",
+            $t,
+            "worked = v.worked, ",
+            $t,
+            "worked_data = v.worked_data, ",
+            $t,
+            "checked_at = v.checked_at, ",
+            $t,
+            "since = v.since, ",
+            $t,
+            "latency_ms = v.latency_ms, ",
+            $t,
+            "streak = v.streak, ",
+            $t,
+            "host_id = v.host_id, ",
+            $t,
+            "boot_id = v.boot_id, ",
+            $t,
+            "pid_ns = v.pid_ns, ",
+            $t,
+            "identity_pid = v.identity_pid, ",
+            $t,
+            "start_ticks = v.start_ticks, ",
+            $t,
+            "pidfd_inode = v.pidfd_inode, ",
+            $t,
+            "writer = ?, ",
+            $t,
+            "change_seq = ? "
+        )
+    };
+}
+
+/// Records a batch of verdicts: writer, sequence, the batch as a JSON array (on MySQL the batch first).
+/// A row is changed only if it still has the version, the owner's epoch and the state that the verdict was made from.
+pub(super) const fn record_verdicts(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => concat!(
+            "UPDATE procwarden_nodes SET ",
+            verdict_sets!(""),
+            "FROM (SELECT value ->> 'id' AS id, value ->> 'version' AS version, value ->> 'epoch' AS epoch, \
+             value ->> 'was' AS was, value ->> 'state' AS state, value ->> 'reason' AS reason, \
+             value ->> 'message' AS message, value ->> 'method' AS method, value ->> 'worked' AS worked, \
+             value ->> 'worked_data' AS worked_data, value ->> 'checked_at' AS checked_at, value ->> 'since' AS since, \
+             value ->> 'latency_ms' AS latency_ms, value ->> 'streak' AS streak, value ->> 'host_id' AS host_id, \
+             value ->> 'boot_id' AS boot_id, value ->> 'pid_ns' AS pid_ns, value ->> 'identity_pid' AS identity_pid, \
+             value ->> 'start_ticks' AS start_ticks, value ->> 'pidfd_inode' AS pidfd_inode FROM json_each(?)) AS v \
+             WHERE procwarden_nodes.id = v.id AND procwarden_nodes.version = v.version \
+             AND procwarden_nodes.owner_epoch = v.epoch AND procwarden_nodes.state = v.was"
+        ),
+        Engine::Postgres => concat!(
+            "UPDATE procwarden_nodes SET ",
+            verdict_sets!(""),
+            "FROM json_to_recordset(CAST(? AS json)) AS v(id bigint, version bigint, epoch bigint, was text, \
+             state text, reason text, message text, method text, worked bigint, worked_data text, checked_at bigint, \
+             since bigint, latency_ms bigint, streak bigint, host_id text, boot_id text, pid_ns bigint, \
+             identity_pid bigint, start_ticks bigint, pidfd_inode bigint) \
+             WHERE procwarden_nodes.id = v.id AND procwarden_nodes.version = v.version \
+             AND procwarden_nodes.owner_epoch = v.epoch AND procwarden_nodes.state = v.was"
+        ),
+        Engine::MySql => concat!(
+            "UPDATE procwarden_nodes AS n JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$.id', \
+             version BIGINT PATH '$.version', epoch BIGINT PATH '$.epoch', was VARCHAR(16) PATH '$.was', \
+             state VARCHAR(16) PATH '$.state', reason VARCHAR(32) PATH '$.reason', \
+             message MEDIUMTEXT PATH '$.message', method VARCHAR(16) PATH '$.method', worked BIGINT PATH '$.worked', \
+             worked_data MEDIUMTEXT PATH '$.worked_data', checked_at BIGINT PATH '$.checked_at', \
+             since BIGINT PATH '$.since', latency_ms BIGINT PATH '$.latency_ms', streak BIGINT PATH '$.streak', \
+             host_id VARCHAR(128) PATH '$.host_id', boot_id VARCHAR(64) PATH '$.boot_id', \
+             pid_ns BIGINT PATH '$.pid_ns', identity_pid BIGINT PATH '$.identity_pid', \
+             start_ticks BIGINT PATH '$.start_ticks', pidfd_inode BIGINT PATH '$.pidfd_inode')) AS v \
+             ON n.id = v.id AND n.version = v.version AND n.owner_epoch = v.epoch AND n.state = v.was SET ",
+            verdict_sets!("n.")
+        ),
+    }
+}
+
+/// Takes nodes over: owner, writer, sequence, the batch as a JSON array of id and epoch (on MySQL the batch first).
+pub(super) const fn claim(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => {
+            "UPDATE procwarden_nodes SET owner = ?, writer = ?, change_seq = ?, owner_epoch = owner_epoch + 1 \
+             FROM (SELECT value ->> 'id' AS id, value ->> 'epoch' AS epoch FROM json_each(?)) AS v \
+             WHERE procwarden_nodes.id = v.id AND procwarden_nodes.owner_epoch = v.epoch"
+        }
+        Engine::Postgres => {
+            "UPDATE procwarden_nodes SET owner = ?, writer = ?, change_seq = ?, owner_epoch = owner_epoch + 1 \
+             FROM json_to_recordset(CAST(? AS json)) AS v(id bigint, epoch bigint) \
+             WHERE procwarden_nodes.id = v.id AND procwarden_nodes.owner_epoch = v.epoch"
+        }
+        Engine::MySql => {
+            "UPDATE procwarden_nodes AS n JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$.id', \
+             epoch BIGINT PATH '$.epoch')) AS v ON n.id = v.id AND n.owner_epoch = v.epoch \
+             SET n.owner = ?, n.writer = ?, n.change_seq = ?, n.owner_epoch = n.owner_epoch + 1"
+        }
+    }
+}
+
+/// Inserts a batch of events: instance, time, the batch as a JSON array.
+pub(super) const fn insert_events(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => {
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run) \
+             SELECT ?, value ->> 'seq', ?, value ->> 'kind', value ->> 'id', value ->> 'name', value ->> 'state', \
+             value ->> 'reason', value ->> 'status', value ->> 'run' FROM json_each(?)"
+        }
+        Engine::Postgres => {
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run) \
+             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run \
+             FROM json_to_recordset(CAST(? AS json)) AS v(seq bigint, kind text, id bigint, name text, state text, \
+             reason text, status text, run bigint)"
+        }
+        Engine::MySql => {
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run) \
+             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run \
+             FROM JSON_TABLE(?, '$[*]' COLUMNS (seq BIGINT PATH '$.seq', kind VARCHAR(16) PATH '$.kind', \
+             id BIGINT PATH '$.id', name VARCHAR(128) PATH '$.name', state VARCHAR(16) PATH '$.state', \
+             reason VARCHAR(32) PATH '$.reason', status VARCHAR(16) PATH '$.status', run BIGINT PATH '$.run')) AS v"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn question_marks_are_numbered_for_postgresql_alone() {
+        let text = "UPDATE t SET a = ?, b = NOW_MS() WHERE c = ?";
+        let postgres = spelled(Engine::Postgres, text);
+        assert!(postgres.starts_with("UPDATE t SET a = $1, b = CAST("), "{postgres}");
+        assert!(postgres.ends_with(" WHERE c = $2"), "{postgres}");
+        assert!(spelled(Engine::MySql, text).ends_with(" WHERE c = ?"));
+        assert_eq!(spelled(Engine::Sqlite, "SELECT 1 FROM_DUAL"), "SELECT 1 ");
+        assert_eq!(spelled(Engine::MySql, "SELECT 1 FROM_DUAL"), "SELECT 1 FROM DUAL");
+    }
+
+    #[test]
+    fn no_engine_gets_a_nul() {
+        assert_eq!(storable("a\0b"), "a\u{FFFD}b");
+        assert!(matches!(storable("ab"), Cow::Borrowed("ab")));
+    }
+}

@@ -1,0 +1,105 @@
+//! Every statement of the store in one list, so that a server can be asked whether it understands them all.
+
+use super::db::Session;
+use super::{Engine, Store, StoreError, dialect, read};
+use super::{events, fleet, instances, migrations, nodes, schema};
+
+/// Name and text of each.
+const ALL: &[(&str, &str)] = &[
+    ("events::NEXT_SEQ", events::NEXT_SEQ),
+    ("events::READ_SEQ", events::READ_SEQ),
+    ("events::LAST", events::LAST),
+    ("fleet::FLEET", fleet::FLEET),
+    ("fleet::CLAIMED", fleet::CLAIMED),
+    ("fleet::FORGET", fleet::FORGET),
+    ("fleet::IS_THERE", fleet::IS_THERE),
+    ("fleet::RELEASE_NODES", fleet::RELEASE_NODES),
+    ("fleet::MOVE_PLACED", fleet::MOVE_PLACED),
+    ("fleet::MOVE_REGISTERED", fleet::MOVE_REGISTERED),
+    ("fleet::MOVE_OWNED", fleet::MOVE_OWNED),
+    ("instances::FIRST_SEQ", instances::FIRST_SEQ),
+    ("instances::INSERT", instances::INSERT),
+    ("instances::TAKE", instances::TAKE),
+    ("instances::BEAT", instances::BEAT),
+    ("instances::RELEASE", instances::RELEASE),
+    ("migrations::ALL", migrations::ALL),
+    ("migrations::CHANGED", migrations::CHANGED),
+    ("migrations::INSERT", migrations::INSERT),
+    ("migrations::ID_OF", migrations::ID_OF),
+    ("migrations::UPDATE", migrations::UPDATE),
+    ("nodes::ALL", nodes::ALL),
+    ("nodes::BY_ID", nodes::BY_ID),
+    ("nodes::BY_NAME", nodes::BY_NAME),
+    ("nodes::CHANGED", nodes::CHANGED),
+    ("nodes::REVISION", nodes::REVISION),
+    ("nodes::BUMP", nodes::BUMP),
+    ("nodes::INSERT", nodes::INSERT),
+    ("nodes::ID_OF", nodes::ID_OF),
+    ("nodes::UPDATE", nodes::UPDATE),
+    ("nodes::RESET", nodes::RESET),
+    ("nodes::DELETE", nodes::DELETE),
+    ("schema::NEWEST", schema::NEWEST),
+];
+
+/// Name and text of those that differ from engine to engine.
+const PER_ENGINE: &[(&str, fn(Engine) -> &'static str)] = &[
+    ("dialect::schema_tables", dialect::schema_tables),
+    ("dialect::record_verdicts", dialect::record_verdicts),
+    ("dialect::claim", dialect::claim),
+    ("dialect::insert_events", dialect::insert_events),
+];
+
+impl Store {
+    /// Lets the server prepare every statement that this program uses; none is run. Gives their number.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`] for the first one that the server does not take.
+    pub async fn verify(&self) -> Result<usize, StoreError> {
+        let own = PER_ENGINE.iter().map(|(name, text)| (*name, text(self.engine())));
+        let mut count = 0;
+        for (name, text) in ALL.iter().copied().chain(own) {
+            read!(self, session => prepare(session, text))
+                .map_err(|error| StoreError::Statement { name, source: Box::new(error) })?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+async fn prepare(session: &mut Session, text: &'static str) -> Result<(), StoreError> {
+    session.prepare(text).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Database;
+    use crate::domain::node::Password;
+    use crate::store::Open;
+
+    /// The servers are asked in the integration tests.
+    #[tokio::test]
+    async fn sqlite_takes_every_statement() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
+        let settings = Database { url, ..Database::default() };
+        let store = Store::open(&settings, Open::Create).await.unwrap();
+        assert_eq!(store.verify().await.unwrap(), ALL.len() + PER_ENGINE.len());
+    }
+
+    #[test]
+    fn no_statement_is_left_out() {
+        let mut missing = Vec::new();
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store")).unwrap() {
+            let path = file.unwrap().path();
+            let module = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let names = text.split("pub(super) const ").skip(1).filter_map(|rest| {
+                let (name, kind) = rest.split_once(": ")?;
+                kind.starts_with("&str").then(|| format!("{module}::{name}"))
+            });
+            missing.extend(names.filter(|name| !ALL.iter().any(|(known, _)| known == name)));
+        }
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
