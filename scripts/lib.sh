@@ -3,12 +3,22 @@
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# found COMMAND: a command of PATH, or where there is a slash in it a path, in which * may stand for a version.
+found() {
+    case $1 in
+        */*) compgen -G "$1" >/dev/null ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
 # need COMMAND=PACKAGE...: installs the Debian packages of the commands that are missing; fails where that is not possible.
+# A command may be a path as well, see found. The servers among them are not started as services: invoke-rc.d takes
+# RUNLEVEL=1 for a reason; systemd needs a mask, which is taken off again.
 need() {
     local pair missing=() still=()
     PATH=$PATH:/usr/sbin:/sbin
     for pair in "$@"; do
-        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+        found "${pair%%=*}" || missing+=("${pair#*=}")
     done
     ((${#missing[@]})) || return 0
     mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
@@ -19,12 +29,19 @@ need() {
         command -v sudo >/dev/null || fail "missing: ${missing[*]}; install them as root: apt-get install ${missing[*]}"
         root=(sudo -n)
     fi
-    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y)
+    local apt=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=300 -q -y)
     "${root[@]}" "${apt[@]}" update </dev/null >/dev/null || echo "apt-get update failed; trying with the lists at hand" >&2
+    local services=()
+    if [[ -d /run/systemd/system ]]; then
+        services=("${missing[@]/%/.service}")
+        services=("${services[@]/-server./.}")
+        "${root[@]}" systemctl --quiet --runtime mask "${services[@]}"
+    fi
     "${root[@]}" "${apt[@]}" install --no-install-recommends "${missing[@]}" </dev/null >/dev/null \
         || fail "could not install ${missing[*]}; as root: apt-get install ${missing[*]}"
+    ((${#services[@]} == 0)) || "${root[@]}" systemctl --quiet --runtime unmask "${services[@]}"
     for pair in "$@"; do
-        command -v "${pair%%=*}" >/dev/null || still+=("${pair%%=*}")
+        found "${pair%%=*}" || still+=("${pair%%=*}")
     done
     ((${#still[@]} == 0)) || fail "still missing after the installation: ${still[*]}"
 }

@@ -42,7 +42,7 @@ fn a_dry_run_explains_and_writes_nothing() {
     assert_eq!(explained["data"][0]["would"], json!(["set_error", "remove_lock"]));
 
     assert_eq!(fs::read(&file).unwrap(), before);
-    assert!(db::migrations(&warden.db_path()).is_empty(), "nothing was recorded");
+    assert!(db::migrations(warden.database()).is_empty(), "nothing was recorded");
     assert_code(&warden.cli(&["migrations", "check"]), 64);
 }
 

@@ -93,6 +93,6 @@ fn a_password_may_come_from_standard_input() {
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 0);
     assert!(!stdout(&output).contains("hunter2"));
-    let row = &crate::support::db::nodes(&warden.db_path())[0];
+    let row = &crate::support::db::nodes(warden.database())[0];
     assert_eq!(row["password"], "hunter2", "without the end of the line");
 }

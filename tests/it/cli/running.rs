@@ -51,20 +51,20 @@ async fn saving_goes_the_way_of_the_server_with_its_event() {
     let mut warden = Warden::start(WardenConfig::default().node(node("n", wallet.port()))).await;
     becomes(&warden, "n", "up", None).await;
     assert_eq!(warden.stop().await.code(), Some(0));
-    let before = db::events_of(&warden.db_path(), "node").len();
+    let before = db::events_of(warden.database(), "node").len();
     wallet.kill();
     assert_code(&warden.cli(&["status"]), 1);
-    assert_eq!(db::events_of(&warden.db_path(), "node").len(), before, "looked, not recorded");
-    assert_eq!(db::nodes(&warden.db_path())[0]["state"], "up");
+    assert_eq!(db::events_of(warden.database(), "node").len(), before, "looked, not recorded");
+    assert_eq!(db::nodes(warden.database())[0]["state"], "up");
 
     assert_code(&warden.cli(&["status", "--save"]), 1);
-    let row = &db::nodes(&warden.db_path())[0];
+    let row = &db::nodes(warden.database())[0];
     assert_eq!((&row["state"], &row["reason"]), (&json!("down"), &json!("port_closed")));
-    let events = db::events_of(&warden.db_path(), "node");
+    let events = db::events_of(warden.database(), "node");
     assert_eq!(events.len(), before + 1, "{events:?}");
     assert_eq!(events.last().unwrap()["state"], "down");
     assert_code(&warden.cli(&["status", "--save"]), 1);
-    assert_eq!(db::events_of(&warden.db_path(), "node").len(), before + 1, "nothing new, no event");
+    assert_eq!(db::events_of(warden.database(), "node").len(), before + 1, "nothing new, no event");
 }
 
 #[tokio::test]

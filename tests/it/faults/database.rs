@@ -1,47 +1,12 @@
 //! The database is held by somebody else at the wrong moment.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::migrations::{SOON, events, gone, long_grace, ticks_pass, wait};
 use crate::support::job::{self, Lock};
-use crate::support::{Answer, Warden, db, eventually};
-
-/// A connection that holds the database exclusively until it is dropped.
-struct Held {
-    child: Child,
-    stdin: Option<ChildStdin>,
-}
-
-impl Held {
-    fn take(file: &Path) -> Self {
-        let mut child = Command::new("sqlite3")
-            .args(["-cmd", ".timeout 20000"])
-            .arg(file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(b"BEGIN EXCLUSIVE;\nSELECT 'held';\n").unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "held");
-        Self { child, stdin: Some(stdin) }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // The end of its input ends the program, and with it the transaction.
-        drop(self.stdin.take());
-        let _ = self.child.wait();
-    }
-}
+use crate::support::{Answer, Warden, db, engine, eventually};
 
 #[tokio::test]
 async fn gone_between_the_status_and_the_removal() {
@@ -51,13 +16,13 @@ async fn gone_between_the_status_and_the_removal() {
     warden.ready().await;
     eventually(SOON, || async {
         let ends = db::query(
-            &warden.db_path(),
+            warden.database(),
             "SELECT id FROM procwarden_migrations WHERE status = 'error'",
         );
         if ends.is_empty() { Err("not judged yet") } else { Ok(()) }
     })
     .await;
-    let held = Held::take(&warden.db_path());
+    let held = db::hold(warden.database());
     assert!(path.exists(), "the removal comes after the commit");
     // What was committed is committed: the removal needs no database, and readers are answered from memory.
     gone(&path).await;
@@ -75,7 +40,7 @@ async fn gone_before_the_status_nothing_is_removed() {
     let mut job = crate::support::program::Program::sleeper(warden.dir());
     let path = Lock::new(1, job.pid()).started_ago(9000).write(&warden.lock_dir());
     wait(&warden, 1, "in_progress alive - run1").await;
-    let held = Held::take(&warden.db_path());
+    let held = db::hold(warden.database());
     job.kill();
     // A first failure makes it known.
     let lost = |answer: &crate::support::Answer| (answer.status == 503).then_some(());
@@ -90,9 +55,12 @@ async fn gone_before_the_status_nothing_is_removed() {
 /// The file is removed under a running server: no lock goes for a status that nobody will find again.
 #[tokio::test]
 async fn a_removed_database_costs_no_lock() {
+    if !engine::only_sqlite("a server's files are the server's concern") {
+        return;
+    }
     let mut warden = Warden::start(long_grace()).await;
     ticks_pass(&warden).await;
-    std::fs::remove_file(warden.db_path()).unwrap();
+    std::fs::remove_file(warden.db_file()).unwrap();
     let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&warden.lock_dir());
     warden
         .until("/readyz?require=database", SOON, |answer| (answer.status == 503).then_some(()))
@@ -122,7 +90,7 @@ async fn nodes_stay_fresh_while_the_database_is_held() {
     let warden = Warden::start(config).await;
     let healthy = |answer: &Answer| (answer.status == 200).then_some(());
     warden.until("/health", SOON, healthy).await;
-    let held = Held::take(&warden.db_path());
+    let held = db::hold(warden.database());
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
         let answer = warden.get("/health").await;

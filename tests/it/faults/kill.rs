@@ -34,7 +34,7 @@ async fn dies_at(point: &str, action: &str) {
     assert_eq!(source(&warden, 1), "monitor", "{point}");
     assert_eq!(events(&warden, 1), ["1:error"], "{point}: exactly one event");
     assert!(events(&warden, 2).is_empty(), "{point}");
-    let rows = db::migrations(&warden.db_path());
+    let rows = db::migrations(warden.database());
     let of_it = rows.iter().filter(|row| row["brz_project_id"] == 1).count();
     assert_eq!(of_it, 1, "{point}: one row");
     assert_eq!(fs::read(&kept).unwrap(), kept_text, "{point}: the live lock");

@@ -19,13 +19,11 @@ fn held_at(point: &str) -> Warden {
 /// The row has become an error and the removal of its lock is held up.
 async fn judged(warden: &Warden) {
     eventually(SOON, || async {
-        if !warden.db_path().exists() {
-            return Err("no database yet".to_owned());
-        }
-        let ends = db::query(
-            &warden.db_path(),
+        let ends = db::try_query(
+            warden.database(),
             "SELECT status FROM procwarden_migrations WHERE brz_project_id = 1 AND status = 'error'",
-        );
+        )
+        .map_err(|error| error.to_string())?;
         if ends.is_empty() { Err("not judged yet".to_owned()) } else { Ok(()) }
     })
     .await;
@@ -132,21 +130,16 @@ async fn the_compare_and_set_loses_to_a_row_that_ended_meanwhile() {
     warden.launch();
     warden.ready().await;
     eventually(SOON, || async {
-        let rows = db::migrations(&warden.db_path());
+        let rows = db::migrations(warden.database());
         if rows.is_empty() { Err("no row yet") } else { Ok(()) }
     })
     .await;
-    let ended = std::process::Command::new("sqlite3")
-        .args(["-cmd", ".timeout 5000"])
-        .arg(warden.db_path())
-        .arg(
-            "UPDATE procwarden_migrations SET status = 'success', state = 'finished', reason = 'reported', \
-             status_source = 'runner', ended_at = 1 WHERE brz_project_id = 1 AND status = 'in_progress'; \
-             SELECT changes();",
-        )
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&ended.stdout).trim(), "1", "{ended:?}");
+    let ended = db::execute(
+        warden.database(),
+        "UPDATE procwarden_migrations SET status = 'success', state = 'finished', reason = 'reported', \
+         status_source = 'runner', ended_at = 1 WHERE brz_project_id = 1 AND status = 'in_progress'",
+    );
+    assert_eq!(ended, 1);
     ticks_pass(&warden).await;
     assert_eq!(source(&warden, 1), "runner");
     assert!(!events(&warden, 1).contains(&"1:error".to_owned()), "{:?}", events(&warden, 1));
@@ -160,7 +153,7 @@ async fn a_report_at_the_moment_of_the_flip_and_the_flip_do_not_both_count() {
     warden.launch();
     warden.ready().await;
     eventually(SOON, || async {
-        let rows = db::migrations(&warden.db_path());
+        let rows = db::migrations(warden.database());
         if rows.is_empty() { Err("no row yet") } else { Ok(()) }
     })
     .await;

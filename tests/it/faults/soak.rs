@@ -89,7 +89,7 @@ async fn is_seen(warden: &Warden, id: i64, job: &Program) -> bool {
 
 fn errors(warden: &Warden, id: i64) -> usize {
     let name = job::uuid(id);
-    let events = db::events_of(&warden.db_path(), "migration");
+    let events = db::events_of(warden.database(), "migration");
     events.iter().filter(|it| it["name"] == name.as_str() && it["status"] == "error").count()
 }
 

@@ -225,7 +225,7 @@ fn the_schema_steps_that_are_embedded_are_the_files() {
     let warden = Warden::prepare(WardenConfig::default());
     let output = warden.cli(&["migrate"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let steps: BTreeSet<String> = db::schema_steps(&warden.db_path()).into_iter().collect();
+    let steps: BTreeSet<String> = db::schema_steps(warden.database()).into_iter().collect();
     assert_eq!(steps, files, "build again: a new file is not noticed without a change in the code");
     // Each engine has the same steps.
     for other in ["postgres", "mysql"] {

@@ -32,7 +32,7 @@ async fn they_are_judged_in_one_batch() {
     })
     .await;
     assert!(kept.exists());
-    let events = db::events_of(&warden.db_path(), "migration");
+    let events = db::events_of(warden.database(), "migration");
     assert_eq!(i64::try_from(events.len()).unwrap(), MANY);
     let names: BTreeSet<_> = events.iter().map(|event| event["name"].to_string()).collect();
     assert_eq!(names.len(), events.len(), "one each");

@@ -81,7 +81,7 @@ pub async fn gone(path: &std::path::Path) {
 
 /// The recorded row of a migration.
 pub fn row(warden: &Warden, id: i64) -> Value {
-    let rows = db::migrations(&warden.db_path());
+    let rows = db::migrations(warden.database());
     rows.into_iter().find(|row| row["brz_project_id"] == id).expect("a row")
 }
 
@@ -93,7 +93,7 @@ pub fn source(warden: &Warden, id: i64) -> String {
 /// `run:status` of each event of a migration, in order.
 pub fn events(warden: &Warden, id: i64) -> Vec<String> {
     let name = job::uuid(id);
-    let events = db::events_of(&warden.db_path(), "migration");
+    let events = db::events_of(warden.database(), "migration");
     let its = events.iter().filter(|event| event["name"] == name.as_str());
     its.map(|event| format!("{}:{}", event["run"], event["status"].as_str().unwrap_or("-")))
         .collect()

@@ -56,7 +56,7 @@ async fn failures_must_come_in_a_row_before_a_node_is_down() {
         .node(node("patient", switch.port));
     let warden = Warden::start(config).await;
     becomes(&warden, "patient", "up", None).await;
-    let events = db::events_of(&warden.db_path(), "node").len();
+    let events = db::events_of(warden.database(), "node").len();
 
     switch.failing.store(true, Ordering::SeqCst);
     // The record says why it is doubted before it is given up.
@@ -68,7 +68,7 @@ async fn failures_must_come_in_a_row_before_a_node_is_down() {
         .await;
     let failures = switch.failures.load(Ordering::SeqCst);
     assert!(failures >= 3, "down after {failures} failures");
-    assert_eq!(db::events_of(&warden.db_path(), "node").len(), events + 1, "one flip, one event");
+    assert_eq!(db::events_of(warden.database(), "node").len(), events + 1, "one flip, one event");
 
     switch.failing.store(false, Ordering::SeqCst);
     becomes(&warden, "patient", "up", None).await;
@@ -159,7 +159,7 @@ async fn a_live_check_that_differs_wakes_the_scheduled_one_and_writes_nothing_it
     assert_eq!(live["status"], false);
     // An hour early.
     becomes(&warden, "slow", "down", Some("port_closed")).await;
-    let events = db::events_of(&warden.db_path(), "node");
+    let events = db::events_of(warden.database(), "node");
     assert_eq!(events.len(), 1, "{events:?}");
 }
 

@@ -1,7 +1,5 @@
 //! A real `procwarden` in a directory of its own, with a configuration written by the test.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
@@ -10,97 +8,18 @@ use std::time::Duration;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
+use super::database::Database;
+use super::engine::Engine;
 use super::poll::eventually;
 use super::ports::HeldPort;
 use super::program::{Program, clean_command};
+use super::warden_config::{TOKEN, WardenConfig};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_procwarden");
-const TOKEN: &str = "test-token";
 const READY: Duration = Duration::from_secs(30);
-
-/// Keys of the configuration, with short times for tests.
-///
-/// Values are JSON, which TOML reads as well for strings, numbers, booleans and lists of them.
-#[derive(Debug, Clone)]
-pub struct WardenConfig {
-    keys: BTreeMap<String, Value>,
-    nodes: Vec<Value>,
-    env: Vec<(String, String)>,
-}
-
-impl Default for WardenConfig {
-    fn default() -> Self {
-        let config = Self { keys: BTreeMap::new(), nodes: Vec::new(), env: Vec::new() };
-        config
-            .set("server.token", TOKEN)
-            .set("server.drain", "100ms")
-            .set("instance.name", "test-1")
-            .set("nodes.interval", "300ms")
-            .set("nodes.connect_timeout", "1s")
-            .set("nodes.api_timeout", "3s")
-            .set("migrations.interval", "200ms")
-            .set("migrations.settle", "300ms")
-            .set("migrations.grace", "2s")
-            .set("migrations.scope", "local")
-            .set("log.level", "info,procwarden=debug")
-    }
-}
-
-impl WardenConfig {
-    /// Sets `section.key`.
-    #[must_use]
-    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.keys.insert(key.to_owned(), value.into());
-        self
-    }
-
-    /// Leaves `section.key` out, so that the service's own default counts.
-    #[must_use]
-    pub fn unset(mut self, key: &str) -> Self {
-        self.keys.insert(key.to_owned(), Value::Null);
-        self
-    }
-
-    /// Adds a `[[node]]` with these keys.
-    #[must_use]
-    pub fn node(mut self, keys: Value) -> Self {
-        self.nodes.push(keys);
-        self
-    }
-
-    /// Sets an environment variable of the service, such as `FAILPOINTS`.
-    #[must_use]
-    pub fn env(mut self, key: &str, value: &str) -> Self {
-        self.env.retain(|(known, _)| known != key);
-        self.env.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn to_toml(&self) -> String {
-        let mut sections: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
-        for (path, value) in self.keys.iter().filter(|(_, value)| !value.is_null()) {
-            let (section, key) = path.split_once('.').expect("section.key");
-            sections.entry(section).or_default().push((key, value));
-        }
-        let mut text = String::new();
-        for (section, keys) in sections {
-            writeln!(text, "[{section}]").unwrap();
-            for (key, value) in keys {
-                writeln!(text, "{key} = {value}").unwrap();
-            }
-        }
-        for node in &self.nodes {
-            text.push_str("[[node]]\n");
-            for (key, value) in node.as_object().unwrap() {
-                writeln!(text, "{key} = {value}").unwrap();
-            }
-        }
-        text
-    }
-}
 
 /// A whole answer.
 #[derive(Debug)]
@@ -129,27 +48,51 @@ pub struct Warden {
     program: Option<Program>,
     port: u16,
     client: reqwest::Client,
+    database: Database,
     dir: TempDir,
 }
 
 impl Warden {
     /// Starts `procwarden serve` and waits until `/readyz` is 200; panics with its log if it ends instead.
     pub async fn start(config: WardenConfig) -> Self {
-        let mut warden = Self::prepare(config);
+        Self::prepare(config).started().await
+    }
+
+    /// The same on a database that others use as well; give each a name (`instance.name`) of its own.
+    pub async fn start_on(database: &Database, config: WardenConfig) -> Self {
+        Self::prepare_on(database, config).started().await
+    }
+
+    async fn started(mut self) -> Self {
         for _ in 0..5 {
-            warden.launch();
-            match warden.try_ready().await {
-                Ok(()) => return warden,
-                Err(log) if log.contains("in use") => warden.take_another_port(),
+            self.launch();
+            match self.try_ready().await {
+                Ok(()) => return self,
+                Err(log) if log.contains("in use") => self.take_another_port(),
                 Err(log) => panic!("procwarden ended before it was ready; its log:\n{log}"),
             }
         }
-        panic!("no port could be had; the log:\n{}", warden.log());
+        panic!("no port could be had; the log:\n{}", self.log());
     }
 
-    /// The directory and the configuration file, nothing running: for command lines and for starts that shall fail.
+    /// The directory, the configuration file and a database of its own, nothing running: for command lines and for
+    /// starts that shall fail. A `database.url` in the configuration is taken as it is.
     pub fn prepare(config: WardenConfig) -> Self {
         let dir = TempDir::new().unwrap();
+        let database = match (config.get("database.url"), Engine::current()) {
+            (Some(url), _) => Database::at(url.as_str().unwrap_or_default().to_owned()),
+            (None, Engine::Sqlite) => Database::file_at(&dir.path().join("procwarden.db")),
+            (None, engine) => engine.fresh(),
+        };
+        Self::assemble(dir, database, config)
+    }
+
+    /// The same on a database that others use as well.
+    pub fn prepare_on(database: &Database, config: WardenConfig) -> Self {
+        Self::assemble(TempDir::new().unwrap(), database.clone(), config)
+    }
+
+    fn assemble(dir: TempDir, database: Database, config: WardenConfig) -> Self {
         fs::create_dir(dir.path().join("locks")).unwrap();
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -158,7 +101,7 @@ impl Warden {
             .build()
             .unwrap();
         let port = HeldPort::take().hand_over();
-        let warden = Self { config, program: None, port, client, dir };
+        let warden = Self { config, program: None, port, client, database, dir };
         warden.write_config();
         warden
     }
@@ -176,7 +119,7 @@ impl Warden {
         let mut words = wrapper.iter().chain(&service);
         let program = words.next().expect("never empty");
         self.program =
-            Some(Program::start(program, words, self.dir.path(), &log, &self.config.env));
+            Some(Program::start(program, words, self.dir.path(), &log, self.config.environment()));
     }
 
     /// Waits until `/readyz` is 200.
@@ -220,16 +163,12 @@ impl Warden {
     }
 
     fn write_config(&self) {
-        let inside = |name: &str| self.dir.path().join(name).to_str().unwrap().to_owned();
-        let mut config = self.config.clone();
-        let defaults = [
-            ("server.listen", json!(format!("127.0.0.1:{}", self.port))),
-            ("database.url", json!(format!("sqlite://{}", inside("procwarden.db")))),
-            ("migrations.lock_dir", json!(inside("locks"))),
-        ];
-        for (key, value) in defaults {
-            config.keys.entry(key.to_owned()).or_insert(value);
-        }
+        let config = self
+            .config
+            .clone()
+            .or("server.listen", format!("127.0.0.1:{}", self.port))
+            .or("database.url", self.database.url())
+            .or("migrations.lock_dir", self.lock_dir().to_str().unwrap());
         fs::write(self.config_path(), config.to_toml()).unwrap();
     }
 
@@ -294,7 +233,7 @@ impl Warden {
         self.port
     }
 
-    /// Its directory: configuration, database, log, `locks`.
+    /// Its directory: configuration, SQLite's database, log, `locks`.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -304,9 +243,14 @@ impl Warden {
         self.dir.path().join("locks")
     }
 
-    /// The SQLite file.
-    pub fn db_path(&self) -> PathBuf {
-        self.dir.path().join("procwarden.db")
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The SQLite file; panics on other engines.
+    pub fn db_file(&self) -> PathBuf {
+        self.database.file()
     }
 
     /// The configuration file.
@@ -386,7 +330,7 @@ impl Warden {
 
     /// Runs the command line in its directory with its configuration; ended after 60 s with exit code 124.
     pub fn cli(&self, args: &[&str]) -> Output {
-        clean_command("timeout", self.dir.path(), &self.config.env)
+        clean_command("timeout", self.dir.path(), self.config.environment())
             .args(["60", BINARY, "--config"])
             .arg(self.config_path())
             .args(args)
