@@ -1,6 +1,7 @@
 //! The command line: exit codes, tables, JSON, and its manners beside a running server.
 
 mod codes;
+mod grants;
 mod migrations;
 mod registry;
 mod running;
