@@ -32,7 +32,7 @@ impl Reconciler {
         if let Some(rests_until) = self.database_rests_until() {
             return Some(rests_until);
         }
-        let Some(synced_at) = self.pace.synced_at else { return Some(Instant::now()) };
+        let Some(synced_at) = self.pace.synced_at else { return Some(self.pace.started) };
         if self.pace.reload || self.plan || !self.known.stale.is_empty() {
             return Some(synced_at);
         }

@@ -100,6 +100,7 @@ struct Pace {
     flipped: bool,
     /// The registry is to be read now.
     reload: bool,
+    started: Instant,
     published_at: Instant,
     recorded_at: Instant,
     record_cost: Duration,
@@ -153,6 +154,7 @@ impl Reconciler {
                 changed: false,
                 flipped: false,
                 reload: false,
+                started,
                 published_at: started,
                 recorded_at: started,
                 record_cost: Duration::ZERO,
