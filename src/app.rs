@@ -86,7 +86,10 @@ fn take_file(url: &str) -> Result<Option<ServerLock>, AppError> {
     })
 }
 
-type Tasks = JoinSet<(&'static str, bool)>;
+/// Its name, whether it was told to end, and how it ended.
+type Ended = (&'static str, bool, Result<(), StoreError>);
+
+type Tasks = JoinSet<Ended>;
 
 impl App {
     /// Takes the database, brings its schema up to date, registers the configured nodes, and binds.
@@ -135,6 +138,7 @@ impl App {
                 if let Err(error) = http::serve(listener, state, stop, &tracker).await {
                     tracing::error!(%error, "the HTTP server failed");
                 }
+                Ok(())
             }
         });
         loop {
@@ -182,7 +186,7 @@ impl App {
             store: store.clone(),
             checker: self.monitor.checker().clone(),
             published: Arc::clone(&published),
-            settings: self.settings.nodes.clone(),
+            settings: Arc::clone(&self.settings),
             lease: lease.clone(),
             here: processes.here().clone(),
             store_trouble: Arc::clone(&store_trouble),
@@ -207,7 +211,11 @@ impl App {
                 lease,
                 store_trouble: Arc::clone(&store_trouble),
             });
-            spawn(tasks, "migration reconciler", stop, reconciler.run(stop.clone()));
+            let token = stop.clone();
+            spawn(tasks, "migration reconciler", stop, async move {
+                reconciler.run(token).await;
+                Ok(())
+            });
             handle
         });
         let registry = self.monitor.registry().clone().waking(node_handle.clone());
@@ -231,18 +239,19 @@ fn spawn(
     tasks: &mut Tasks,
     name: &'static str,
     stop: &CancellationToken,
-    task: impl Future<Output = ()> + Send + 'static,
+    task: impl Future<Output = Result<(), StoreError>> + Send + 'static,
 ) {
     let stop = stop.clone();
     tasks.spawn(async move {
-        task.await;
-        (name, stop.is_cancelled())
+        let result = task.await;
+        (name, stop.is_cancelled(), result)
     });
 }
 
-fn died(ended: Result<(&'static str, bool), tokio::task::JoinError>) -> AppError {
+fn died(ended: Result<Ended, tokio::task::JoinError>) -> AppError {
     match ended {
-        Ok((name, _)) => AppError::TaskDied(name),
+        Ok((_, _, Err(error))) => AppError::Store(error),
+        Ok((name, ..)) => AppError::TaskDied(name),
         Err(error) => {
             tracing::error!(%error, "a task failed inside");
             AppError::TaskDied("failed")

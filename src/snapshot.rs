@@ -1,5 +1,6 @@
 //! The last published truth: immutable, swapped in one atomic store, read by HTTP without a lock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,8 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
-use crate::domain::migration::Migration;
+use crate::domain::Timestamp;
+use crate::domain::migration::{self, Migration};
 use crate::domain::node::Node;
+use crate::domain::observation::Reason;
 use crate::domain::process::Exit;
 use crate::domain::time::Uptime;
 use crate::domain::verdict::{State, Verdict};
@@ -20,13 +23,121 @@ pub struct NodeView {
     pub node: Node,
     /// What is held of it.
     pub verdict: Verdict,
+    /// Who answers for it.
+    pub standing: Standing,
+}
+
+/// Who answers for a node, as seen from this instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// This instance: it checks the node.
+    Mine,
+    /// Another one that is live: what is held of the node is what that one recorded.
+    Of {
+        /// Its name.
+        owner: String,
+        /// How old a verdict of it may be.
+        window: Duration,
+    },
+    /// Another one whose heartbeat stopped: nobody looks at the node.
+    Lost {
+        /// Its name.
+        owner: String,
+    },
+    /// Nobody: its instance was forgotten. It is in no count until it is taken.
+    Released,
 }
 
 impl NodeView {
     /// The state that readers are told at `now`; see [`Verdict::state_at`].
     #[must_use]
     pub fn state(&self, now: Uptime, window: Duration) -> State {
-        if self.node.available { self.verdict.state_at(now, window) } else { State::Disabled }
+        match &self.standing {
+            _ if !self.node.available => State::Disabled,
+            Standing::Mine => self.verdict.state_at(now, window),
+            Standing::Of { window, .. } => self.verdict.state_at(now, *window),
+            Standing::Lost { .. } | Standing::Released => State::Unknown,
+        }
+    }
+
+    /// Why it is in that state.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self.standing {
+            Standing::Lost { .. } => Some(Reason::InstanceLost),
+            _ => self.verdict.reason,
+        }
+    }
+
+    /// Does it count in the fleet's totals? One that is disabled or nobody's does not.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.node.available && self.standing != Standing::Released
+    }
+
+    /// Does this instance answer for it?
+    #[must_use]
+    pub fn is_mine(&self) -> bool {
+        self.standing == Standing::Mine
+    }
+
+    /// Who answers for it; `here` is this instance's name.
+    #[must_use]
+    pub fn owner<'a>(&'a self, here: &'a str) -> Option<&'a str> {
+        match &self.standing {
+            Standing::Mine => Some(here),
+            Standing::Of { owner, .. } | Standing::Lost { owner } => Some(owner),
+            Standing::Released => None,
+        }
+    }
+}
+
+/// An instance as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceView {
+    /// `instance.name`.
+    pub name: String,
+    /// Does its last heartbeat hold?
+    pub live: bool,
+    /// The program's version.
+    pub version: String,
+    /// When it started, by its own clock.
+    pub since: Timestamp,
+    /// Its last heartbeat, by the database's clock.
+    pub last_beat: Timestamp,
+    /// Nodes it answers for.
+    pub nodes: u64,
+    /// Locks it answers for.
+    pub locks: u64,
+    /// How long its last pass over the nodes took, milliseconds.
+    pub tick_ms: u64,
+    /// The last number it gave to what it wrote.
+    pub seq: i64,
+}
+
+/// Who there is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetPart {
+    /// This instance's name.
+    pub here: String,
+    /// Is there no other instance, ever? Then every row is ours.
+    pub sole: bool,
+    /// All instances, by name, as last read.
+    pub instances: Vec<InstanceView>,
+}
+
+impl FleetPart {
+    /// Is the instance of that name live? This one is to itself.
+    #[must_use]
+    pub fn is_live(&self, name: &str) -> bool {
+        self.here == name || self.instances.iter().any(|it| it.live && it.name == name)
+    }
+
+    /// The names of the live ones, this one included.
+    #[must_use]
+    pub fn live(&self) -> BTreeSet<String> {
+        let others = self.instances.iter().filter(|it| it.live).map(|it| it.name.clone());
+        others.chain([self.here.clone()]).collect()
     }
 }
 
@@ -41,10 +152,6 @@ pub struct NodesPart {
     pub window: Duration,
     /// After this moment nothing here may be believed.
     pub valid_until: Uptime,
-    /// Available nodes.
-    pub total: u64,
-    /// Available nodes that were up when this was published.
-    pub working: u64,
     /// Whether the database has it too.
     pub persisted: bool,
     /// Whether a first pass has ended.
@@ -78,6 +185,31 @@ pub struct MigrationView {
     pub lock_exists: bool,
     /// How its process ended, where the kernel told.
     pub exit: Option<Exit>,
+    /// Who answers for it.
+    pub watch: Watch,
+}
+
+/// Who watches a migration, as seen from this instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Watch {
+    /// This instance sees its lock or its process.
+    Here,
+    /// Another one that is live, or nobody any more because it is over: this is the record.
+    Recorded,
+    /// Another one whose heartbeat stopped: nobody knows what became of it.
+    Lost,
+}
+
+impl MigrationView {
+    /// The state and the reason that readers are told.
+    #[must_use]
+    pub fn state(&self) -> (migration::State, Option<migration::Reason>) {
+        if self.watch == Watch::Lost && !self.row.status.is_final() {
+            (migration::State::Unknown, Some(migration::Reason::InstanceLost))
+        } else {
+            (self.row.state, self.row.reason)
+        }
+    }
 }
 
 impl MigrationView {
@@ -85,7 +217,13 @@ impl MigrationView {
     #[must_use]
     pub fn recorded(row: Migration) -> Self {
         let lock = row.lock_data.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        Self { row, lock: lock.map(Arc::new), lock_exists: false, exit: None }
+        Self {
+            row,
+            lock: lock.map(Arc::new),
+            lock_exists: false,
+            exit: None,
+            watch: Watch::Recorded,
+        }
     }
 }
 
@@ -127,13 +265,15 @@ impl MigrationsPart {
     }
 }
 
-/// Both parts; cheap to clone.
+/// All parts; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Nodes.
     pub nodes: Arc<NodesPart>,
     /// Migrations.
     pub migrations: Arc<MigrationsPart>,
+    /// Instances.
+    pub fleet: Arc<FleetPart>,
 }
 
 /// Where the snapshot stands: one writer per part, any number of readers.
@@ -164,6 +304,11 @@ impl Published {
             part.generation = snapshot.migrations.generation + 1;
             snapshot.migrations = Arc::new(part);
         });
+    }
+
+    /// Replaces the instances.
+    pub fn publish_fleet(&self, part: FleetPart) {
+        self.update(|snapshot| snapshot.fleet = Arc::new(part));
     }
 
     fn update(&self, change: impl FnOnce(&mut Snapshot)) {

@@ -172,6 +172,7 @@ fn of_app(error: &AppError) -> Exit {
         AppError::Store(error)
         | AppError::Monitor(MonitorError::Store(error))
         | AppError::Registry(RegistryError::Store(error)) => of_store(error),
+        AppError::Monitor(MonitorError::Name(error)) => of_name(error),
         AppError::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Held,
         // What stands in the configuration and cannot be done.
         AppError::Bind { .. } | AppError::Registry(_) => Exit::Config,

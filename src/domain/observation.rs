@@ -48,11 +48,13 @@ pub enum Reason {
     Dns,
     /// The connection broke.
     Io,
+    /// Only a lost instance could tell.
+    InstanceLost,
 }
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::PidMissing,
         Self::ProcessGone,
         Self::ProcessZombie,
@@ -73,6 +75,7 @@ impl Reason {
         Self::Tls,
         Self::Dns,
         Self::Io,
+        Self::InstanceLost,
     ];
 
     /// The word for it everywhere.
@@ -99,6 +102,7 @@ impl Reason {
             Self::Tls => "tls",
             Self::Dns => "dns",
             Self::Io => "io",
+            Self::InstanceLost => "instance_lost",
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::migration::{Key, Lock, Migration, Reason, Source, Status};
 use super::reconcile::{
-    Rules, Sight, Standing, Write, finish, first_row, row_for, standing, write,
+    Rules, Sight, Standing, Write, finish, first_row, may_act, row_for, standing, write,
 };
 use super::time::Now;
 
@@ -46,10 +46,7 @@ pub fn report(
         (None, None) if !may_insert => return Err(Refusal::NotFound),
         (Some(row), None) => row.clone(),
         (None, None) => first_row(key, rules, now),
-        (row, Some((lock, sight))) => {
-            let standing = standing(row, sight, rules, now.wall);
-            row_for(key, row, lock, &standing, sight, rules, now)
-        }
+        (row, Some((lock, sight))) => seen(key, row, lock, sight, rules, now),
     };
     if body.run.is_some_and(|run| run != next.run) {
         return Err(Refusal::RunMismatch(next.run));
@@ -71,6 +68,22 @@ pub fn report(
     Ok((write(row, &next, now), next))
 }
 
+/// The row as this id's lock would have it; as it stands, if it is another instance's and the lock is not for us to judge.
+fn seen(
+    key: &Key,
+    row: Option<&Migration>,
+    lock: &Lock,
+    sight: &Sight,
+    rules: &Rules,
+    now: Now,
+) -> Migration {
+    let standing = standing(row, sight, rules, now.wall);
+    match row {
+        Some(row) if !may_act(row, lock, &standing, rules) => row.clone(),
+        _ => row_for(key, row, lock, &standing, sight, rules, now),
+    }
+}
+
 /// May an operator remove the lock of a process in this standing without `force`?
 #[must_use]
 pub const fn may_take(standing: &Standing) -> bool {
@@ -90,9 +103,9 @@ pub fn take(
     rules: &Rules,
     now: Now,
 ) -> (Write, Migration) {
-    let standing = standing(row, sight, rules, now.wall);
-    let mut next = row_for(key, row, lock, &standing, sight, rules, now);
-    if !next.status.is_final() {
+    let mut next = seen(key, row, lock, sight, rules, now);
+    // Another instance's row is about this lock only if that shows its attempt.
+    if !next.status.is_final() && next.is_attempt_of(lock) {
         next.lock_taken = true;
         next.reason = next.reason.or(Some(Reason::LockRemoved));
     }

@@ -26,7 +26,9 @@ use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::reconciler::{migrations, nodes};
 use crate::registry::Registry;
-use crate::snapshot::{MigrationView, MigrationsPart, NodeView, NodesPart, Published};
+use crate::snapshot::{
+    MigrationView, MigrationsPart, NodeView, NodesPart, Published, Standing, Watch,
+};
 use crate::store::{Open, Store};
 
 /// The token of writes in these tests.
@@ -90,7 +92,7 @@ impl World {
             store: store.clone(),
             checker: checker.clone(),
             published: Arc::clone(&published),
-            settings: settings.nodes.clone(),
+            settings: Arc::new(settings.clone()),
             lease: lease.clone(),
             here: processes.here().clone(),
             store_trouble: Arc::clone(&store_trouble),
@@ -158,10 +160,7 @@ impl World {
     }
 
     pub fn publish_until(&self, nodes: Vec<NodeView>, valid_until: Uptime) {
-        let up = |it: &&NodeView| it.node.available && it.verdict.state == State::Up;
         self.published.publish_nodes(NodesPart {
-            working: nodes.iter().filter(up).count() as u64,
-            total: nodes.iter().filter(|it| it.node.available).count() as u64,
             nodes: nodes.into_iter().map(Arc::new).collect(),
             window: Duration::from_mins(2),
             valid_until,
@@ -219,7 +218,7 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         placement: None,
         identity: None,
     };
-    NodeView { node, verdict }
+    NodeView { node, verdict, standing: Standing::Mine }
 }
 
 /// A migration as the examples have it.
@@ -254,7 +253,7 @@ pub fn migration(uuid: &str, id: i64, status: Status, created: i64) -> Migration
         lock_data: None,
     };
     let lock = lock.as_object().cloned().map(Arc::new);
-    MigrationView { row, lock, lock_exists: !ended, exit: None }
+    MigrationView { row, lock, lock_exists: !ended, exit: None, watch: Watch::Here }
 }
 
 /// Checks that two answers have the same members, of the same types, in the same order.

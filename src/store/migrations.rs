@@ -22,7 +22,7 @@ pub struct StoredMigration {
 pub enum Applied {
     /// It stands; the row as it is now.
     Done(Box<StoredMigration>),
-    /// The row had another run or status, or was inserted by somebody else: nothing was written.
+    /// The row had another run, status or instance, or was inserted by somebody else: nothing was written.
     Lost,
 }
 
@@ -50,7 +50,7 @@ pub(super) const UPDATE: &str = "UPDATE procwarden_migrations SET instance = ?, 
      status_source = ?, error = ?, run = ?, since = ?, updated_at = ?, status_updated_at = ?, ended_at = ?, \
      lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, lock_size = ?, \
      dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, pidfd_inode = ?, \
-     lock_taken = ?, lock_data = ?, writer = ?, change_seq = ? WHERE id = ? AND run = ? AND status = ?";
+     lock_taken = ?, lock_data = ?, writer = ?, change_seq = ? WHERE id = ? AND run = ? AND status = ? AND instance = ?";
 
 /// A row as it stands; the same type for every engine.
 #[derive(sqlx::FromRow)]
@@ -207,9 +207,9 @@ async fn apply(
                 // A first sight is no flip, unless the row is born finished by its runner's report.
                 (id.map(|id| (id, row)), row.status.is_final().then_some(row))
             }
-            Write::Update { run, status, row, flip } => {
+            Write::Update { run, status, instance, row, flip } => {
                 let id = id.unwrap_or_default();
-                let changed = update(tx, id, *run, *status, row, mark).await?;
+                let changed = update(tx, id, (*run, *status, instance), row, mark).await?;
                 (changed.then_some((id, row)), flip.then_some(row))
             }
         };
@@ -256,15 +256,14 @@ async fn insert(
     }
     // Read back: no way to ask for the new id is common to the engines.
     let id = tx.number(ID_OF, args![uuid, project]).await?.unwrap_or_default();
-    update(tx, id, row.run, row.status, row, mark).await?;
+    update(tx, id, (row.run, row.status, &row.instance), row, mark).await?;
     Ok(Some(id))
 }
 
 async fn update(
     tx: &mut Session,
     id: i64,
-    run: i64,
-    status: Status,
+    (run, status, instance): (i64, Status, &str),
     row: &Migration,
     (writer, seq): (&str, i64),
 ) -> Result<bool, StoreError> {
@@ -306,6 +305,7 @@ async fn update(
                 id,
                 run,
                 status.as_str(),
+                instance,
             ],
         )
         .await?;

@@ -79,6 +79,8 @@ fn row() -> Migration {
         scope: Scope::Local,
         here: Here { host_id: "h".to_owned(), boot_id: "b".to_owned(), pid_ns: 1 },
         instance: "a".to_owned(),
+        sole: true,
+        live: std::collections::BTreeSet::new(),
     };
     let key = Key {
         mb_project_uuid: "3c56530e-ca31-4a7c-964f-e69be01f382a".to_owned(),
@@ -109,7 +111,8 @@ fn error(stored: &StoredMigration) -> (Option<i64>, Write) {
     let now = Now { wall: Timestamp(9000), up: Uptime(9000) };
     finish(&mut next, Status::Error, Reason::ProcessGone, Source::Monitor, now);
     let (run, status) = (stored.row.run, stored.row.status);
-    (Some(stored.id), Write::Update { run, status, row: Box::new(next), flip: true })
+    let instance = stored.row.instance.clone();
+    (Some(stored.id), Write::Update { run, status, instance, row: Box::new(next), flip: true })
 }
 
 #[tokio::test]

@@ -203,3 +203,27 @@ fn the_example_of_env_is_good() {
     assert_eq!(settings.migrations.lock_dir, Some("/srv/app/var/cache".into()));
     assert!(settings.server.token.is_some());
 }
+
+/// Every variable of ours in the files for containers is one that is read.
+#[test]
+fn the_variables_in_the_files_for_containers_are_ours() {
+    let files = [
+        include_str!("../../../Dockerfile"),
+        include_str!("../../../docker-compose.yml"),
+        include_str!("../../../deploy/kubernetes.yaml"),
+    ];
+    for text in files {
+        let names: Vec<String> = text
+            .match_indices("PROCWARDEN__")
+            .map(|(at, prefix)| {
+                let rest = &text[at + prefix.len()..];
+                let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_');
+                rest[..end.unwrap_or(rest.len())].to_lowercase().replacen("__", ".", 1)
+            })
+            .collect();
+        assert!(names.len() > 1, "{text}");
+        for name in names {
+            assert!(known_keys().iter().any(|info| info.key == name), "{name}");
+        }
+    }
+}

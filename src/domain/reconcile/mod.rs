@@ -1,13 +1,16 @@
 //! The heart: what a migration is, given its row, its lock and its process. Pure.
 //!
-//! [`standing`] says what the process is, [`row_for`] which run the lock belongs to, [`evaluate`] what follows.
+//! [`standing`] says what the process is, [`row_for`] which run the lock belongs to, [`is_ours`] whether that is for us to
+//! judge, [`evaluate`] what follows.
 
 mod absent;
 mod explain;
 mod present;
 mod row;
 mod standing;
+mod whose;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::migration::{DirMark, Key, Lock, Migration, Reason, Status};
@@ -16,6 +19,7 @@ use super::time::{Now, Timestamp, Uptime};
 
 pub use row::{finish, first_row, row_for, write};
 pub use standing::{PIDLESS_ALIVE, REUSE_MARGIN, needs_namespace_scan, standing, subject};
+pub use whose::{is_ours, may_act, shown};
 
 /// Whose processes the PIDs in the lock directory mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +43,10 @@ pub struct Rules {
     pub here: Here,
     /// Our name.
     pub instance: String,
+    /// No other instance shares the database: every row is ours.
+    pub sole: bool,
+    /// The names of all instances that may be alive: everybody's, as long as no loss can be told.
+    pub live: BTreeSet<String>,
 }
 
 /// What a scan showed for one key.
@@ -113,12 +121,14 @@ pub enum Write {
     None,
     /// The first row of this key.
     Insert(Box<Migration>),
-    /// This row instead of the one that has `run` and `status` now.
+    /// This row instead of the one that has `run`, `status` and `instance` now.
     Update {
         /// The run that must stand there.
         run: i64,
         /// The status that must stand there.
         status: Status,
+        /// The instance that must stand there: what was seen of another one's process says nothing about its row.
+        instance: String,
         /// What shall stand there.
         row: Box<Migration>,
         /// A status turned or another run began: an event in the same transaction.
@@ -207,6 +217,9 @@ pub fn evaluate(
     rules: &Rules,
     now: Now,
 ) -> Decision {
+    if let Some(decision) = whose::hands_off(row, sight, rules, now.wall) {
+        return decision;
+    }
     match &sight.lock {
         LockSight::Present(lock) => present::present(key, row, lock, sight, memory, rules, now),
         LockSight::Absent => absent::absent(row, sight, memory, rules, now),

@@ -54,6 +54,7 @@ pub fn row_for(
         });
         next.identity = known.or_else(|| Some(alive.identity.clone()));
         next.host_id.clone_from(&rules.here.host_id);
+        next.instance.clone_from(&rules.instance);
     }
     if sight.data.is_some() {
         next.lock_data.clone_from(&sight.data);
@@ -147,5 +148,6 @@ pub fn write(row: Option<&Migration>, next: &Migration, now: Now) -> Write {
     let flip = next.status != row.status || (next.run != row.run && row.status.is_final());
     let mut next = next.clone();
     next.updated_at = now.wall;
-    Write::Update { run: row.run, status: row.status, row: Box::new(next), flip }
+    let (run, status, instance) = (row.run, row.status, row.instance.clone());
+    Write::Update { run, status, instance, row: Box::new(next), flip }
 }

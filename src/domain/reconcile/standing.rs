@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LockSight, Rules, Scope, Sight, Standing};
+use super::{LockSight, Rules, Scope, Sight, Standing, is_ours, may_act};
 use crate::domain::migration::{LockPid, Migration, Reason};
 use crate::domain::process::{
     Alive, DeathProof, Here, Identity, OtherNamespaces, Presence, Unknowable,
@@ -21,10 +21,12 @@ pub const PIDLESS_ALIVE: Duration = Duration::from_secs(300);
 pub fn subject<'a>(
     row: Option<&'a Migration>,
     lock: &LockSight,
-    here: &Here,
+    rules: &Rules,
 ) -> (Option<i64>, Option<&'a Identity>) {
-    // Another boot of this host proves death in every PID namespace; otherwise the number must mean the same.
-    let recorded = row.and_then(|row| {
+    let here = &rules.here;
+    // Another boot of this host proves death in every PID namespace; otherwise the number must mean the same. Hosts may
+    // have been cloned, their machine ids with them: what another instance recorded may be of another host.
+    let recorded = row.filter(|row| is_ours(row, rules)).and_then(|row| {
         row.identity.as_ref().filter(|id| {
             row.host_id == here.host_id && (id.pid_ns == here.pid_ns || id.boot_id != here.boot_id)
         })
@@ -46,17 +48,23 @@ pub fn subject<'a>(
 /// Only a process that was never seen alive here can live elsewhere under the same number.
 #[must_use]
 pub fn needs_namespace_scan(row: Option<&Migration>, sight: &Sight, rules: &Rules) -> bool {
-    let (pid, recorded) = subject(row, &sight.lock, &rules.here);
-    pid.is_some()
-        && recorded.is_none()
-        && rules.scope == Scope::Local
-        && matches!(standing(row, sight, rules, Timestamp(0)), Standing::Dead(_))
+    let (pid, recorded) = subject(row, &sight.lock, rules);
+    if pid.is_none() || recorded.is_some() || rules.scope != Scope::Local {
+        return false;
+    }
+    let standing = standing(row, sight, rules, Timestamp(0));
+    let may_act = match (row, &sight.lock) {
+        (Some(row), LockSight::Present(lock)) => may_act(row, lock, &standing, rules),
+        (Some(row), _) => is_ours(row, rules),
+        (None, _) => true,
+    };
+    may_act && matches!(standing, Standing::Dead(_))
 }
 
 /// What the process is, with the recorded identity, the scope and the other namespaces considered.
 #[must_use]
 pub fn standing(row: Option<&Migration>, sight: &Sight, rules: &Rules, now: Timestamp) -> Standing {
-    let (pid, recorded) = subject(row, &sight.lock, &rules.here);
+    let (pid, recorded) = subject(row, &sight.lock, rules);
     let Some(presence) = sight.process.as_ref().filter(|_| pid.is_some()) else {
         return standing_without_pid(&sight.lock, now);
     };
@@ -64,7 +72,7 @@ pub fn standing(row: Option<&Migration>, sight: &Sight, rules: &Rules, now: Time
         return match presence {
             // The PID came back and the lock was written again: its writer may be the one who lives.
             Presence::Alive(alive)
-                if rewritten(row, &sight.lock) && !is_stranger(row, &sight.lock, alive) =>
+                if rewritten(row, &sight.lock) && !is_stranger(row, &sight.lock, alive, rules) =>
             {
                 Standing::Alive(Some(alive.clone()))
             }
@@ -76,7 +84,7 @@ pub fn standing(row: Option<&Migration>, sight: &Sight, rules: &Rules, now: Time
     }
     let dead = match presence {
         Presence::Alive(alive) => {
-            if !is_stranger(row, &sight.lock, alive) {
+            if !is_stranger(row, &sight.lock, alive, rules) {
                 return Standing::Alive(Some(alive.clone()));
             }
             DeathProof::Reused
@@ -128,12 +136,13 @@ const fn unknown_reason(why: Unknowable) -> Reason {
 }
 
 /// At first sight of an attempt: is this live process certainly not the one that the lock means?
-fn is_stranger(row: Option<&Migration>, lock: &LockSight, alive: &Alive) -> bool {
+fn is_stranger(row: Option<&Migration>, lock: &LockSight, alive: &Alive, rules: &Rules) -> bool {
     let again = rewritten(row, lock);
     let LockSight::Present(lock) = lock else { return false };
-    // Its death was proven already: whoever stands under the number now is somebody else.
+    // Its death was proven already in this PID table: whoever stands under the number now is somebody else.
     if row.is_some_and(|row| {
-        row.is_attempt_of(lock)
+        is_ours(row, rules)
+            && row.is_attempt_of(lock)
             && !again
             && row.death_recorded()
             && (!row.status.is_final() || row.reason.is_some_and(Reason::is_death))

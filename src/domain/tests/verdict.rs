@@ -10,7 +10,7 @@ use crate::domain::process::{Identity, Unknowable};
 use crate::domain::time::{Now, Timestamp, Uptime};
 use crate::domain::verdict::{State, Thresholds, Verdict, evaluate, window};
 
-fn node() -> Node {
+pub fn node() -> Node {
     Node {
         id: 1,
         name: "main".into(),

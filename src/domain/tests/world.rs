@@ -1,6 +1,6 @@
 //! A world in a box: two clocks, a process table, one lock, one row, and looks at them as the reconciler takes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ impl World {
                     pid_ns: INITIAL_PID_NS,
                 },
                 instance: "here".into(),
+                sole: true,
+                live: BTreeSet::new(),
             },
             row: None,
             memory: Memory::default(),
@@ -203,7 +205,7 @@ impl World {
 
     /// What the reconciler would see now.
     pub fn sight(&self) -> Sight {
-        let (pid, _) = subject(self.row.as_ref(), &self.lock, &self.rules.here);
+        let (pid, _) = subject(self.row.as_ref(), &self.lock, &self.rules);
         let mut sight = Sight {
             lock: self.lock.clone(),
             dir: self.dir,
@@ -231,8 +233,8 @@ impl World {
                 self.row = Some(row.as_ref().clone());
                 true
             }
-            (Write::Update { run, status, row, flip }, Some(old))
-                if (old.run, old.status) == (*run, *status) =>
+            (Write::Update { run, status, instance, row, flip }, Some(old))
+                if (old.run, old.status, &old.instance) == (*run, *status, instance) =>
             {
                 if *flip {
                     self.events.push(format!("{}:{}", row.run, row.status));

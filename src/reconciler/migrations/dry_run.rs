@@ -40,6 +40,7 @@ pub async fn dry_run(
         LockDir::new(path),
         settings.migrations.clone(),
         settings.instance.name.clone(),
+        true,
     );
     let mut memory: HashMap<Key, Memory> = HashMap::new();
     let mut look = take_look(&mut observer, &rows)?;

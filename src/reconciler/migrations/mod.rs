@@ -68,6 +68,7 @@ impl Parts {
             self.dir.clone(),
             self.settings.clone(),
             self.lease.name.clone(),
+            self.store.is_sole(),
         )
     }
 }

@@ -1,7 +1,7 @@
 //! One look: the directory, every process that its locks and rows mean, and the other PID namespaces where asked.
 //! Synchronous and blocking; it decides nothing and writes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use crate::causes::chain;
 use crate::config::{Migrations, ScopeSetting};
 use crate::domain::migration::{DirMark, Key, Migration};
-use crate::domain::reconcile::{LockSight, Rules, Scope, Sight, needs_namespace_scan, subject};
+use crate::domain::reconcile::{
+    LockSight, Rules, Scope, Sight, is_ours, needs_namespace_scan, subject,
+};
 use crate::domain::{Exit, Presence};
 use crate::locks::{FoundLock, LockDir, Scan};
 use crate::mask::mask_json;
@@ -31,6 +33,10 @@ pub(super) struct Observer {
     pub(super) dir: LockDir,
     pub(super) settings: Migrations,
     pub(super) instance: String,
+    /// No other instance shares the database.
+    pub(super) sole: bool,
+    /// See [`Rules::live`]; set before each look.
+    pub(super) live: BTreeSet<String>,
     watched: HashMap<Key, Handle>,
 }
 
@@ -65,8 +71,10 @@ impl Observer {
         dir: LockDir,
         settings: Migrations,
         instance: String,
+        sole: bool,
     ) -> Self {
-        Self { processes, dir, settings, instance, watched: HashMap::new() }
+        let live = BTreeSet::new();
+        Self { processes, dir, settings, instance, sole, live, watched: HashMap::new() }
     }
 
     /// The rules that hold for a directory on a file system that is local or not.
@@ -82,6 +90,8 @@ impl Observer {
             scope,
             here: self.processes.here().clone(),
             instance: self.instance.clone(),
+            sole: self.sole,
+            live: self.live.clone(),
         }
     }
 
@@ -147,7 +157,7 @@ impl Observer {
             })
             .collect();
         for (key, stored) in rows.iter().filter(|(key, _)| !standing.contains(*key)) {
-            if stored.row.status.is_final() {
+            if stored.row.status.is_final() || !is_ours(&stored.row, rules) {
                 continue;
             }
             let lock = if blind {
@@ -208,7 +218,7 @@ impl Observer {
         lock: &LockSight,
         rules: &Rules,
     ) -> (Option<Presence>, Option<Exit>) {
-        let (Some(pid), recorded) = subject(row, lock, &rules.here) else { return (None, None) };
+        let (Some(pid), recorded) = subject(row, lock, rules) else { return (None, None) };
         let held = self.watched.get(key).filter(|handle| {
             i64::from(handle.identity().pid) == pid
                 && recorded.is_none_or(|recorded| !recorded.differs_from(handle.identity()))
@@ -248,7 +258,7 @@ impl Observer {
 }
 
 fn pid_of(row: Option<&Migration>, sight: &Sight, rules: &Rules) -> Option<i32> {
-    subject(row, &sight.lock, &rules.here).0.and_then(|pid| i32::try_from(pid).ok())
+    subject(row, &sight.lock, rules).0.and_then(|pid| i32::try_from(pid).ok())
 }
 
 #[cfg(test)]
@@ -271,7 +281,8 @@ mod tests {
         std::fs::write(&path, lock).unwrap();
         let processes = Processes::new().unwrap();
         let locks = LockDir::new(dir.path().to_owned());
-        let mut observer = Observer::new(processes, locks, Migrations::default(), "a".to_owned());
+        let mut observer =
+            Observer::new(processes, locks, Migrations::default(), "a".to_owned(), true);
         let look = observer.look(&Rows::new());
         assert_eq!(observer.watched.len(), 1);
 

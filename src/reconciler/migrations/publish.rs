@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Reconciler;
 use crate::clock;
-use crate::snapshot::{MigrationView, MigrationsPart};
+use crate::snapshot::{MigrationView, MigrationsPart, Watch};
 use crate::store::StoredMigration;
 
 /// What a tick may take beyond its interval before its word is no longer believed, at least.
@@ -17,11 +17,15 @@ impl Reconciler {
         let standing = self.locks.get(&stored.row.key);
         let exit = self.exits.get(&stored.row.key).copied();
         let lock_exists = standing.is_some();
+        let watch = Watch::Here;
         match standing.cloned().flatten() {
-            None => {
-                MigrationView { lock_exists, exit, ..MigrationView::recorded(stored.row.clone()) }
-            }
-            lock => MigrationView { row: stored.row.clone(), lock, lock_exists, exit },
+            None => MigrationView {
+                lock_exists,
+                exit,
+                watch,
+                ..MigrationView::recorded(stored.row.clone())
+            },
+            lock => MigrationView { row: stored.row.clone(), lock, lock_exists, exit, watch },
         }
     }
 

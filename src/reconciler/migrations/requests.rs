@@ -123,6 +123,7 @@ impl Reconciler {
         let write = Write::Update {
             run: row.run,
             status: row.status,
+            instance: row.instance.clone(),
             row: Box::new(row.clone()),
             flip: false,
         };

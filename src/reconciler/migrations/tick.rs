@@ -317,6 +317,8 @@ mod tests {
             scope: Scope::Local,
             here: Here::default(),
             instance: "a".to_owned(),
+            sole: true,
+            live: std::collections::BTreeSet::new(),
         };
         let row = |id: i64| {
             let mut row = first_row(&key(id), &rules, Now::default());

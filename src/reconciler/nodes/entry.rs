@@ -6,18 +6,32 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::observation::Reason;
-use crate::domain::verdict::Verdict;
+use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Here, Now, Timestamp, Uptime};
-use crate::snapshot::NodeView;
+use crate::snapshot::{NodeView, Standing};
 use crate::store::{InstanceRow, StoredNode, VerdictWrite};
 
-/// A node under watch.
+/// What is said of a node that nobody looks at.
+const LOST: &str = "The instance that watches it is lost";
+
+/// What a row that was read again changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// Its operator wrote it.
+    pub(super) edited: bool,
+    /// What is checked is another thing, or ours only now: a look is due.
+    pub(super) reset: bool,
+}
+
+/// A node of the registry.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// The node and the verdict that readers are shown.
     pub(super) view: Arc<NodeView>,
     /// The version of the row.
     pub(super) version: i64,
+    /// Who answers for it by the row.
+    pub(super) owner: Option<String>,
     /// The epoch of its owner.
     pub(super) owner_epoch: i64,
     /// The verdict as the database has it.
@@ -36,12 +50,18 @@ pub(super) struct Entry {
 
 impl Entry {
     /// From a row; `checked_up` is what its verdict's age comes to on the boot clock.
-    pub(super) fn new(stored: StoredNode, checked_up: Option<Uptime>, due: Instant) -> Self {
+    pub(super) fn new(
+        stored: StoredNode,
+        standing: Standing,
+        checked_up: Option<Uptime>,
+        due: Instant,
+    ) -> Self {
         let verdict = Verdict { checked_up, ..stored.verdict };
         Self {
             recorded: verdict.clone(),
-            view: Arc::new(NodeView { node: stored.node, verdict }),
+            view: Arc::new(NodeView { node: stored.node, verdict, standing }),
             version: stored.version,
+            owner: stored.owner,
             owner_epoch: stored.owner_epoch,
             due,
             in_flight: false,
@@ -51,34 +71,95 @@ impl Entry {
         }
     }
 
-    /// Takes over what its operator changed; true if what is checked is another thing now.
-    pub(super) fn edit(&mut self, stored: StoredNode) -> bool {
-        let reset = !stored.node.same_target(&self.view.node);
-        let verdict = if reset { stored.verdict.clone() } else { self.view.verdict.clone() };
+    /// Takes over the row as it stands now: what its operator changed, who answers for it, what is recorded. The verdict
+    /// of our own looks stays, as long as the node is ours and the same.
+    pub(super) fn merge(
+        &mut self,
+        stored: StoredNode,
+        standing: Standing,
+        checked_up: Option<Uptime>,
+    ) -> Merged {
+        let was_mine = self.view.is_mine();
+        let mine = standing == Standing::Mine;
+        let edited = self.version != stored.version;
+        let reset = edited && !stored.node.same_target(&self.view.node);
+        let verdict = if was_mine && mine && !reset {
+            self.view.verdict.clone()
+        } else {
+            Verdict { checked_up, ..stored.verdict.clone() }
+        };
         // Not what was sent there last: a verdict on the version of before the edit was not taken.
         self.recorded = stored.verdict;
+        self.version = stored.version;
+        self.owner = stored.owner;
+        self.owner_epoch = stored.owner_epoch;
         let mut node = stored.node;
         node.identity.clone_from(&verdict.identity);
-        self.version = stored.version;
-        self.view = Arc::new(NodeView { node, verdict });
-        reset
+        self.view = Arc::new(NodeView { node, verdict, standing });
+        Merged { edited, reset: reset || (mine && !was_mine) }
+    }
+
+    /// Another one answers for it, or is judged otherwise.
+    pub(super) fn stand(&mut self, standing: Standing) {
+        if self.view.standing != standing {
+            self.view = Arc::new(NodeView { standing, ..NodeView::clone(&self.view) });
+        }
+    }
+
+    /// Its owner looked at it then, and nothing had changed.
+    pub(super) fn vouch(&mut self, up: Uptime) {
+        let verdict = &self.view.verdict;
+        if verdict.checked_at.is_some() && verdict.checked_up.is_none_or(|known| known < up) {
+            let verdict = Verdict { checked_up: Some(up), ..verdict.clone() };
+            self.view = Arc::new(NodeView { verdict, ..NodeView::clone(&self.view) });
+        }
     }
 
     /// Takes over a new verdict.
     pub(super) fn judge(&mut self, verdict: Verdict) {
         let mut node = self.view.node.clone();
         node.identity.clone_from(&verdict.identity);
-        self.view = Arc::new(NodeView { node, verdict });
+        self.view = Arc::new(NodeView { node, verdict, standing: self.view.standing.clone() });
+    }
+
+    /// Is it ours to check?
+    pub(super) fn is_checked(&self) -> bool {
+        self.view.node.available && self.view.is_mine()
     }
 
     /// Does the database have to learn of it?
     pub(super) fn is_dirty(&self) -> bool {
-        self.view.verdict.changed_from(&self.recorded)
+        self.view.is_mine() && self.view.verdict.changed_from(&self.recorded)
     }
 
     /// What the database has to learn. A flip is against what is recorded: what turned and turned back while the
     /// database was away is no flip.
     pub(super) fn write(&self, here: &Here) -> VerdictWrite {
+        self.write_of(self.view.verdict.clone(), here)
+    }
+
+    /// What the database has to learn of a node whose instance is lost, if it does not know yet.
+    pub(super) fn obituary(&self, here: &Here, now: Timestamp) -> Option<VerdictWrite> {
+        let known = self.recorded.reason == Some(Reason::InstanceLost);
+        if known
+            || !self.view.node.available
+            || !matches!(self.view.standing, Standing::Lost { .. })
+        {
+            return None;
+        }
+        let turned = self.recorded.state != State::Unknown;
+        let verdict = Verdict {
+            state: State::Unknown,
+            reason: Some(Reason::InstanceLost),
+            message: LOST.to_owned(),
+            since: if turned { Some(now) } else { self.recorded.since },
+            streak: 0,
+            ..self.recorded.clone()
+        };
+        Some(self.write_of(verdict, here))
+    }
+
+    fn write_of(&self, verdict: Verdict, here: &Here) -> VerdictWrite {
         VerdictWrite {
             id: self.view.node.id,
             name: self.view.node.name.clone(),
@@ -86,8 +167,8 @@ impl Entry {
             owner_epoch: self.owner_epoch,
             was: self.recorded.state,
             host_id: here.host_id.clone(),
-            verdict: self.view.verdict.clone(),
-            flip: self.view.verdict.flipped_from(&self.recorded),
+            flip: verdict.flipped_from(&self.recorded),
+            verdict,
         }
     }
 
@@ -143,7 +224,6 @@ pub(super) fn vouched_up(
 mod tests {
     use super::*;
     use crate::domain::node::{Node, Tls};
-    use crate::domain::verdict::State;
 
     #[test]
     fn ten_thousand_nodes_come_evenly() {
@@ -192,13 +272,14 @@ mod tests {
 
     #[test]
     fn a_verdict_that_an_edit_kept_out_of_the_database_is_still_to_be_recorded() {
-        let mut entry = Entry::new(stored(1, State::Up), None, Instant::now());
+        let mut entry = Entry::new(stored(1, State::Up), Standing::Mine, None, Instant::now());
         let down = Verdict { state: State::Down, ..entry.view.verdict.clone() };
         entry.judge(down);
         assert!(entry.is_dirty());
         // It was sent for version 1, but the row was at version 2 by then and kept what it had.
         entry.recorded = entry.view.verdict.clone();
-        assert!(!entry.edit(stored(2, State::Up)), "a title is no other target");
+        let merged = entry.merge(stored(2, State::Up), Standing::Mine, None);
+        assert_eq!(merged, Merged { edited: true, reset: false }, "a title is no other target");
         assert!(entry.is_dirty(), "the row still says up");
         let write = entry.write(&Here::default());
         assert!(write.flip, "the event was not written either");

@@ -2,9 +2,13 @@
 //! recorded in one batch, and the snapshot is published.
 
 mod entry;
+mod fleet;
 mod handle;
+mod io;
+mod jobs;
 mod pass;
-mod record;
+mod publish;
+mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,31 +22,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checker::{Checked, Checker};
 use crate::clock;
-use crate::config;
+use crate::config::Settings;
 use crate::domain::Here;
 use crate::domain::verdict::{Thresholds, evaluate, window};
 use crate::snapshot::Published;
-use crate::store::{Lease, Store};
+use crate::store::{Lease, Store, StoreError};
 
 use entry::Entry;
 pub use handle::Handle;
 use handle::Request;
+use io::{Io, Known};
 use pass::Passes;
 
 /// The snapshot is published at most this often, except that a flip is published at once.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
-/// After a flush that took this share of the time, the next flip waits: ten thousand flips in a row are a few batches.
-const FLUSH_SHARE: u32 = 10;
+/// After a record that took this share of the time, the next flip waits: ten thousand flips in a row are a few batches.
+const RECORD_SHARE: u32 = 10;
 
-/// How often the registry's revision is read, and the heartbeat's slower share is due.
-const POLL_EVERY: Duration = Duration::from_secs(1);
+/// How often the database is asked what others wrote, and at most the heartbeat is written.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// The heartbeat is written this often, and at the end of each pass, but at most once a second.
-const BEAT_EVERY: Duration = Duration::from_secs(5);
-
-/// How long a database that failed is left alone: as long as it may have kept us waiting (the store's busy timeout).
-const DATABASE_REST: Duration = Duration::from_secs(3);
+/// How long the last words may take at the end, each.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Checks of nodes that timed out last time wait apart, so that they never take the place of the living.
 const SLOW_LANE: usize = 2048;
@@ -56,8 +58,8 @@ pub struct Parts {
     pub checker: Checker,
     /// Where the truth is published.
     pub published: Arc<Published>,
-    /// `[nodes]`.
-    pub settings: config::Nodes,
+    /// All of it: `[nodes]`, `[instance]`, `[instances]`, `[database]`.
+    pub settings: Arc<Settings>,
     /// Our name.
     pub lease: Lease,
     /// This host and boot.
@@ -77,18 +79,45 @@ pub struct Reconciler {
     fast: Arc<Semaphore>,
     slow: Arc<Semaphore>,
     passes: Passes,
-    /// Nodes that are checked and counted; changes with the registry only.
+    /// Nodes that are ours, checked and counted.
     available: usize,
-    revision: Option<i64>,
+    io: Io,
+    fleet: fleet::View,
+    known: Known,
+    pace: Pace,
     dirty: BTreeSet<i64>,
+    /// Who answers for what has to be thought over.
+    plan: bool,
+    waiting: Waiting,
+}
+
+/// When what is due.
+#[derive(Debug)]
+struct Pace {
+    /// Something to publish.
     changed: bool,
+    /// Something turned since the last publication.
     flipped: bool,
+    /// The registry is to be read now.
+    reload: bool,
     published_at: Instant,
-    flush_cost: Duration,
-    beat_at: Instant,
+    recorded_at: Instant,
+    record_cost: Duration,
+    synced_at: Option<Instant>,
+    beat_at: Option<Instant>,
+    /// A pass ended since the last heartbeat.
+    passed: bool,
     /// When the database failed us last.
     failed_at: Option<Instant>,
-    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// Who waits for readers to see the registry as it is.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// For it to be read.
+    read: Vec<oneshot::Sender<()>>,
+    /// For what was read to be published.
+    published: Vec<oneshot::Sender<()>>,
 }
 
 /// A check that ended.
@@ -105,79 +134,84 @@ impl Reconciler {
     #[must_use]
     pub fn new(parts: Parts) -> (Self, Handle) {
         let (handle, inbox) = Handle::new();
-        let now = clock::now();
-        let started = Instant::now();
+        let (now, started) = (clock::now(), Instant::now());
+        let me = parts.lease.name.clone();
+        let lease = parts.settings.instance.lease();
         let reconciler = Self {
             inbox,
             entries: BTreeMap::new(),
             queue: BTreeSet::new(),
             checks: JoinSet::new(),
-            fast: Arc::new(Semaphore::new(parts.settings.concurrency.max(1))),
+            fast: Arc::new(Semaphore::new(parts.settings.nodes.concurrency.max(1))),
             slow: Arc::new(Semaphore::new(SLOW_LANE)),
             passes: Passes::new(now),
             available: 0,
-            revision: None,
+            io: Io::default(),
+            fleet: fleet::View::new(me, parts.store.is_sole(), lease),
+            known: Known::default(),
+            pace: Pace {
+                changed: false,
+                flipped: false,
+                reload: false,
+                published_at: started,
+                recorded_at: started,
+                record_cost: Duration::ZERO,
+                synced_at: None,
+                beat_at: None,
+                passed: false,
+                failed_at: None,
+            },
             dirty: BTreeSet::new(),
-            changed: true,
-            flipped: false,
-            published_at: started,
-            flush_cost: Duration::ZERO,
-            beat_at: started,
-            failed_at: None,
-            waiting: Vec::new(),
+            plan: false,
+            waiting: Waiting::default(),
             parts,
         };
         (reconciler, handle)
     }
 
     /// Runs until the token is cancelled, then records what is known.
-    pub async fn run(mut self, token: CancellationToken) {
-        self.reload().await;
-        self.flush(true).await;
-        self.beat().await;
-        let mut poll = tokio::time::interval(POLL_EVERY);
-        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ///
+    /// # Errors
+    /// [`StoreError::LostName`]: another instance bears our name, so this one must not go on.
+    pub async fn run(mut self, token: CancellationToken) -> Result<(), StoreError> {
         loop {
             self.start_due();
-            let next = self.queue.first().map(|(due, _)| *due).into_iter().chain(self.flush_due());
-            let next = next.min();
+            self.start_job();
+            let next = self.queue.first().map(|(due, _)| *due);
+            let next = next.into_iter().chain(self.publish_due()).chain(self.job_due()).min();
             tokio::select! {
                 () = token.cancelled() => break,
-                Some(request) = self.inbox.recv() => self.serve(request).await,
+                Some(request) = self.inbox.recv() => self.serve(request),
                 Some(ended) = self.checks.join_next(), if !self.checks.is_empty() => {
                     self.ended(ended);
                     while let Some(more) = self.checks.try_join_next() {
                         self.ended(more);
                     }
                 }
-                _ = poll.tick() => self.poll().await,
+                done = self.io.join() => self.finish_job(done)?,
                 () = sleep_until(next) => {}
             }
-            // Passes may follow each other faster than a disk likes to write.
-            if self.end_pass() && self.beat_at.elapsed() >= POLL_EVERY {
-                self.beat().await;
+            self.end_pass();
+            if self.publish_due().is_some_and(|due| due <= Instant::now()) {
+                self.publish();
             }
-            self.flush(false).await;
         }
         self.checks.shutdown().await;
-        self.failed_at = None;
-        self.flush(true).await;
-        self.beat().await;
+        self.last_words().await
     }
 
-    async fn serve(&mut self, request: Request) {
+    fn serve(&mut self, request: Request) {
         match request {
             Request::Wake(id) => self.wake(id),
             Request::Reload(done) => {
-                self.reload().await;
-                self.waiting.push(done);
-                self.flipped = true;
+                self.pace.reload = true;
+                self.waiting.read.push(done);
             }
         }
     }
 
     fn wake(&mut self, id: i64) {
-        let Some(entry) = self.entries.get_mut(&id).filter(|it| it.view.node.available) else {
+        let Some(entry) = self.entries.get_mut(&id).filter(|it| it.is_checked()) else {
             return;
         };
         if entry.in_flight {
@@ -199,7 +233,7 @@ impl Reconciler {
             let lane = Arc::clone(if entry.is_slow() { &self.slow } else { &self.fast });
             let checker = self.parts.checker.clone();
             let (view, version) = (Arc::clone(&entry.view), entry.version);
-            let (method, pass) = (self.parts.settings.method, self.passes.current);
+            let (method, pass) = (self.parts.settings.nodes.method, self.passes.current);
             self.checks.spawn(async move {
                 // The semaphore is never closed; without a permit the check would only be early.
                 let _place = lane.acquire().await;
@@ -225,9 +259,9 @@ impl Reconciler {
         self.checks.abort_all();
         self.queue.clear();
         let now = Instant::now();
-        for (id, entry) in self.entries.iter_mut().filter(|(_, it)| it.view.node.available) {
+        for (id, entry) in self.entries.iter_mut().filter(|(_, it)| it.is_checked()) {
             entry.in_flight = false;
-            entry.due = now + self.parts.settings.interval;
+            entry.due = now + self.parts.settings.nodes.interval;
             self.queue.insert((entry.due, *id));
         }
     }
@@ -235,7 +269,7 @@ impl Reconciler {
     fn apply(&mut self, outcome: &Outcome) {
         let Some(entry) = self.entries.get_mut(&outcome.id) else { return };
         entry.in_flight = false;
-        if !entry.view.node.available {
+        if !entry.is_checked() {
             return;
         }
         let now = Instant::now();
@@ -244,7 +278,7 @@ impl Reconciler {
             entry.again = false;
             entry.due = now;
         } else {
-            entry.reschedule(self.parts.settings.interval, now);
+            entry.reschedule(self.parts.settings.nodes.interval, now);
         }
         self.queue.insert((entry.due, outcome.id));
         if edited {
@@ -259,17 +293,17 @@ impl Reconciler {
 
     fn judge(&mut self, outcome: &Outcome) {
         let thresholds = Thresholds {
-            failure: self.parts.settings.failure_threshold,
-            success: self.parts.settings.success_threshold,
+            failure: self.parts.settings.nodes.failure_threshold,
+            success: self.parts.settings.nodes.success_threshold,
         };
         let Some(entry) = self.entries.get_mut(&outcome.id) else { return };
         let previous = &entry.view.verdict;
         let (node, checked) = (&entry.view.node, &outcome.checked);
         let verdict = evaluate(node, previous, &checked.observation, thresholds, checked.at);
         if verdict.flipped_from(previous) {
-            self.flipped = true;
+            self.pace.flipped = true;
             self.parts.checker.forget(outcome.id);
-            record::announce(node, previous, &verdict);
+            publish::announce(node, previous, &verdict);
         }
         entry.judge(verdict);
         if entry.is_dirty() {
@@ -277,25 +311,23 @@ impl Reconciler {
         } else {
             self.dirty.remove(&outcome.id);
         }
-        self.changed = true;
+        self.pace.changed = true;
     }
 
-    /// Ends the pass if every node was looked at; true if it did.
-    fn end_pass(&mut self) -> bool {
-        let now = clock::now();
-        let nodes = self.available;
+    /// Ends the pass if every node of ours was looked at.
+    fn end_pass(&mut self) {
+        let (now, nodes) = (clock::now(), self.available);
         // Before the registry was read once, nobody knows whether there are nodes.
-        if self.revision.is_none() || !self.passes.is_over(nodes, self.parts.settings.interval, now)
-        {
-            return false;
+        let known = self.known.revision.is_some();
+        if known && self.passes.is_over(nodes, self.parts.settings.nodes.interval, now) {
+            self.passes.end(nodes, now);
+            self.pace.changed = true;
+            self.pace.passed = true;
         }
-        self.passes.end(nodes, now);
-        self.changed = true;
-        true
     }
 
     fn window(&self) -> Duration {
-        let s = &self.parts.settings;
+        let s = &self.parts.settings.nodes;
         window(s.interval, self.passes.last, s.connect_timeout, s.api_timeout)
     }
 }

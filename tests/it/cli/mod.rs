@@ -1,9 +1,11 @@
 //! The command line: exit codes, tables, JSON, and its manners beside a running server.
 
 mod codes;
+mod grants;
 mod migrations;
 mod registry;
 mod running;
+mod shared;
 mod tables;
 
 use std::process::Output;

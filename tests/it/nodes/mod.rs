@@ -4,6 +4,7 @@ mod garbage;
 mod healthy;
 mod hung_daemon;
 mod pids;
+mod placement;
 mod registry;
 
 mod stopped;

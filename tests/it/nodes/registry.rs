@@ -33,6 +33,7 @@ async fn nodes_are_made_changed_and_removed() {
         ("pid", Value::Null),
         ("process_name", json!("monero-wallet-rpc")),
         ("available", json!(true)),
+        ("instance", json!("test-1")),
     ] {
         assert_eq!(shown[key], value, "{key}");
     }
@@ -77,6 +78,9 @@ async fn what_cannot_be_a_node_is_refused_with_the_name_of_what_is_wrong() {
         ("tls", json!("maybe")),
         ("host", json!("")),
         ("available", json!("yes")),
+        ("instance", json!(7)),
+        ("instance", json!("")),
+        ("instance", json!("a/b")),
         ("no_such_key", json!(1)),
     ] {
         let answer =

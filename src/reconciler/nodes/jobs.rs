@@ -1,0 +1,231 @@
+//! What the store is asked for, and when: what others wrote once a second, what turned at once, what changed once a
+//! second, the rest by the heartbeat.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+use super::io::{Done, Job, Outcome};
+use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, Reconciler, SYNC_EVERY};
+use crate::clock;
+use crate::store::{Beat, StoreError, VerdictWrite};
+
+impl Reconciler {
+    /// Starts the next job, if one is due and none is under way.
+    pub(super) fn start_job(&mut self) {
+        let now = Instant::now();
+        if self.job_due().is_none_or(|due| due > now) {
+            return;
+        }
+        if let Some(job) = self.next_job(now) {
+            self.io.start(&self.parts.store, &self.parts.lease, job);
+        }
+    }
+
+    /// When the next job is due; none while one is under way.
+    pub(super) fn job_due(&self) -> Option<Instant> {
+        if self.io.is_busy() {
+            return None;
+        }
+        if let Some(rests_until) = self.database_rests_until() {
+            return Some(rests_until);
+        }
+        let Some(synced_at) = self.pace.synced_at else { return Some(Instant::now()) };
+        if self.pace.reload || self.plan || !self.known.stale.is_empty() {
+            return Some(synced_at);
+        }
+        let sync = synced_at + SYNC_EVERY;
+        Some(self.record_due().map_or(sync, |due| due.min(sync)))
+    }
+
+    /// What turned is recorded as soon as the last record is paid for, else once a second.
+    fn record_due(&self) -> Option<Instant> {
+        let pause = if self.pace.flipped {
+            (self.pace.record_cost * RECORD_SHARE).min(PUBLISH_EVERY)
+        } else {
+            PUBLISH_EVERY
+        };
+        (!self.dirty.is_empty()).then(|| self.pace.recorded_at + pause)
+    }
+
+    fn next_job(&mut self, now: Instant) -> Option<Job> {
+        let pace = &self.pace;
+        let sync = pace.synced_at.is_none_or(|at| at + SYNC_EVERY <= now)
+            || pace.reload
+            || !self.known.stale.is_empty();
+        if sync {
+            return Some(self.sync(now));
+        }
+        if std::mem::take(&mut self.plan) {
+            let claims = self.fleet.claims(&self.entries);
+            if !claims.is_empty() {
+                return Some(Job::Claim(claims));
+            }
+            let writes = self.obituaries();
+            if !writes.is_empty() {
+                return Some(Job::Record(writes));
+            }
+            let after = self.parts.settings.instances.forget_after;
+            if let Some(name) = self.fleet.forgettable(after) {
+                tracing::info!(instance = name, "lost for long, forgotten");
+                return Some(Job::Forget(name.to_owned(), after));
+            }
+        }
+        if self.record_due().is_some_and(|due| due <= now) {
+            let here = &self.parts.here;
+            let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id));
+            self.pace.recorded_at = now;
+            return Some(Job::Record(dirty.map(|entry| entry.write(here)).collect()));
+        }
+        None
+    }
+
+    fn sync(&mut self, now: Instant) -> Job {
+        self.pace.synced_at = Some(now);
+        if std::mem::take(&mut self.pace.reload) {
+            self.known.revision = None;
+        }
+        // A heartbeat is a write, so it is what tells that the database is back.
+        let beat_every = self.parts.settings.instance.heartbeat;
+        let due = self.pace.beat_at.is_none_or(|at| at + beat_every <= now)
+            || self.pace.passed
+            || self.database_fails();
+        let beat = due.then(|| {
+            self.pace.beat_at = Some(now);
+            self.pace.passed = false;
+            self.heartbeat()
+        });
+        // One that is lost for long is found by time alone.
+        self.plan |= beat.is_some();
+        Job::Sync { beat, known: self.known.clone() }
+    }
+
+    /// Nodes of the lost whose rows still say what was true once.
+    fn obituaries(&self) -> Vec<VerdictWrite> {
+        if !self.fleet.speaks_for_the_lost() {
+            return Vec::new();
+        }
+        let (here, now) = (&self.parts.here, clock::now().wall);
+        self.entries.values().filter_map(|entry| entry.obituary(here, now)).collect()
+    }
+
+    /// It vouches for every verdict that did not change.
+    fn heartbeat(&self) -> Beat {
+        Beat {
+            swept: self.passes.swept.map(|now| (now.wall, now.up)),
+            swept_ago: self.passes.swept.map(|now| clock::now().up.since(now.up)),
+            tick_ms: i64::try_from(self.passes.last.as_millis()).unwrap_or(i64::MAX),
+            window: self.window(),
+            nodes: i64::try_from(self.available).unwrap_or(i64::MAX),
+            locks: i64::try_from(self.parts.published.load().migrations.locks()).unwrap_or(0),
+        }
+    }
+
+    /// What came of a job.
+    pub(super) fn finish_job(
+        &mut self,
+        done: Result<Outcome, JoinError>,
+    ) -> Result<(), StoreError> {
+        match done {
+            Ok(Err(error @ StoreError::LostName(_))) => return Err(error),
+            Ok(Err(error)) => self.store_fails(&error),
+            Ok(Ok(done)) => self.succeed(done),
+            Err(error) => {
+                tracing::error!(%error, "the work with the database failed inside");
+                self.pace.failed_at = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    fn succeed(&mut self, done: Done) {
+        match done {
+            Done::Synced(synced) => {
+                if synced.beaten {
+                    self.store_works();
+                }
+                self.take_over(*synced);
+            }
+            Done::Recorded { sent, left } => {
+                self.store_works();
+                self.pace.record_cost = self.pace.recorded_at.elapsed();
+                self.recorded(sent, &left);
+                self.known.stale.extend(left);
+            }
+            Done::Claimed { asked, taken } => {
+                self.store_works();
+                self.taken(&asked, &taken);
+                self.plan = true;
+            }
+            Done::Forgotten => {
+                self.store_works();
+                self.pace.reload = true;
+            }
+        }
+    }
+
+    /// The database has these now.
+    fn recorded(&mut self, sent: Vec<VerdictWrite>, left: &std::collections::BTreeSet<i64>) {
+        for write in sent.into_iter().filter(|write| !left.contains(&write.id)) {
+            let Some(entry) = self.entries.get_mut(&write.id) else { continue };
+            if entry.version != write.version || entry.owner_epoch != write.owner_epoch {
+                continue;
+            }
+            entry.recorded = write.verdict;
+            if !entry.is_dirty() {
+                self.dirty.remove(&write.id);
+            }
+        }
+        self.pace.changed = true;
+    }
+
+    /// The last job is waited for, what is known is recorded, and the heartbeat tells of the last pass.
+    pub(super) async fn last_words(mut self) -> Result<(), StoreError> {
+        if self.io.is_busy() {
+            match tokio::time::timeout(LAST_WORDS, self.io.join()).await {
+                Ok(done) => self.finish_job(done)?,
+                Err(_) => return Ok(()),
+            }
+        }
+        let here = &self.parts.here;
+        let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id));
+        let writes: Vec<_> = dirty.map(|entry| entry.write(here)).collect();
+        let (store, lease) = (self.parts.store.clone(), self.parts.lease.clone());
+        let words = async {
+            store.record_verdicts(&lease, &writes, clock::now().wall).await?;
+            store.beat(&lease, &self.heartbeat()).await
+        };
+        match tokio::time::timeout(LAST_WORDS, words).await {
+            Ok(Err(error)) => self.store_fails(&error),
+            Ok(Ok(())) | Err(_) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn database_fails(&self) -> bool {
+        self.parts.store_trouble.load(Ordering::Relaxed)
+    }
+
+    /// Until when it is too early to try a database again that failed.
+    fn database_rests_until(&self) -> Option<Instant> {
+        let rest: Duration = self.parts.settings.database.retry_after;
+        self.pace.failed_at.map(|at| at + rest).filter(|until| *until > Instant::now())
+    }
+
+    fn store_works(&mut self) {
+        self.pace.failed_at = None;
+        super::super::trouble::works(&self.parts.store_trouble);
+    }
+
+    fn store_fails(&mut self, error: &StoreError) {
+        self.pace.failed_at = Some(Instant::now());
+        // What was asked for is asked for again, as a whole.
+        self.pace.synced_at = None;
+        self.plan = true;
+        self.fleet.trouble();
+        self.pace.changed = true;
+        super::super::trouble::fails(&self.parts.store_trouble, error);
+    }
+}

@@ -1,0 +1,59 @@
+//! From what is held of the nodes to what readers see.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{PUBLISH_EVERY, Reconciler};
+use crate::domain::node::Node;
+use crate::domain::verdict::{State, Verdict};
+use crate::snapshot::NodesPart;
+
+impl Reconciler {
+    /// When there is something to publish: a flip once it is recorded, or cannot be; anything else once a second.
+    pub(super) fn publish_due(&self) -> Option<Instant> {
+        let pace = &self.pace;
+        // Before the database was read once there is nothing to say.
+        self.known.revision?;
+        if !self.waiting.published.is_empty() {
+            return Some(pace.published_at);
+        }
+        let at_once = pace.flipped && (self.database_fails() || self.dirty.is_empty());
+        if at_once {
+            Some(pace.published_at)
+        } else {
+            pace.changed.then(|| pace.published_at + PUBLISH_EVERY)
+        }
+    }
+
+    pub(super) fn publish(&mut self) {
+        let window = self.window();
+        self.parts.published.publish_nodes(NodesPart {
+            generation: 0,
+            window,
+            valid_until: self.passes.valid_until(window),
+            persisted: self.dirty.is_empty(),
+            passed: self.passes.swept.is_some(),
+            last_pass: self.passes.last,
+            nodes: self.entries.values().map(|it| Arc::clone(&it.view)).collect(),
+        });
+        self.pace.published_at = Instant::now();
+        self.pace.changed = false;
+        self.pace.flipped = false;
+        for done in self.waiting.published.drain(..) {
+            // The caller may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// One line for a flip.
+pub(super) fn announce(node: &Node, previous: &Verdict, verdict: &Verdict) {
+    let reason = verdict.reason.map_or("-", crate::domain::observation::Reason::as_str);
+    let (name, from, to, text) = (&node.name, previous.state, verdict.state, &verdict.message);
+    if to == State::Down {
+        tracing::warn!(node = %name, %from, %to, reason, "{text}");
+    } else {
+        tracing::info!(node = %name, %from, %to, reason, "{text}");
+    }
+}

@@ -1,0 +1,162 @@
+//! Taking over what the database says: the registry, what others recorded, and who answers for what.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::Reconciler;
+use super::entry::{Entry, vouched_up};
+use super::fleet::cursors;
+use super::io::{Rows, Synced};
+use crate::clock;
+use crate::domain::fleet::Placement;
+use crate::domain::{Now, Uptime};
+use crate::snapshot::Standing;
+use crate::store::StoredNode;
+
+impl Reconciler {
+    /// What was read of instances and nodes.
+    pub(super) fn take_over(&mut self, synced: Synced) {
+        let moved = self.fleet.update(&synced);
+        self.known.revision = Some(synced.fleet.revision);
+        self.known.cursors = cursors(&synced.fleet);
+        self.known.stale.clear();
+        let (rows, gone) = match synced.nodes {
+            Rows::All(rows) => {
+                let there: BTreeSet<i64> = rows.iter().map(|it| it.node.id).collect();
+                let gone = self.entries.keys().filter(|id| !there.contains(id)).copied().collect();
+                (rows, gone)
+            }
+            Rows::Changed(rows, gone) => (rows, gone),
+        };
+        if moved {
+            self.stand_all();
+        }
+        if !(rows.is_empty() && gone.is_empty() && !moved) {
+            for id in gone {
+                self.forget(id);
+            }
+            for stored in rows {
+                self.merge(stored, synced.at);
+            }
+            self.count();
+            self.plan = true;
+            self.pace.changed = true;
+        }
+        self.vouch();
+        self.parts.published.publish_fleet(self.fleet.part());
+        self.waiting.published.append(&mut self.waiting.read);
+    }
+
+    /// These are ours now, as the database has it.
+    pub(super) fn taken(&mut self, asked: &[(i64, i64)], taken: &BTreeSet<i64>) {
+        let me = self.parts.lease.name.clone();
+        let now = Instant::now();
+        for (id, epoch) in asked {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            if !taken.contains(id) {
+                self.known.stale.insert(*id);
+                continue;
+            }
+            entry.owner = Some(me.clone());
+            entry.owner_epoch = epoch + 1;
+            entry.stand(Standing::Mine);
+            entry.due = now;
+            if entry.is_checked() && !entry.in_flight {
+                self.queue.insert((now, *id));
+            }
+        }
+        if !taken.is_empty() {
+            tracing::info!(nodes = taken.len(), "nodes taken over");
+        }
+        self.count();
+        self.pace.changed = true;
+    }
+
+    /// Nodes that are ours are counted, and those of this pass that were not looked at yet.
+    fn count(&mut self) {
+        let pass = self.passes.current;
+        let mine = || self.entries.values().filter(|it| it.is_checked());
+        self.available = mine().count();
+        self.passes.expect(mine().filter(|it| it.pass != pass).count());
+    }
+
+    fn forget(&mut self, id: i64) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.queue.remove(&(entry.due, id));
+            self.dirty.remove(&id);
+            self.parts.checker.reset(id);
+        }
+    }
+
+    /// New nodes are due at once, changed ones too.
+    fn merge(&mut self, stored: StoredNode, at: Now) {
+        let (id, now) = (stored.node.id, Instant::now());
+        let standing = self.fleet.standing(Placement::of(&stored.node), stored.owner.as_deref());
+        let up = self.checked_up(&stored, &standing, at);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            let entry = Entry::new(stored, standing, up, now);
+            if entry.is_checked() {
+                self.queue.insert((entry.due, id));
+            }
+            self.entries.insert(id, entry);
+            return;
+        };
+        // A row of before our own write, read by a connection that lags behind.
+        if (stored.version, stored.owner_epoch) < (entry.version, entry.owner_epoch) {
+            return;
+        }
+        let was_mine = entry.view.is_mine();
+        self.queue.remove(&(entry.due, id));
+        let merged = entry.merge(stored, standing, up);
+        if merged.edited || was_mine != entry.view.is_mine() {
+            self.parts.checker.reset(id);
+        }
+        if merged.reset {
+            entry.due = now;
+        }
+        if entry.is_dirty() {
+            self.dirty.insert(id);
+        } else {
+            self.dirty.remove(&id);
+        }
+        if entry.is_checked() && !entry.in_flight {
+            self.queue.insert((entry.due, id));
+        }
+    }
+
+    /// When a row's verdict was last vouched for, on our boot clock.
+    fn checked_up(&self, stored: &StoredNode, standing: &Standing, at: Now) -> Option<Uptime> {
+        let checked_at = stored.verdict.checked_at?;
+        let (here, own) = (&self.parts.here, self.fleet.own());
+        match standing {
+            Standing::Mine => vouched_up(Some(checked_at), own, here, clock::now()),
+            // Recorded within the second before it was read: by the database's clock, for the owner's may be another.
+            Standing::Of { owner, .. } => self.fleet.swept(owner).or(Some(at.up)),
+            Standing::Lost { .. } | Standing::Released => {
+                vouched_up(Some(checked_at), None, here, at)
+            }
+        }
+    }
+
+    /// Somebody came or went.
+    fn stand_all(&mut self) {
+        for entry in self.entries.values_mut().filter(|it| !it.view.is_mine()) {
+            let placement = Placement::of(&entry.view.node);
+            let standing = self.fleet.standing(placement, entry.owner.as_deref());
+            entry.stand(standing);
+        }
+    }
+
+    /// Others looked at their nodes and saw no change.
+    fn vouch(&mut self) {
+        for (owner, up) in self.fleet.vouchers() {
+            for entry in self.entries.values_mut() {
+                if entry.owner.as_ref() == Some(&owner) && !entry.view.is_mine() {
+                    entry.vouch(up);
+                    self.pace.changed = true;
+                }
+            }
+        }
+    }
+}
