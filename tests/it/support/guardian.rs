@@ -35,7 +35,8 @@ done
 if [ -n "$pid" ]; then
     { kill -CONT "$pid" $(cat "/proc/$pid/task/"*/children); kill -s "$end" "$pid"; } 2>/dev/null
     tries=100
-    while [ "$tries" -gt 0 ] && ! grep -q ') Z ' "/proc/$pid/stat"; do
+    # The shell may have reaped it by itself.
+    while [ "$tries" -gt 0 ] && [ -e "/proc/$pid" ] && ! grep -q ') Z ' "/proc/$pid/stat"; do
         tries=$((tries - 1))
         sleep 0.05
     done
