@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::world::{DIR, World, key};
-use crate::domain::migration::{Migration, Reason, State, Status};
+use crate::domain::migration::{LockPid, Migration, Reason, State, Status};
+use crate::domain::process::OtherNamespaces;
 use crate::domain::reconcile::{
-    LockSight, Memory, Rules, Scope, Sight, first_row, is_ours, needs_namespace_scan, shown,
+    LockSight, Memory, Rules, Scope, Sight, Standing, first_row, is_ours, needs_namespace_scan,
+    shown, standing,
 };
 
 /// Two hosts over one database. A case plays with both and looks at `b` last unless it says otherwise.
@@ -165,6 +167,30 @@ fn without_a_lock_nothing_follows_for_another_ones_row() {
                     pair.pass(700);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn machines_with_the_same_id_prove_nothing_about_each_other() {
+    for scope in [Scope::Local, Scope::Shared] {
+        for pid in [LockPid::Number(100), LockPid::Missing] {
+            let mut pair = running();
+            pair.b.rules.here.host_id = "a".into();
+            pair.b.rules.scope = scope;
+            pair.b.elsewhere = OtherNamespaces::Hidden;
+            lose_a(&mut pair);
+            if pid == LockPid::Missing {
+                pair.a.lock_of(pid, None, 9000);
+                pair.share();
+            }
+            pair.b.row.clone_from(&pair.row);
+            let sight = Sight { elsewhere: Some(OtherNamespaces::Hidden), ..pair.b.sight() };
+            let seen = standing(pair.b.row.as_ref(), &sight, &pair.b.rules, pair.b.now.wall);
+            assert!(
+                matches!(seen, Standing::Foreign | Standing::Unknown(_)),
+                "{scope:?} {pid:?}: {seen:?}"
+            );
         }
     }
 }

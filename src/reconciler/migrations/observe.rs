@@ -298,4 +298,32 @@ mod tests {
         observer.look(&rows(&row));
         assert_eq!(observer.watched.len(), 0);
     }
+
+    #[test]
+    fn a_row_of_another_instance_is_looked_at_only_where_a_lock_of_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = LockDir::new(dir.path().to_owned());
+        let processes = Processes::new().unwrap();
+        let mut observer =
+            Observer::new(processes, locks, Migrations::default(), "a".to_owned(), false);
+        observer.live = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        let row = |id: i64, instance: &str, rules: &Rules| {
+            let uuid = "3c56530e-ca31-4a7c-964f-e69be01f382a".to_owned();
+            let key = Key { mb_project_uuid: uuid, brz_project_id: id };
+            let rules = Rules { instance: instance.to_owned(), ..rules.clone() };
+            let row = first_row(&key, &rules, clock::now());
+            (key, Arc::new(StoredMigration { id, row }))
+        };
+        let rules = observer.rules(true);
+        assert_eq!((rules.sole, &rules.live), (false, &observer.live));
+        let rows = Rows::from([row(1, "a", &rules), row(2, "b", &rules), row(3, "b", &rules)]);
+        let name = "3c56530e-ca31-4a7c-964f-e69be01f382a-3.lock";
+        std::fs::write(dir.path().join(name), "{}").unwrap();
+        let look = observer.look(&rows);
+        let mut seen: Vec<i64> = look.seen.iter().map(|it| it.key.brz_project_id).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 3]);
+        observer.sole = true;
+        assert_eq!(observer.look(&rows).seen.len(), 3);
+    }
 }
