@@ -178,7 +178,8 @@ impl Reconciler {
                 self.dirty.remove(&write.id);
             }
         }
-        self.pace.changed = true;
+        self.pace.change();
+        self.pace.recorded = true;
     }
 
     /// The last job is waited for, what is known is recorded, and the heartbeat tells of the last pass.
@@ -225,7 +226,7 @@ impl Reconciler {
         self.pace.synced_at = None;
         self.plan = true;
         self.fleet.trouble();
-        self.pace.changed = true;
+        self.pace.change();
         super::super::trouble::fails(&self.parts.store_trouble, error);
     }
 }
