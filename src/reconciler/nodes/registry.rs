@@ -107,6 +107,8 @@ impl Reconciler {
             return;
         }
         let was_mine = entry.view.is_mine();
+        // What another one recorded as turned is shown at once.
+        self.pace.flipped |= !was_mine && stored.verdict.state != entry.view.verdict.state;
         self.queue.remove(&(entry.due, id));
         let merged = entry.merge(stored, standing, up);
         if merged.edited || was_mine != entry.view.is_mine() {
