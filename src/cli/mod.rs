@@ -13,9 +13,11 @@ mod migrate;
 mod migrations;
 mod node_options;
 mod nodes;
+mod others;
 mod output;
 mod serve;
 mod status;
+mod status_table;
 mod table;
 
 use std::collections::BTreeMap;
