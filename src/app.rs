@@ -205,7 +205,7 @@ impl App {
             });
             let token = stop.clone();
             spawn(tasks, "migration reconciler", stop, async move {
-                reconciler.run(token).await;
+                Box::pin(reconciler.run(token)).await;
                 Ok(())
             });
             handle

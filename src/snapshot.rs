@@ -65,7 +65,7 @@ impl NodeView {
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self.standing {
-            Standing::Lost { .. } => Some(Reason::InstanceLost),
+            Standing::Lost { .. } if self.node.available => Some(Reason::InstanceLost),
             _ => self.verdict.reason,
         }
     }

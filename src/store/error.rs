@@ -163,7 +163,7 @@ impl StoreError {
     }
 }
 
-/// SQLSTATE of PostgreSQL, the number of MySQL, the result code of SQLite.
+/// `SQLSTATE` of PostgreSQL, the number of MySQL, the result code of SQLite.
 fn code(error: &(dyn sqlx::error::DatabaseError + 'static)) -> String {
     match error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         Some(mysql) => mysql.number().to_string(),

@@ -66,13 +66,15 @@ pub struct Parts {
 impl Parts {
     /// An observer that holds on to no process yet.
     fn observer(&self) -> Observer {
-        Observer::new(
+        let mut observer = Observer::new(
             self.processes.clone(),
             self.dir.clone(),
             self.settings.clone(),
             self.lease.name.clone(),
             self.store.is_sole(),
-        )
+        );
+        observer.live = self.published.load().fleet.live();
+        observer
     }
 }
 
@@ -232,7 +234,9 @@ impl Reconciler {
             return;
         }
         self.live = live;
-        rows.into_iter().for_each(|row| self.set_row(row));
+        for row in rows {
+            self.set_row(row);
+        }
         self.publish();
     }
 

@@ -198,9 +198,8 @@ impl Reconciler {
             store.record_verdicts(&lease, &writes, clock::now().wall).await?;
             store.beat(&lease, &self.heartbeat()).await
         };
-        match tokio::time::timeout(LAST_WORDS, words).await {
-            Ok(Err(error)) => self.store_fails(&error),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::time::timeout(LAST_WORDS, words).await {
+            self.store_fails(&error);
         }
         Ok(())
     }

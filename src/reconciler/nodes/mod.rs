@@ -96,6 +96,7 @@ pub struct Reconciler {
 
 /// When what is due.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is its own fact; none excludes another.
 struct Pace {
     /// There is something to publish, since then.
     changed: Option<Instant>,
