@@ -88,6 +88,11 @@ impl World {
         let checker = Checker::new(processes.clone(), limits).unwrap();
         let registry = Registry::new(store.clone(), checker.clone(), "host-1".to_owned());
         let published = Arc::new(Published::default());
+        published.publish_fleet(FleetPart {
+            here: name.to_owned(),
+            sole: true,
+            ..FleetPart::default()
+        });
         let draining = Arc::new(AtomicBool::new(false));
         let store_trouble = Arc::new(AtomicBool::new(false));
         let (_, nodes) = nodes::Reconciler::new(nodes::Parts {
