@@ -12,6 +12,7 @@ mod file;
 mod fleet;
 mod identity;
 mod instances;
+mod migration_update;
 mod migrations;
 mod nodes;
 mod schema;

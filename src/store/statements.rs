@@ -2,7 +2,7 @@
 
 use super::db::Session;
 use super::{Engine, Store, StoreError, dialect, read};
-use super::{events, fleet, instances, migrations, nodes, schema};
+use super::{events, fleet, instances, migration_update, migrations, nodes, schema};
 
 /// Name and text of each.
 const ALL: &[(&str, &str)] = &[
@@ -26,7 +26,7 @@ const ALL: &[(&str, &str)] = &[
     ("migrations::CHANGED", migrations::CHANGED),
     ("migrations::INSERT", migrations::INSERT),
     ("migrations::ID_OF", migrations::ID_OF),
-    ("migrations::UPDATE", migrations::UPDATE),
+    ("migration_update::WRITTEN", migration_update::WRITTEN),
     ("nodes::ALL", nodes::ALL),
     ("nodes::BY_ID", nodes::BY_ID),
     ("nodes::BY_NAME", nodes::BY_NAME),
@@ -47,6 +47,7 @@ type PerEngine = fn(Engine) -> &'static str;
 const PER_ENGINE: &[(&str, PerEngine)] = &[
     ("dialect::schema_tables", dialect::schema_tables),
     ("dialect::record_verdicts", dialect::record_verdicts),
+    ("dialect::update_migrations", dialect::update_migrations),
     ("dialect::claim", dialect::claim),
     ("dialect::insert_events", dialect::insert_events),
 ];
