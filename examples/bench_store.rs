@@ -16,7 +16,9 @@ use std::time::Instant;
 
 use procwarden::clock;
 use procwarden::config::Settings;
-use procwarden::domain::migration::{Key, Mark, Migration, Reason as Why, Source, State as Seen, Status};
+use procwarden::domain::migration::{
+    Key, Mark, Migration, Reason as Why, Source, State as Seen, Status,
+};
 use procwarden::domain::node::Password;
 use procwarden::domain::observation::Reason;
 use procwarden::domain::reconcile::Write as RowWrite;
@@ -28,7 +30,8 @@ use procwarden::store::{Applied, Engine, Open, VerdictWrite};
 type Failure = Box<dyn Error>;
 
 /// A verdict's message and data as a look by `full` leaves them.
-const MESSAGE: &str = "Node is not running: the process is gone, its port is closed, the API does not answer";
+const MESSAGE: &str =
+    "Node is not running: the process is gone, its port is closed, the API does not answer";
 const DATA: &str = r#"{"status":false,"message":"Node is not running","pid":{"status":false,"pid":4711,"reason":"process_gone"},"port":{"status":false,"port":18082,"reason":"port_closed"},"api":{"status":false,"url":"http://127.0.0.1:18082/json_rpc","reason":"port_closed"},"checked_at":"2025-06-01T12:00:00Z"}"#;
 const LOCK: &str = r#"{"mb_project_uuid":"3c56530e-ca31-4a7c-964f-e69be01f382a","brz_project_id":23131991,"pid":4711,"started_at":"2025-06-01T12:00:00Z"}"#;
 const UUID: &str = "3c56530e-ca31-4a7c-964f-e69be01f382a";
@@ -151,7 +154,12 @@ fn migration(id: i64, now: Timestamp) -> Migration {
         lock_file: Some(format!("{UUID}-{id}.lock")),
         lock_pid: Some(4711),
         lock_started: Some(now),
-        lock_mark: Some(Mark { dev: 66, ino: 1_234_567, mtime_ns: 1_717_243_200_000_000_000, size: 140 }),
+        lock_mark: Some(Mark {
+            dev: 66,
+            ino: 1_234_567,
+            mtime_ns: 1_717_243_200_000_000_000,
+            size: 140,
+        }),
         dir: None,
         identity: Some(identity()),
         lock_taken: true,
@@ -189,7 +197,9 @@ impl Sql {
             _ => return Err(format!("no table {table}").into()),
         };
         let (clock, begin) = match self.engine {
-            Engine::Sqlite => ("SELECT (julianday('now') - 2440587.5) * 86400000.0;", "BEGIN IMMEDIATE;"),
+            Engine::Sqlite => {
+                ("SELECT (julianday('now') - 2440587.5) * 86400000.0;", "BEGIN IMMEDIATE;")
+            }
             Engine::Postgres => ("SELECT EXTRACT(EPOCH FROM clock_timestamp()) * 1000;", "BEGIN;"),
             Engine::MySql => (
                 "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', SYSDATE(6)) / 1000;",

@@ -2,7 +2,7 @@
 
 use super::db::Session;
 use super::{Engine, Store, StoreError, dialect, read};
-use super::{events, fleet, instances, migration_update, migrations, nodes, schema};
+use super::{events, fleet, instances, migration_update, migrations, node_reads, nodes, schema};
 
 /// Name and text of each.
 const ALL: &[(&str, &str)] = &[
@@ -30,7 +30,9 @@ const ALL: &[(&str, &str)] = &[
     ("nodes::ALL", nodes::ALL),
     ("nodes::BY_ID", nodes::BY_ID),
     ("nodes::BY_NAME", nodes::BY_NAME),
-    ("nodes::CHANGED", nodes::CHANGED),
+    ("node_reads::CHANGED", node_reads::CHANGED),
+    ("node_reads::OF_CONFIG", node_reads::OF_CONFIG),
+    ("node_reads::VERSIONS", node_reads::VERSIONS),
     ("nodes::REVISION", nodes::REVISION),
     ("nodes::BUMP", nodes::BUMP),
     ("nodes::INSERT", nodes::INSERT),
@@ -49,6 +51,8 @@ const PER_ENGINE: &[(&str, PerEngine)] = &[
     ("dialect::record_verdicts", dialect::record_verdicts),
     ("dialect::update_migrations", dialect::update_migrations),
     ("dialect::claim", dialect::claim),
+    ("node_reads::by_ids", node_reads::by_ids),
+    ("node_reads::by_names", node_reads::by_names),
     ("dialect::insert_events", dialect::insert_events),
 ];
 
