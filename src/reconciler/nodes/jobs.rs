@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::io::{Done, Job, Outcome};
-use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, Reconciler, SYNC_EVERY};
+use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, ROWS_AT_ONCE, Reconciler, SYNC_EVERY};
 use crate::clock;
 use crate::store::{Beat, StoreError, VerdictWrite};
 
@@ -59,14 +59,19 @@ impl Reconciler {
             return Some(self.sync(now));
         }
         if std::mem::take(&mut self.plan) {
-            let claims = self.fleet.claims(&self.entries);
+            let mut claims = self.fleet.claims(&self.entries);
             if !claims.is_empty() {
+                claims.truncate(ROWS_AT_ONCE);
                 return Some(Job::Claim(claims));
             }
             let writes = self.obituaries();
             if !writes.is_empty() {
+                // There may be more.
+                self.plan = true;
                 return Some(Job::Record(writes));
             }
+        }
+        if std::mem::take(&mut self.pace.beaten) {
             let after = self.parts.settings.instances.forget_after;
             if let Some(name) = self.fleet.forgettable(after) {
                 tracing::info!(instance = name, "lost for long, forgotten");
@@ -77,7 +82,8 @@ impl Reconciler {
             let here = &self.parts.here;
             let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id));
             self.pace.recorded_at = now;
-            return Some(Job::Record(dirty.map(|entry| entry.write(here)).collect()));
+            let writes = dirty.take(ROWS_AT_ONCE).map(|entry| entry.write(here)).collect();
+            return Some(Job::Record(writes));
         }
         None
     }
@@ -95,8 +101,7 @@ impl Reconciler {
             self.pace.passed = false;
             self.heartbeat()
         });
-        // One that is lost for long is found by time alone.
-        self.plan |= beat.is_some();
+        self.pace.beaten |= beat.is_some();
         Job::Sync { beat, known: self.known.clone() }
     }
 
@@ -106,7 +111,8 @@ impl Reconciler {
             return Vec::new();
         }
         let (here, now) = (&self.parts.here, clock::now().wall);
-        self.entries.values().filter_map(|entry| entry.obituary(here, now)).collect()
+        let lost = self.entries.values().filter_map(|entry| entry.obituary(here, now));
+        lost.take(ROWS_AT_ONCE).collect()
     }
 
     /// It vouches for every verdict that did not change.
