@@ -33,7 +33,7 @@ pub use handle::Handle;
 use handle::Request;
 use io::{Io, Known};
 use pass::Passes;
-use registry::Vouching;
+use registry::{Taking, Vouching};
 
 /// The snapshot is published at most this often, except that a flip is published at once.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -97,6 +97,8 @@ pub struct Reconciler {
     available: usize,
     io: Io,
     fleet: fleet::View,
+    /// Rows that were read, on their way into the entries.
+    taking: Option<Taking>,
     /// What others vouch for, on its way into their nodes' views.
     vouching: Option<Vouching>,
     known: Known,
@@ -177,6 +179,7 @@ impl Reconciler {
             available: 0,
             io: Io::default(),
             fleet: fleet::View::new(me, parts.store.is_sole(), lease),
+            taking: None,
             vouching: None,
             known: Known::default(),
             pace: Pace {
@@ -210,9 +213,10 @@ impl Reconciler {
         loop {
             timed("checks started", || self.start_due());
             timed("a job started", || self.start_job());
+            timed("rows taken over", || self.take_some());
             timed("vouched", || self.vouch());
             let next = self.queue.first().map(|(due, _)| *due);
-            let more = self.vouching.as_ref().map(|_| Instant::now());
+            let more = (self.vouching.is_some() || self.taking.is_some()).then(Instant::now);
             let due = self.publish_due().into_iter().chain(self.job_due());
             let next = next.into_iter().chain(more).chain(due).min();
             tokio::select! {
