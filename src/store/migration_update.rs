@@ -105,7 +105,7 @@ pub(super) async fn update(
         }
     } else {
         for batch in updates.chunks(BATCH) {
-            let rows = events::json(batch)?;
+            let rows = events::rows(engine, batch)?;
             changed += match engine {
                 Engine::MySql => tx.execute(statement, args![&rows, writer, seq]).await?,
                 _ => tx.execute(statement, args![writer, seq, &rows]).await?,

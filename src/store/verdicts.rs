@@ -137,7 +137,7 @@ async fn update(
     }
     for batch in writes.chunks(BATCH) {
         let rows: Vec<VerdictRow<'_>> = batch.iter().map(VerdictRow::of).collect();
-        let rows = events::json(&rows)?;
+        let rows = events::rows(engine, &rows)?;
         changed += match engine {
             Engine::MySql => tx.execute(statement, args![&rows, writer, seq]).await?,
             _ => tx.execute(statement, args![writer, seq, &rows]).await?,
