@@ -13,14 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{NodeEntry, Settings};
-use crate::domain::Uptime;
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
 use crate::reconciler::{migrations, nodes};
 use crate::registry::{Registry, RegistryError};
 use crate::shutdown::Shutdown;
-use crate::snapshot::{MigrationView, MigrationsPart, Published};
+use crate::snapshot::Published;
 use crate::store::{Lease, LockHeld, Open, ServerLock, StoreError, sqlite_path};
 
 /// Supervisors kill ten seconds after they asked (systemd's `TimeoutStopSec` in `deploy/`, supervisor's default), so
@@ -70,8 +69,6 @@ pub struct App {
     settings: Arc<Settings>,
     monitor: Monitor,
     lease: Lease,
-    /// The migrations as they stand in the database, for a service that watches none.
-    recorded: Vec<Arc<MigrationView>>,
     listener: TcpListener,
     /// Held until the process ends; a database on a server has its lease instead.
     _lock: Option<ServerLock>,
@@ -106,12 +103,7 @@ impl App {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| AppError::Bind { address, source })?;
-        let mut recorded = Vec::new();
-        if settings.migrations.lock_dir.is_none() {
-            let rows = monitor.store().migrations().await?;
-            recorded.extend(rows.into_iter().map(|it| Arc::new(MigrationView::recorded(it.row))));
-        }
-        Ok(Self { settings: Arc::new(settings), monitor, lease, recorded, listener, _lock: lock })
+        Ok(Self { settings: Arc::new(settings), monitor, lease, listener, _lock: lock })
     }
 
     /// The address that is listened on; the port is the real one where 0 was asked for.
@@ -193,12 +185,12 @@ impl App {
         });
         spawn(tasks, "node reconciler", stop, reconciler.run(stop.clone()));
         if self.settings.migrations.lock_dir.is_none() {
-            // Nobody watches them, and what is recorded of them is still the record.
-            published.publish_migrations(MigrationsPart {
-                migrations: std::mem::take(&mut self.recorded),
-                valid_until: Uptime(i64::MAX),
-                persisted: true,
-                ..MigrationsPart::default()
+            // Nobody watches them here, and what is recorded of them is still the record.
+            let (store, published) = (store.clone(), Arc::clone(&published));
+            let (trouble, token) = (Arc::clone(&store_trouble), stop.clone());
+            spawn(tasks, "record of migrations", stop, async move {
+                migrations::publish_records(store, published, trouble, token).await;
+                Ok(())
             });
         }
         let migration_handle = self.settings.migrations.lock_dir.clone().map(|path| {
@@ -213,7 +205,7 @@ impl App {
             });
             let token = stop.clone();
             spawn(tasks, "migration reconciler", stop, async move {
-                reconciler.run(token).await;
+                Box::pin(reconciler.run(token)).await;
                 Ok(())
             });
             handle

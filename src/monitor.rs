@@ -290,8 +290,13 @@ impl Monitor {
     /// Every look is written, also one that changed nothing: no heartbeat vouches for it.
     async fn save(&self, checked: &[CheckedNode]) -> Result<(), MonitorError> {
         let host_id = &self.processes.here().host_id;
+        // Another instance's nodes are its own to record.
+        let is_ours = |it: &&CheckedNode| {
+            self.store.is_sole() || it.stored.owner.as_deref() == Some(&*self.instance)
+        };
         let writes: Vec<VerdictWrite> = checked
             .iter()
+            .filter(is_ours)
             .map(|it| VerdictWrite {
                 id: it.stored.node.id,
                 name: it.stored.node.name.clone(),

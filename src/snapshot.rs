@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 
 use crate::domain::Timestamp;
 use crate::domain::migration::{self, Migration};
@@ -64,7 +65,7 @@ impl NodeView {
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self.standing {
-            Standing::Lost { .. } => Some(Reason::InstanceLost),
+            Standing::Lost { .. } if self.node.available => Some(Reason::InstanceLost),
             _ => self.verdict.reason,
         }
     }
@@ -281,6 +282,7 @@ pub struct Snapshot {
 pub struct Published {
     current: ArcSwap<Snapshot>,
     writing: Mutex<()>,
+    fleet_news: Notify,
 }
 
 impl Published {
@@ -308,7 +310,15 @@ impl Published {
 
     /// Replaces the instances.
     pub fn publish_fleet(&self, part: FleetPart) {
-        self.update(|snapshot| snapshot.fleet = Arc::new(part));
+        if *self.load().fleet != part {
+            self.update(|snapshot| snapshot.fleet = Arc::new(part));
+            self.fleet_news.notify_one();
+        }
+    }
+
+    /// Until the instances are others than at the last call, or wrote something. For one task.
+    pub async fn fleet_news(&self) {
+        self.fleet_news.notified().await;
     }
 
     fn update(&self, change: impl FnOnce(&mut Snapshot)) {

@@ -94,7 +94,7 @@ pub enum Command {
     #[command(subcommand)]
     Migrations(MigrationsCommand),
     /// The instances that use this database, by their heartbeats.
-    Instances(Output),
+    Instances(InstancesArgs),
     /// Bring the schema of the database up to date.
     Migrate {
         /// Change nothing: list the steps (exit 2 if some are missing).
@@ -131,6 +131,31 @@ pub struct StatusArgs {
     /// How it is shown.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `instances`.
+#[derive(Debug, Default, Args)]
+pub struct InstancesArgs {
+    /// They are listed where there is none.
+    #[command(subcommand)]
+    pub command: Option<InstancesCommand>,
+    /// How they are listed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `instances` otherwise than as a list.
+#[derive(Debug, Subcommand)]
+pub enum InstancesCommand {
+    /// Forget an instance that is lost; others take its nodes, as far as they can reach them.
+    Forget {
+        /// Its name.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Give what belongs to it to this one instead, what has a PID or a loopback address too.
+        #[arg(long, value_name = "NAME")]
+        move_to: Option<String>,
+    },
 }
 
 /// `migrations`.
@@ -256,6 +281,9 @@ mod tests {
             "procwarden serve --wait-for-database",
             "procwarden nodes add a --port 1 --password x --password-stdin",
             "procwarden nodes",
+            "procwarden instances forget",
+            "procwarden instances forget a --move-to",
+            "procwarden instances nonsense",
         ] {
             assert_eq!(read(bad).unwrap_err(), Exit::Usage, "{bad}");
         }

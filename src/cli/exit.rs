@@ -74,6 +74,9 @@ pub enum CliError {
     /// It cannot be told.
     #[error("{0}")]
     CouldNotTell(String),
+    /// An instance that shall be forgotten is not lost.
+    #[error("'{0}' is live")]
+    Live(String),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -111,6 +114,7 @@ impl CliError {
             Self::Config(_) | Self::Log(_) => Exit::Config,
             Self::Store(error) | Self::Monitor(MonitorError::Store(error)) => of_store(error),
             Self::Monitor(MonitorError::Name(error)) => of_name(error),
+            Self::Live(_) => Exit::Held,
             Self::Held(error) => of_lock(error),
             Self::Registry(error) => of_registry(error),
             Self::CouldNotTell(_) | Self::Io { .. } | Self::Monitor(_) => Exit::CouldNotTell,
@@ -194,7 +198,13 @@ mod tests {
             address: ([127, 0, 0, 1], 1).into(),
             source: kind.into(),
         };
-        let table: [(CliError, u8); 15] = [
+        let held = || NameError::Held {
+            name: String::new(),
+            pid: 1,
+            host: String::new(),
+            ago: std::time::Duration::ZERO,
+        };
+        let table: [(CliError, u8); 18] = [
             (CliError::Usage(String::new()), 64),
             (CliError::Config(Faults(Vec::new())), 78),
             (StoreError::Missing(PathBuf::new()).into(), 2),
@@ -210,6 +220,9 @@ mod tests {
             (bind(ErrorKind::AddrInUse).into(), 75),
             (bind(ErrorKind::AddrNotAvailable).into(), 78),
             (AppError::Deadline.into(), 1),
+            (CliError::Live(String::new()), 75),
+            (MonitorError::Name(held()).into(), 75),
+            (AppError::Monitor(MonitorError::Name(held())).into(), 75),
         ];
         for (error, code) in table {
             assert_eq!(error.exit().code(), code, "{error:?}");

@@ -3,23 +3,31 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::others::Others;
+use super::status_table::{Report, Seen};
 use crate::domain::Timestamp;
 use crate::domain::migration::Migration;
-use crate::domain::verdict::State;
 use crate::http;
-use crate::monitor::{CheckedNode, Summary};
+use crate::monitor::CheckedNode;
 use crate::reconciler::migrations::Inspection;
-use crate::snapshot::MigrationView;
+use crate::snapshot::{InstanceView, MigrationView};
 use crate::store::{InstanceRow, StoredNode};
 
 /// `GET /nodes/status?method=`.
-pub(super) fn summary(summary: &Summary) -> Value {
+pub(super) fn report(report: &Report, others: &Others) -> Value {
     json!({
-        "total": summary.total,
-        "working": summary.working,
-        "failed": summary.failed,
-        "nodes": summary.nodes.iter().map(checked).collect::<Vec<_>>(),
+        "total": report.seen.len(),
+        "working": report.working,
+        "failed": report.seen.len() - report.working,
+        "nodes": report.seen.iter().map(|it| seen(it, others)).collect::<Vec<_>>(),
     })
+}
+
+fn seen(it: &Seen, others: &Others) -> Value {
+    match it {
+        Seen::Now(it) => checked(it),
+        Seen::Record(view) => value(&http::node_row_shape(view, others.told(view))),
+    }
 }
 
 fn checked(it: &CheckedNode) -> Value {
@@ -40,23 +48,22 @@ fn checked(it: &CheckedNode) -> Value {
 }
 
 /// `GET /nodes/{id}/status`.
-pub(super) fn status(it: &CheckedNode) -> Value {
-    json!({"status": it.outcome.status, "details": it.outcome.details})
+pub(super) fn status(it: &Seen, others: &Others) -> Value {
+    match it {
+        Seen::Now(it) => json!({"status": it.outcome.status, "details": it.outcome.details}),
+        Seen::Record(view) => value(&http::node_status_shape(&view.verdict, others.told(view))),
+    }
 }
 
 /// `GET /nodes/{id}`: the registry's entry, without the password, and the recorded verdict.
-pub(super) fn node(stored: &StoredNode) -> Value {
-    value(&http::node_shape(&stored.node, &stored.verdict, recorded_state(stored)))
-}
-
-/// The state as recorded; how old it is only a running server can tell.
-pub(super) fn recorded_state(stored: &StoredNode) -> State {
-    if stored.node.available { stored.verdict.state } else { State::Disabled }
+pub(super) fn node(stored: &StoredNode, others: &Others) -> Value {
+    let view = others.node(stored);
+    value(&http::node_shape(&view.node, &view.verdict, others.told(&view)))
 }
 
 /// One of `GET /migrations`.
-pub(super) fn migration(row: &Migration) -> Value {
-    value(&http::migration_shape(&MigrationView::recorded(row.clone())))
+pub(super) fn migration(view: &MigrationView) -> Value {
+    value(&http::migration_shape(view))
 }
 
 fn value(shape: &impl Serialize) -> Value {
@@ -83,7 +90,7 @@ pub(super) fn inspection(it: &Inspection) -> Value {
         "lock_file": it.lock.as_ref().map(|lock| lock.file.as_str()),
         "pid": row.lock_pid,
         "status": row.status.as_str(),
-        "state": row.state.as_str(),
+        "state": it.view.state().0.as_str(),
         "explain": value(&explain),
         "verdict": it.decision.outcome.as_str(),
         "would": it.decision.would(),
@@ -95,20 +102,19 @@ pub(super) fn instance_state(row: &InstanceRow, now: Timestamp) -> &'static str 
     if row.is_live(now.0) { "live" } else { "lost" }
 }
 
-/// A heartbeat.
+/// One of `GET /instances`.
 pub(super) fn instance(row: &InstanceRow, now: Timestamp) -> Value {
-    let time = |millis| Timestamp(millis);
-    json!({
-        "name": row.name,
-        "state": instance_state(row, now),
-        "host": row.host_id,
-        "pid": row.pid,
-        "version": row.version,
-        "since": time(row.since),
-        "last_beat": time(row.last_beat),
-        "swept_at": row.swept_at.map(time),
-        "nodes": row.nodes,
-        "locks": row.locks,
-        "tick_ms": row.tick_ms,
-    })
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let view = InstanceView {
+        name: row.name.clone(),
+        live: row.is_live(now.0),
+        version: row.version.clone(),
+        since: Timestamp(row.since),
+        last_beat: Timestamp(row.last_beat),
+        nodes: count(row.nodes),
+        locks: count(row.locks),
+        tick_ms: count(row.tick_ms),
+        seq: row.seq,
+    };
+    value(&http::instance_shape(&view, view.live))
 }

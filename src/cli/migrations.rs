@@ -5,14 +5,19 @@ use serde_json::{Value, json};
 use super::args::MigrationsCommand;
 use super::exit::CliError;
 use super::json;
+use super::others::Others;
 use super::output::{Answer, Format, ago, dash, or_dash};
 use super::table::{Kind, Table, cut, listing};
 use crate::clock;
 use crate::config::Settings;
-use crate::domain::migration::{Migration, Reason, Source, State, Status};
+use crate::domain::migration::{Reason, Source, State, Status};
 use crate::process::Processes;
 use crate::reconciler::migrations::{Inspection, RequestError, dry_run};
+use crate::snapshot::MigrationView;
 use crate::store::{Open, Store, StoreError};
+
+/// Columns from which on there is room for the instance: the others fill eighty.
+const WIDE: u16 = 100;
 
 pub(super) async fn run(
     settings: &Settings,
@@ -21,11 +26,12 @@ pub(super) async fn run(
 ) -> Result<Answer, CliError> {
     match command {
         MigrationsCommand::List { status, state, output } => {
-            let rows = rows(settings).await?;
-            Ok(list(&rows, status, state, output.output, width))
+            let (rows, others) = rows(settings).await?;
+            let wanted = Wanted { status, state };
+            Ok(list(&rows, &others, &wanted, output.output, width))
         }
         MigrationsCommand::Show { id, output } => {
-            let rows = rows(settings).await?;
+            let (rows, _) = rows(settings).await?;
             show(&rows, id, output.output, width)
         }
         MigrationsCommand::Check { dry_run: false, .. } => Err(CliError::Usage(
@@ -38,34 +44,42 @@ pub(super) async fn run(
     }
 }
 
-async fn rows(settings: &Settings) -> Result<Vec<Migration>, CliError> {
+async fn rows(settings: &Settings) -> Result<(Vec<MigrationView>, Others), CliError> {
     let store = Store::open(&settings.database, Open::Existing).await?;
-    let rows = store.migrations().await?.into_iter().map(|stored| stored.row).collect();
+    let others = Others::read(&store, settings).await?;
+    let rows = store.migrations().await?;
     store.close().await;
-    Ok(rows)
+    Ok((rows.into_iter().map(|stored| others.migration(stored.row)).collect(), others))
+}
+
+struct Wanted {
+    status: Option<Status>,
+    state: Option<State>,
+}
+
+impl Wanted {
+    fn takes(&self, view: &MigrationView) -> bool {
+        self.status.is_none_or(|status| matches_status(view.row.status, status))
+            && self.state.is_none_or(|state| view.state().0 == state)
+    }
 }
 
 fn list(
-    rows: &[Migration],
-    status: Option<Status>,
-    state: Option<State>,
+    rows: &[MigrationView],
+    others: &Others,
+    wanted: &Wanted,
     format: Format,
     width: u16,
 ) -> Answer {
-    let wanted: Vec<&Migration> = rows
-        .iter()
-        .filter(|row| status.is_none_or(|status| matches_status(row.status, status)))
-        .filter(|row| state.is_none_or(|state| row.state == state))
-        .collect();
+    let wanted = rows.iter().filter(|view| wanted.takes(view));
     if format == Format::Json {
-        let data: Vec<Value> = wanted.iter().map(|row| json::migration(row)).collect();
+        let data: Vec<Value> = wanted.map(json::migration).collect();
         let count = data.len();
         return Answer::json(
             &json!({"success": true, "data": data, "count": count, "unreadable": []}),
         );
     }
-    let now = clock::now().wall;
-    let mut table = Table::new(&[
+    let mut columns = vec![
         ("ID", Kind::Number),
         ("STATUS", Kind::Whole),
         ("STATE", Kind::Whole),
@@ -74,18 +88,25 @@ fn list(
         ("RUN", Kind::Number),
         ("PID", Kind::Number),
         ("PROJECT", Kind::Text),
-    ]);
-    for row in wanted {
-        table.row([
+    ];
+    let instances = others.is_shared() && width >= WIDE;
+    columns.extend(instances.then_some(("INSTANCE", Kind::Text)));
+    let mut table = Table::new(&columns);
+    let now = clock::now().wall;
+    for view in wanted {
+        let row = &view.row;
+        let (state, reason) = view.state();
+        let cells = [
             row.key.brz_project_id.to_string(),
             row.status.to_string(),
-            row.state.to_string(),
+            state.to_string(),
             ago(Some(row.since), now),
-            or_dash(row.reason.map(Reason::as_str)),
+            or_dash(reason.map(Reason::as_str)),
             row.run.to_string(),
             row.lock_pid.map_or_else(dash, |pid| pid.to_string()),
             row.key.mb_project_uuid.clone(),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(instances.then(|| row.instance.clone())));
     }
     Answer::ok(table.render(width))
 }
@@ -95,13 +116,13 @@ fn matches_status(has: Status, wanted: Status) -> bool {
     has == wanted || (wanted == Status::Success && has == Status::Completed)
 }
 
-fn show(rows: &[Migration], id: i64, format: Format, width: u16) -> Result<Answer, CliError> {
-    let row = rows
+fn show(rows: &[MigrationView], id: i64, format: Format, width: u16) -> Result<Answer, CliError> {
+    let view = rows
         .iter()
-        .filter(|row| row.key.brz_project_id == id)
-        .max_by_key(|row| row.created_at)
+        .filter(|view| view.row.key.brz_project_id == id)
+        .max_by_key(|view| view.row.created_at)
         .ok_or(RequestError::NotFound(id))?;
-    let mut value = json::migration(row);
+    let (row, mut value) = (&view.row, json::migration(view));
     if let Some(map) = value.as_object_mut() {
         let more = json!({
             "status_source": row.status_source.map(Source::as_str),
@@ -167,7 +188,7 @@ fn explained(it: &Inspection, width: u16) -> String {
     };
     let mut lines = vec![
         cut(&file.unwrap_or_else(|| format!("{} (no lock)", row.key)), width),
-        format!("{INDENT}pid {pid}, status {}, state {}", row.status, row.state),
+        format!("{INDENT}pid {pid}, status {}, state {}", row.status, it.view.state().0),
         format!("{INDENT}verdict {}, would {would}", it.decision.outcome.as_str()),
     ];
     let mut table = Table::new(&[
@@ -195,9 +216,16 @@ fn explained(it: &Inspection, width: u16) -> String {
 mod tests {
     use super::*;
     use crate::domain::Timestamp;
-    use crate::domain::migration::Key;
+    use crate::domain::migration::{Key, Migration};
+    use crate::snapshot::Watch;
 
-    fn row(id: i64, uuid: &str, status: Status) -> Migration {
+    const ALL: Wanted = Wanted { status: None, state: None };
+
+    fn row(id: i64, uuid: &str, status: Status) -> MigrationView {
+        MigrationView::recorded(migration(id, uuid, status))
+    }
+
+    fn migration(id: i64, uuid: &str, status: Status) -> Migration {
         Migration {
             key: Key { mb_project_uuid: uuid.to_owned(), brz_project_id: id },
             instance: "here".into(),
@@ -232,7 +260,8 @@ mod tests {
             row(3, "c", Status::Error),
         ];
         let count = |status| {
-            let text = list(&rows, Some(status), None, Format::Json, 80).text;
+            let wanted = Wanted { status: Some(status), state: None };
+            let text = list(&rows, &Others::none("here"), &wanted, Format::Json, 80).text;
             serde_json::from_str::<Value>(&text).unwrap()["count"].as_u64().unwrap()
         };
         assert_eq!(
@@ -245,17 +274,45 @@ mod tests {
     fn the_longest_ids_stand_whole_in_eighty_columns() {
         let id = crate::domain::migration::MAX_PROJECT_ID;
         let rows = [row(id, "3c56530e-ca31-4a7c-964f-e69be01f382a", Status::InProgress)];
-        let text = list(&rows, None, None, Format::Table, 80).text;
+        let text = list(&rows, &Others::of("here", &[]), &ALL, Format::Table, 80).text;
         assert!(text.contains(&id.to_string()), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
     #[test]
+    fn what_only_a_lost_instance_could_tell_is_unknown() {
+        let others = Others::of("here", &["near"]);
+        let views: Vec<_> = ["here", "near", "far"]
+            .into_iter()
+            .zip(1..)
+            .flat_map(|(instance, id)| {
+                [Status::InProgress, Status::Completed].map(|status| {
+                    let state = if status.is_final() { State::Finished } else { State::Alive };
+                    let row = migration(id, instance, status);
+                    others.migration(Migration { instance: instance.into(), state, ..row })
+                })
+            })
+            .collect();
+        let lost: Vec<_> = views.iter().map(|view| view.watch == Watch::Lost).collect();
+        assert_eq!(lost, [false, false, false, false, true, true]);
+        let unknown = Wanted { status: None, state: Some(State::Unknown) };
+        let text = list(&views, &others, &unknown, Format::Json, 80).text;
+        let body: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(body["count"], 1, "a run that is over is known: {body:#}");
+        let told = &body["data"][0];
+        assert_eq!([&told["state"], &told["reason"]], ["unknown", "instance_lost"]);
+        assert_eq!((&told["live"], &told["instance"]), (&json!(false), &json!("far")));
+        let table = |width| list(&views, &others, &ALL, Format::Table, width).text;
+        assert!(!table(80).contains("INSTANCE"), "there is no room: {}", table(80));
+        assert!(table(120).lines().any(|line| line.ends_with("far")), "{}", table(120));
+        let alone = list(&views, &Others::none("here"), &ALL, Format::Table, 120).text;
+        assert!(!alone.contains("INSTANCE"), "{alone}");
+    }
+
+    #[test]
     fn show_takes_the_newest_and_tells_everything() {
-        let rows = [
-            row(1, "old", Status::Error),
-            Migration { created_at: Timestamp(9), ..row(1, "new", Status::Error) },
-        ];
+        let newer = Migration { created_at: Timestamp(9), ..migration(1, "new", Status::Error) };
+        let rows = [row(1, "old", Status::Error), MigrationView::recorded(newer)];
         let text = show(&rows, 1, Format::Json, 80).unwrap().text;
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["data"]["mb_project_uuid"], "new");

@@ -13,9 +13,11 @@ mod migrate;
 mod migrations;
 mod node_options;
 mod nodes;
+mod others;
 mod output;
 mod serve;
 mod status;
+mod status_table;
 mod table;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,10 @@ use std::io::IsTerminal;
 use crate::config::{Loaded, Log, LogFormat, Overrides, Settings, load};
 use crate::telemetry::{self, Telemetry};
 
-pub use args::{Cli, Command, Global, MigrationsCommand, Output, StatusArgs, parse};
+pub use args::{
+    Cli, Command, Global, InstancesArgs, InstancesCommand, MigrationsCommand, Output, StatusArgs,
+    parse,
+};
 pub use exit::{CliError, Exit};
 pub use node_options::{Field, NodeOptions, NodesCommand, SetArgs};
 pub use output::{Answer, Format, complain};
@@ -92,7 +97,7 @@ impl Prepared {
             Command::Status(args) => status::run(&settings, &args, width).await,
             Command::Nodes(command) => nodes::run(&settings, command, width).await,
             Command::Migrations(command) => migrations::run(&settings, command, width).await,
-            Command::Instances(args) => instances::run(&settings, args.output, width).await,
+            Command::Instances(args) => instances::run(&settings, args, width).await,
             Command::Migrate { status: true, .. } => migrate::status(&settings, width).await,
             Command::Migrate { verify: true, .. } => migrate::verify(&settings).await,
             Command::Migrate { .. } => migrate::run(&settings).await,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::exit::CliError;
 use super::json;
 use super::node_options::{NodeOptions, NodesCommand, SetArgs, clear};
+use super::others::Others;
 use super::output::{Answer, Format, ago, or_dash, printable};
 use super::table::{Kind, Table, listing};
 use crate::clock;
@@ -19,14 +20,16 @@ pub(super) async fn run(
     command: NodesCommand,
     width: u16,
 ) -> Result<Answer, CliError> {
+    let open =
+        if matches!(command, NodesCommand::Add { .. }) { Open::Create } else { Open::Existing };
     match command {
         NodesCommand::List(output) => {
-            let monitor = Monitor::open(settings, Open::Existing).await?;
-            Ok(list(&monitor.registry().list().await?, output.output, width))
+            let (monitor, others) = opened(settings, open).await?;
+            Ok(list(&monitor.registry().list().await?, &others, output.output, width))
         }
         NodesCommand::Show { node, output } => {
-            let monitor = Monitor::open(settings, Open::Existing).await?;
-            Ok(show(&monitor.registry().get(&node).await?, output.output, width))
+            let (monitor, others) = opened(settings, open).await?;
+            Ok(show(&monitor.registry().get(&node).await?, &others, output.output, width))
         }
         NodesCommand::Add { name, port, options, unavailable, output } => {
             let hint = visible(&options);
@@ -34,17 +37,23 @@ pub(super) async fn run(
             patch.name = Some(name);
             patch.port = Some(port);
             patch.available = unavailable.then_some(false);
-            let monitor = Monitor::open(settings, Open::Create).await?;
+            let (monitor, others) = opened(settings, open).await?;
             let made = monitor.registry().create(patch).await?;
-            Ok(changed("added", &made, output.output, hint))
+            Ok(changed("added", &made, &others, output.output, hint))
         }
         NodesCommand::Set(args) => set(settings, *args).await,
         NodesCommand::Remove { node } => {
-            let monitor = Monitor::open(settings, Open::Existing).await?;
+            let (monitor, others) = opened(settings, open).await?;
             let gone = monitor.registry().delete(&node).await?;
-            Ok(changed("removed", &gone, Format::Table, None))
+            Ok(changed("removed", &gone, &others, Format::Table, None))
         }
     }
+}
+
+async fn opened(settings: &Settings, open: Open) -> Result<(Monitor, Others), CliError> {
+    let monitor = Monitor::open(settings, open).await?;
+    let others = Others::read(monitor.store(), settings).await?;
+    Ok((monitor, others))
 }
 
 async fn set(settings: &Settings, args: SetArgs) -> Result<Answer, CliError> {
@@ -63,9 +72,9 @@ async fn set(settings: &Settings, args: SetArgs) -> Result<Answer, CliError> {
     if patch == NodePatch::default() {
         return Err(CliError::Usage("nodes set: nothing to change was given".to_owned()));
     }
-    let monitor = Monitor::open(settings, Open::Existing).await?;
+    let (monitor, others) = opened(settings, Open::Existing).await?;
     let node = monitor.registry().update(&args.node, patch).await?;
-    Ok(changed("changed", &node, args.output.output, hint))
+    Ok(changed("changed", &node, &others, args.output.output, hint))
 }
 
 fn visible(options: &NodeOptions) -> Option<&'static str> {
@@ -74,9 +83,15 @@ fn visible(options: &NodeOptions) -> Option<&'static str> {
     )
 }
 
-fn changed(what: &str, stored: &StoredNode, format: Format, hint: Option<&str>) -> Answer {
+fn changed(
+    what: &str,
+    stored: &StoredNode,
+    others: &Others,
+    format: Format,
+    hint: Option<&str>,
+) -> Answer {
     let answer = match format {
-        Format::Json => answer(&json::node(stored)),
+        Format::Json => answer(&json::node(stored, others)),
         Format::Table => {
             let node = &stored.node;
             Answer::ok(format!("{what} node {} '{}'\n", node.id, printable(&node.name)))
@@ -88,13 +103,13 @@ fn changed(what: &str, stored: &StoredNode, format: Format, hint: Option<&str>) 
     }
 }
 
-fn list(nodes: &[StoredNode], format: Format, width: u16) -> Answer {
+fn list(nodes: &[StoredNode], others: &Others, format: Format, width: u16) -> Answer {
     if format == Format::Json {
-        let all: Vec<Value> = nodes.iter().map(json::node).collect();
+        let all: Vec<Value> = nodes.iter().map(|stored| json::node(stored, others)).collect();
         return Answer::json(&json!({"success": true, "count": all.len(), "data": all}));
     }
     let now = clock::now().wall;
-    let mut table = Table::new(&[
+    let mut columns = vec![
         ("ID", Kind::Number),
         ("NAME", Kind::Text),
         ("ADDRESS", Kind::Text),
@@ -102,18 +117,23 @@ fn list(nodes: &[StoredNode], format: Format, width: u16) -> Answer {
         ("CHECKED", Kind::Number),
         ("REASON", Kind::Whole),
         ("TITLE", Kind::Text),
-    ]);
+    ];
+    let shared = others.is_shared();
+    columns.extend(shared.then_some(("OWNER", Kind::Text)));
+    let mut table = Table::new(&columns);
     for stored in nodes {
-        let node = &stored.node;
-        table.row([
-            node.id.to_string(),
-            node.name.clone(),
+        let view = others.node(stored);
+        let told = others.told(&view);
+        let cells = [
+            view.node.id.to_string(),
+            view.node.name.clone(),
             address(stored),
-            json::recorded_state(stored).to_string(),
-            ago(stored.verdict.checked_at, now),
-            or_dash(stored.verdict.reason.map(Reason::as_str)),
-            or_dash(node.title.as_deref()),
-        ]);
+            told.state.to_string(),
+            ago(view.verdict.checked_at, now),
+            or_dash(told.reason.map(Reason::as_str)),
+            or_dash(view.node.title.as_deref()),
+        ];
+        table.row(cells.into_iter().chain(shared.then(|| or_dash(told.owner))));
     }
     Answer::ok(table.render(width))
 }
@@ -127,8 +147,8 @@ fn address(stored: &StoredNode) -> String {
     }
 }
 
-fn show(stored: &StoredNode, format: Format, width: u16) -> Answer {
-    let value = json::node(stored);
+fn show(stored: &StoredNode, others: &Others, format: Format, width: u16) -> Answer {
+    let value = json::node(stored, others);
     match format {
         Format::Json => answer(&value),
         Format::Table => Answer::ok(listing(&value, width)),
@@ -256,5 +276,34 @@ mod tests {
         add(&settings, &"n".repeat(128), NodeOptions { title, ..NodeOptions::default() }).await;
         let list = run(&settings, NodesCommand::List(Output::default()), 80).await.unwrap();
         assert!(list.text.lines().all(|line| line.chars().count() <= 80), "{}", list.text);
+    }
+
+    #[tokio::test]
+    async fn a_shared_database_says_who_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        for name in ["mine", "far", "lost", "released"] {
+            add(&settings, name, NodeOptions::default()).await;
+        }
+        let (monitor, alone) = opened(&settings, Open::Existing).await.unwrap();
+        let mut nodes = monitor.registry().list().await.unwrap();
+        for (stored, owner) in nodes.iter_mut().zip([Some("here"), Some("b"), Some("c"), None]) {
+            stored.verdict.state = crate::domain::verdict::State::Up;
+            stored.owner = owner.map(str::to_owned);
+        }
+        assert!(!list(&nodes, &alone, Format::Table, 120).text.contains("OWNER"));
+        let others = Others::of("here", &["b"]);
+        let table = list(&nodes, &others, Format::Table, 120).text;
+        let ends: Vec<_> =
+            table.lines().filter_map(|line| line.split_whitespace().last()).collect();
+        assert_eq!(ends, ["OWNER", "here", "b", "c", "-"], "{table}");
+        let body: Value =
+            serde_json::from_str(&list(&nodes, &others, Format::Json, 80).text).unwrap();
+        let told = |key: &str| -> Vec<Value> {
+            body["data"].as_array().unwrap().iter().map(|it| it[key].clone()).collect()
+        };
+        assert_eq!(told("owner"), [json!("here"), json!("b"), json!("c"), json!(null)]);
+        assert_eq!(told("state"), ["up", "up", "unknown", "unknown"]);
+        assert_eq!(told("reason"), [json!(null), json!(null), json!("instance_lost"), json!(null)]);
     }
 }

@@ -1,18 +1,14 @@
-//! `status`: nodes are checked now.
-
-use serde_json::Value;
+//! `status`: nodes are checked now, but for those that only another instance can look at.
 
 use super::args::StatusArgs;
 use super::exit::{CliError, Exit};
 use super::json;
-use super::output::{Answer, Format, ago, dash, or_dash, printable};
-use super::table::{Kind, Table};
-use crate::clock;
+use super::others::Others;
+use super::output::{Answer, Format, printable};
+use super::status_table::{Report, Seen, all, one};
 use crate::config::Settings;
 use crate::domain::Method;
-use crate::domain::observation::Reason;
-use crate::domain::verdict::State;
-use crate::monitor::{CheckedNode, Monitor, Summary};
+use crate::monitor::{Monitor, MonitorError};
 use crate::registry::parse_id;
 use crate::store::{Open, ServerLock, StoreError, StoredNode, sqlite_path};
 
@@ -35,29 +31,60 @@ pub(super) async fn run(
         // Before anything is checked: a server that runs is the one that records.
         monitor.lease().await?;
     }
+    let others = Others::read(monitor.store(), settings).await?;
     let nodes = monitor.store().nodes().await?;
-    let asked = choose(nodes, &args.nodes);
+    let Asked { nodes, missed } = choose(nodes, &args.nodes);
     let single = args.nodes.len() == 1;
     let method = args.method.unwrap_or(if single { Method::Full } else { settings.nodes.method });
-    let summary = monitor.check_these(asked.nodes, method, args.save).await?;
+    let (seen, unsaved) = look(&monitor, &others, nodes, method, args.save).await?;
     monitor.close().await;
 
-    let mut exit = summary.nodes.iter().map(exit_of).fold(Exit::Ok, Exit::worse);
-    if !asked.missed.is_empty() {
-        exit = exit.worse(Exit::CouldNotTell);
-    }
-    let answer = match (args.output.output, single.then(|| summary.nodes.first()).flatten()) {
-        (Format::Json, Some(node)) => Answer::json(&json::status(node)),
+    let report = Report::new(seen, &others);
+    let exit = if missed.is_empty() { Exit::Ok } else { Exit::CouldNotTell };
+    let mut answer = shown(&report, &others, args, width).ending(report.exit.worse(exit));
+    answer.notes = missed;
+    Ok(match unsaved {
+        0 => answer,
+        n => answer.noting(format!("not recorded: {n} nodes that other instances answer for")),
+    })
+}
+
+/// Checks what can be looked at from here, records it if asked to, and takes the rest from the record. Gives also how
+/// many looks were not recorded because others answer for those nodes.
+async fn look(
+    monitor: &Monitor,
+    others: &Others,
+    nodes: Vec<StoredNode>,
+    method: Method,
+    save: bool,
+) -> Result<(Vec<Seen>, usize), MonitorError> {
+    let (near, far): (Vec<_>, Vec<_>) =
+        nodes.into_iter().partition(|stored| others.may_look(&stored.node));
+    let (own, near): (Vec<_>, Vec<_>) =
+        near.into_iter().partition(|stored| save && others.owns(stored));
+    let unsaved = if save { near.len() } else { 0 };
+    let (own, near) = tokio::try_join!(
+        Box::pin(monitor.check_these(own, method, save)),
+        Box::pin(monitor.check_these(near, method, false))
+    )?;
+    let looks = own.nodes.into_iter().chain(near.nodes).map(|it| Seen::Now(Box::new(it)));
+    let record = far.iter().map(|stored| Seen::Record(Box::new(others.node(stored))));
+    Ok((looks.chain(record).collect(), unsaved))
+}
+
+fn shown(report: &Report, others: &Others, args: &StatusArgs, width: u16) -> Answer {
+    let single = args.nodes.len() == 1;
+    match (args.output.output, report.seen.first().filter(|_| single)) {
+        (Format::Json, Some(node)) => Answer::json(&json::status(node, others)),
         (Format::Json, None) if single => Answer::ok(""),
-        (Format::Json, None) => Answer::json(&json::summary(&summary)),
-        (Format::Table, Some(node)) => Answer::ok(one(node, &summary, width)),
-        (Format::Table, None) if summary.nodes.is_empty() && args.nodes.is_empty() => {
+        (Format::Json, None) => Answer::json(&json::report(report, others)),
+        (Format::Table, Some(_)) => Answer::ok(one(report, others, width)),
+        (Format::Table, None) if report.seen.is_empty() && args.nodes.is_empty() => {
             Answer::ok("no nodes; `procwarden nodes add NAME --port PORT` adds one\n")
         }
-        (Format::Table, None) if summary.nodes.is_empty() => Answer::ok(""),
-        (Format::Table, None) => Answer::ok(all(&summary, width)),
-    };
-    Ok(Answer { notes: asked.missed, ..answer.ending(exit) })
+        (Format::Table, None) if report.seen.is_empty() => Answer::ok(""),
+        (Format::Table, None) => Answer::ok(all(report, others, width)),
+    }
 }
 
 struct Asked {
@@ -91,102 +118,17 @@ fn choose(mut nodes: Vec<StoredNode>, names: &[String]) -> Asked {
     Asked { nodes: chosen, missed }
 }
 
-const fn exit_of(it: &CheckedNode) -> Exit {
-    match it.outcome.state() {
-        State::Up => Exit::Ok,
-        State::Down => Exit::Down,
-        State::Unknown | State::Stale | State::Disabled => Exit::CouldNotTell,
-    }
-}
-
-fn all(summary: &Summary, width: u16) -> String {
-    let now = clock::now().wall;
-    let mut table = Table::new(&[
-        ("ID", Kind::Number),
-        ("NAME", Kind::Text),
-        ("STATE", Kind::Whole),
-        ("SINCE", Kind::Number),
-        ("MS", Kind::Number),
-        ("REASON", Kind::Whole),
-        ("MESSAGE", Kind::Text),
-    ]);
-    for it in &summary.nodes {
-        let finding = &it.outcome.finding;
-        table.row([
-            it.stored.node.id.to_string(),
-            it.stored.node.name.clone(),
-            it.outcome.state().to_string(),
-            ago(Some(it.since()), now),
-            it.outcome.latency_ms().map_or_else(dash, |ms| ms.to_string()),
-            or_dash(finding.reason.map(Reason::as_str)),
-            finding.message.to_owned(),
-        ]);
-    }
-    let Summary { total, working, failed, .. } = summary;
-    format!("{}{total} checked, {working} working, {failed} failed\n", table.render(width))
-}
-
-/// One node: its row, then each of its checks with what was seen.
-fn one(it: &CheckedNode, summary: &Summary, width: u16) -> String {
-    let details = &it.outcome.details;
-    let mut table = Table::new(&[
-        ("CHECK", Kind::Whole),
-        ("WORKS", Kind::Whole),
-        ("MESSAGE", Kind::Text),
-        ("SEEN", Kind::Text),
-    ])
-    .wrapping();
-    if let Some(checks) = details.get("checks").and_then(Value::as_object) {
-        for (name, check) in checks {
-            let works = check.get("status").and_then(Value::as_bool).unwrap_or_default();
-            table.row(check_row(name, works, check.get("details").unwrap_or(&Value::Null)));
-        }
-    } else {
-        let name = it.outcome.observation.method().as_str();
-        table.row(check_row(name, it.outcome.status, details));
-    }
-    format!("{}\n{}", all(summary, width), table.render(width))
-}
-
-fn check_row(name: &str, works: bool, details: &Value) -> [String; 4] {
-    let text = |key: &str| {
-        details.get(key).filter(|value| !value.is_null()).map(|value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })
-    };
-    // The seen, told by the field that says most: an error before what stands behind a success.
-    let seen = ["error", "status_code", "cmdline", "listener", "version"]
-        .into_iter()
-        .find_map(|key| text(key).map(|value| (key, value)));
-    let seen = match seen {
-        Some((key @ ("status_code" | "version"), value)) => format!("{key} {value}"),
-        Some(("listener", _)) => {
-            let part = |key: &str| details["listener"][key].to_string().replace('"', "");
-            format!("{} {}", part("pid"), part("program"))
-        }
-        Some(("cmdline", value)) => {
-            text("pid").map_or_else(|| value.clone(), |pid| format!("{pid} {value}"))
-        }
-        Some((_, value)) => value,
-        None => text("pid").map_or_else(dash, |pid| format!("pid {pid}")),
-    };
-    [
-        name.to_owned(),
-        if works { "yes" } else { "no" }.to_owned(),
-        text("message").unwrap_or_else(dash),
-        seen,
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
     use std::path::Path;
 
+    use serde_json::Value;
+
     use super::super::args::Output;
     use super::*;
     use crate::domain::node::Password;
+    use crate::domain::verdict::State;
     use crate::registry::NodePatch;
 
     fn settings(dir: &Path) -> Settings {
@@ -197,17 +139,17 @@ mod tests {
         settings
     }
 
+    /// A node on a port that nobody listens on.
+    fn named(name: &str) -> NodePatch {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        NodePatch { name: Some(name.to_owned()), port: Some(port), ..NodePatch::default() }
+    }
+
     async fn with_nodes(settings: &Settings, names: &[(&str, bool)]) {
         let monitor = Monitor::open(settings, Open::Create).await.unwrap();
         for (name, available) in names {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let patch = NodePatch {
-                name: Some((*name).to_owned()),
-                port: Some(listener.local_addr().unwrap().port()),
-                available: Some(*available),
-                ..NodePatch::default()
-            };
-            drop(listener);
+            let patch = NodePatch { available: Some(*available), ..named(name) };
             monitor.registry().create(patch).await.unwrap();
         }
         monitor.close().await;
@@ -280,5 +222,77 @@ mod tests {
         run(&settings, &args, 80).await.unwrap();
         let monitor = Monitor::open(&settings, Open::Existing).await.unwrap();
         assert_eq!(monitor.registry().get("a").await.unwrap().verdict.state, State::Down);
+    }
+
+    /// Nodes as a shared database holds them, with their owners; only `mine` and `any` may be looked at from `here`.
+    async fn shared(monitor: &Monitor) -> Vec<StoredNode> {
+        for (name, placement) in [("mine", "here"), ("any", "any"), ("far", "b"), ("lost", "c")] {
+            let patch = NodePatch { instance: Some(Some(placement.into())), ..named(name) };
+            monitor.registry().create(patch).await.unwrap();
+        }
+        let mut nodes = monitor.store().nodes().await.unwrap();
+        for (stored, owner) in nodes.iter_mut().zip(["here", "b", "b", "c"]) {
+            stored.owner = Some(owner.to_owned());
+            if stored.node.name != "mine" {
+                stored.verdict.state = State::Up;
+            }
+        }
+        nodes
+    }
+
+    #[tokio::test]
+    async fn what_only_another_instance_can_see_is_told_from_the_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let monitor = Monitor::open(&settings(dir.path()), Open::Create).await.unwrap();
+        let others = Others::of("here", &["b"]);
+        let nodes = shared(&monitor).await;
+        let (seen, unsaved) =
+            look(&monitor, &others, nodes.clone(), Method::Port, false).await.unwrap();
+        let report = Report::new(seen, &others);
+        assert_eq!((report.working, report.exit, unsaved), (1, Exit::CouldNotTell, 0));
+        let body = json::report(&report, &others);
+        let told: Vec<_> = body["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| (&it["state"], &it["live"]))
+            .collect();
+        let (yes, no) = (&Value::Bool(true), &Value::Bool(false));
+        let words = ["down", "down", "up", "unknown"].map(Value::from);
+        let expected: Vec<_> = words.iter().zip([yes, yes, no, no]).collect();
+        assert_eq!(told, expected, "{body:#}");
+        assert_eq!(body["nodes"][3]["reason"], "instance_lost");
+        let table = all(&report, &others, 120);
+        assert!(table.contains("record of 'b'") && table.contains("'c' is lost"), "{table}");
+        assert!(table.ends_with("2 checked, 2 from the record, 1 working, 3 failed\n"), "{table}");
+
+        for (asked, exit) in [(0, Exit::Down), (2, Exit::Ok), (3, Exit::CouldNotTell)] {
+            let nodes = vec![nodes[asked].clone()];
+            let (seen, _) = look(&monitor, &others, nodes, Method::Port, false).await.unwrap();
+            let report = Report::new(seen, &others);
+            assert_eq!(report.exit, exit, "{asked}");
+            let status = json::status(&report.seen[0], &others);
+            assert_eq!(status["status"], exit == Exit::Ok, "{status:#}");
+            let live = status["details"].get("live");
+            assert_eq!(live, (asked > 0).then_some(no), "{status:#}");
+            assert!(one(&report, &others, 80).contains("CHECK"));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_is_answered_for_here_is_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let monitor = Monitor::open(&settings(dir.path()), Open::Create).await.unwrap();
+        let others = Others::of("here", &["b"]);
+        let nodes = shared(&monitor).await;
+        let (seen, unsaved) = look(&monitor, &others, nodes, Method::Port, true).await.unwrap();
+        assert_eq!((seen.len(), unsaved), (4, 1));
+        let after = monitor.store().nodes().await.unwrap();
+        let recorded: Vec<_> = after.iter().filter(|it| it.verdict.checked_at.is_some()).collect();
+        assert_eq!(recorded.len(), 1);
+        assert_eq!(
+            (recorded[0].node.name.as_str(), recorded[0].verdict.state),
+            ("mine", State::Down)
+        );
     }
 }

@@ -41,7 +41,7 @@ impl Table {
     }
 
     /// Adds a row; its cells are made harmless here.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let harmless = cells.into_iter().map(|cell| printable(&cell).into_owned());
         self.rows.push(harmless.collect());
     }

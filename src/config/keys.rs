@@ -192,7 +192,7 @@ static KEYS: &[KeyInfo] = &[
     key("database.connect_timeout", Kind::Duration, "\"5s\"",
         "How long a call waits for a connection, 10ms to 5m.",
         |s, raw| raw.duration(MS_10, 5 * MINUTE).map(|v| s.database.connect_timeout = v)),
-    key("database.statement_timeout", Kind::Duration, "\"10s\"",
+    key("database.statement_timeout", Kind::Duration, "\"5s\"",
         "Limit of one statement or one transaction, 10ms to 10m.",
         |s, raw| raw.duration(MS_10, 10 * MINUTE).map(|v| s.database.statement_timeout = v)),
     key("database.idle_timeout", Kind::Duration, "\"10m\"",

@@ -132,7 +132,7 @@ impl Default for Database {
             url: Password::new("sqlite://procwarden.db".to_owned()),
             max_connections: 6,
             connect_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(10),
             max_lifetime: Duration::from_mins(30),
             retry_after: Duration::from_secs(3),

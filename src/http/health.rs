@@ -14,9 +14,10 @@ use super::error::{Problem, RETRY_AFTER_SECS};
 use super::probes;
 use super::query::Params;
 use crate::clock;
+use crate::config::HealthScope;
 use crate::domain::Uptime;
 use crate::domain::verdict::State;
-use crate::snapshot::NodesPart;
+use crate::snapshot::{NodeView, NodesPart, Standing};
 
 /// The methods that health routes answer.
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -24,16 +25,23 @@ const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 /// Values of `?scope=`.
 pub const SCOPES: [&str; 2] = ["instance", "fleet"];
 
+/// Said beside a total of 0 while other instances have nodes.
+pub const NO_NODES_HERE: &str = "no_nodes_here";
+
 /// How many nodes work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Health {
     /// `healthy`, `degraded`, `stale` or `draining`.
     #[schema(value_type = super::openapi::words::HealthStatus, example = "healthy")]
     pub status: &'static str,
-    /// Available nodes that are up now.
+    /// Of the nodes that count, those that are up now.
     pub working: u64,
-    /// Available nodes.
+    /// Available nodes of the scope.
     pub total: u64,
+    /// Why the total is 0: other instances have them all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<super::openapi::words::HealthNote>)]
+    pub note: Option<&'static str>,
 }
 
 /// One node, for a load balancer.
@@ -101,12 +109,16 @@ enum Route<'a> {
 }
 
 fn health(state: &AppState, params: &Params) -> Result<(StatusCode, Bytes), Problem> {
-    // One instance has one SQLite file, and every node in it is its own: both scopes count the same nodes.
-    params.word("scope", &SCOPES)?;
+    let scope = match params.word("scope", &SCOPES)? {
+        Some(word) if word == SCOPES[1] => HealthScope::Fleet,
+        Some(_) => HealthScope::Instance,
+        None => state.settings().health.scope,
+    };
     let snapshot = state.0.parts.published.load();
     let part = &snapshot.nodes;
     let now = clock::now().up;
-    let counts = state.0.health.get(part.generation, now, || count(state, part, now));
+    let counts =
+        state.0.health[scope as usize].get(part.generation, now, || count(state, part, scope, now));
     Ok(if state.draining() {
         (StatusCode::SERVICE_UNAVAILABLE, counts.draining.clone())
     } else {
@@ -114,13 +126,17 @@ fn health(state: &AppState, params: &Params) -> Result<(StatusCode, Bytes), Prob
     })
 }
 
-fn count(state: &AppState, part: &NodesPart, now: Uptime) -> (Counts, Uptime) {
-    let states = part.nodes.iter().map(|view| view_state(part, view, now));
-    let (mut working, mut total) = (0, 0);
-    for it in states.filter(|it| *it != State::Disabled) {
+fn count(state: &AppState, part: &NodesPart, scope: HealthScope, now: Uptime) -> (Counts, Uptime) {
+    let (mut working, mut total, mut elsewhere) = (0, 0, false);
+    for view in part.nodes.iter().filter(|view| view.is_counted()) {
+        if scope == HealthScope::Instance && !view.is_mine() {
+            elsewhere = true;
+            continue;
+        }
         total += 1;
-        working += u64::from(it == State::Up);
+        working += u64::from(view_state(part, view, now) == State::Up);
     }
+    let note = (total == 0 && elsewhere).then_some(NO_NODES_HERE);
     let status = if now > part.valid_until {
         "stale"
     } else if state.settings().health.min_working.is_met(working, total) {
@@ -129,13 +145,13 @@ fn count(state: &AppState, part: &NodesPart, now: Uptime) -> (Counts, Uptime) {
         "degraded"
     };
     let code = if status == "healthy" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let calm = (code, json(&Health { status, working, total }));
-    let draining = json(&Health { status: "draining", working, total });
+    let calm = (code, json(&Health { status, working, total, note }));
+    let draining = json(&Health { status: "draining", working, total, note });
     (Counts { calm, draining }, holds_until(part, now))
 }
 
 /// The state of a node as readers are told: nothing in a snapshot past its time is believed.
-pub fn view_state(part: &NodesPart, view: &crate::snapshot::NodeView, now: Uptime) -> State {
+pub fn view_state(part: &NodesPart, view: &NodeView, now: Uptime) -> State {
     match view.state(now, part.window) {
         State::Disabled => State::Disabled,
         _ if now > part.valid_until => State::Stale,
@@ -148,8 +164,15 @@ pub fn holds_until(part: &NodesPart, now: Uptime) -> Uptime {
     if now > part.valid_until {
         return Uptime(i64::MAX);
     }
-    let ends = part.nodes.iter().filter_map(|view| view.verdict.checked_up);
-    let ends = ends.map(|checked| checked.plus(part.window)).filter(|end| *end >= now);
+    let ends = part.nodes.iter().filter_map(|view| {
+        let window = match &view.standing {
+            Standing::Mine => part.window,
+            Standing::Of { window, .. } => *window,
+            Standing::Lost { .. } | Standing::Released => return None,
+        };
+        view.verdict.checked_up.map(|checked| checked.plus(window))
+    });
+    let ends = ends.filter(|end| *end >= now);
     ends.min().map_or(part.valid_until, |end| end.min(part.valid_until))
 }
 
@@ -170,7 +193,7 @@ fn node(state: &AppState, id: &str) -> Result<(StatusCode, Bytes), Problem> {
         id: view.node.id,
         name: view.node.name.clone(),
         state: now.as_str(),
-        reason: view.verdict.reason.map(crate::domain::observation::Reason::as_str),
+        reason: view.reason().map(crate::domain::observation::Reason::as_str),
     };
     Ok((code, json(&body)))
 }

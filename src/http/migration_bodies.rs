@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
 use crate::domain::migration::{Migration, Reason, Source};
-use crate::snapshot::{MigrationView, Unreadable};
+use crate::snapshot::{MigrationView, Unreadable, Watch};
 
 /// What changed last, as the migration dashboard reads it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,6 +73,9 @@ pub struct MigrationRow {
     pub processed_pages: Value,
     /// As the lock has it.
     pub progress_percent: Value,
+    /// Present and false when this instance does not watch it: all of this is the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
 }
 
 /// A file that is or may be a lock and cannot be judged.
@@ -167,6 +170,9 @@ pub struct MigrationBody {
     pub state: &'static str,
     /// Counts the attempts, from 1.
     pub run: i64,
+    /// Present and false when this instance does not watch it: all of this is the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
 }
 
 /// One migration.
@@ -211,8 +217,11 @@ pub struct MigrationStatus {
     /// When the run ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
-    /// Whether the lock stands.
+    /// Whether the lock stands; where it is not watched here, by the record.
     pub lock_file_exists: bool,
+    /// Present and false when this instance does not watch it: all of this is the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
 }
 
 /// The status of one migration.
@@ -229,6 +238,18 @@ pub fn lock_value(view: &MigrationView, key: &str) -> Value {
     view.lock.as_ref().and_then(|lock| lock.get(key)).cloned().unwrap_or(Value::Null)
 }
 
+/// `live`: said only where it is false.
+pub fn live(view: &MigrationView) -> Option<bool> {
+    (view.watch != Watch::Here).then_some(false)
+}
+
+/// Whether its lock stands. Of a run that is watched elsewhere the record tells: it is unfinished while the lock stands.
+pub fn lock_stands(view: &MigrationView) -> bool {
+    let row = &view.row;
+    let by_record = !row.status.is_final() && row.lock_file.is_some() && !row.lock_taken;
+    view.lock_exists || (view.watch != Watch::Here && by_record)
+}
+
 fn changes(row: &Migration) -> Changes {
     Changes {
         status: row.status.as_str(),
@@ -241,6 +262,7 @@ fn changes(row: &Migration) -> Changes {
 /// One row of the list.
 pub fn list_row(view: &MigrationView) -> MigrationRow {
     let row = &view.row;
+    let (state, reason) = view.state();
     MigrationRow {
         id: row.key.brz_project_id,
         mb_project_uuid: row.key.mb_project_uuid.clone(),
@@ -250,8 +272,8 @@ pub fn list_row(view: &MigrationView) -> MigrationRow {
         status: row.status.as_str(),
         changes_json: changes(row),
         result: None,
-        state: row.state.as_str(),
-        reason: row.reason.map(Reason::as_str),
+        state: state.as_str(),
+        reason: reason.map(Reason::as_str),
         since: row.since,
         run: row.run,
         pid: row.lock_pid,
@@ -260,6 +282,7 @@ pub fn list_row(view: &MigrationView) -> MigrationRow {
         total_pages: lock_value(view, "total_pages"),
         processed_pages: lock_value(view, "processed_pages"),
         progress_percent: lock_value(view, "progress_percent"),
+        live: live(view),
     }
 }
 
@@ -288,8 +311,9 @@ pub fn body(view: &MigrationView) -> MigrationAnswer {
             started_at: lock_value(view, "started_at"),
             pid: row.lock_pid,
         },
-        state: row.state.as_str(),
+        state: view.state().0.as_str(),
         run: row.run,
+        live: live(view),
     };
     MigrationAnswer { success: true, data }
 }
@@ -297,19 +321,21 @@ pub fn body(view: &MigrationView) -> MigrationAnswer {
 /// The status of one migration.
 pub fn status(view: &MigrationView) -> MigrationStatusAnswer {
     let row = &view.row;
+    let (state, reason) = view.state();
     let data = MigrationStatus {
         brz_project_id: row.key.brz_project_id,
         mb_project_uuid: row.key.mb_project_uuid.clone(),
         status: row.status.as_str(),
         status_source: row.status_source.map(Source::as_str),
         status_updated_at: row.status_updated_at,
-        state: row.state.as_str(),
-        reason: row.reason.map(Reason::as_str),
+        state: state.as_str(),
+        reason: reason.map(Reason::as_str),
         since: row.since,
         run: row.run,
         error: row.error.clone(),
         ended_at: row.ended_at,
-        lock_file_exists: view.lock_exists,
+        lock_file_exists: lock_stands(view),
+        live: live(view),
     };
     MigrationStatusAnswer { success: true, data }
 }

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::auth::MayRead;
 use super::error::Problem;
-use super::migrations::{find, parse_id};
+use super::migration_record::report as recorded;
+use super::migrations::{elsewhere, find, parse_id};
 use super::query::Params;
 use super::request::Id;
 use crate::clock;
@@ -89,6 +90,9 @@ pub struct ProcessReport {
     /// What the monitor would do at this look.
     #[schema(value_type = Vec<super::openapi::words::WouldWord>, example = json!(["set_error", "remove_lock"]))]
     pub would: Vec<&'static str>,
+    /// Present and false when another instance watches it: all of this is the record, and no process was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
 }
 
 /// A migration's lock and process.
@@ -102,7 +106,8 @@ pub struct ProcessAnswer {
 
 /// What a migration's lock and process look like now
 ///
-/// And what the monitor would do about it, condition by condition. Nothing is written and nothing removed.
+/// And what the monitor would do about it, condition by condition. Nothing is written and nothing removed. What another
+/// instance watches is answered from the record, with `live: false`.
 #[utoipa::path(
     get, path = "/migrations/{id}/process", tag = "migrations", operation_id = "migration_process",
     params(super::openapi::MigrationPath, super::openapi::UuidQuery),
@@ -123,11 +128,16 @@ pub async fn get(
 ) -> Result<Json<ProcessAnswer>, Problem> {
     let id = parse_id(&id)?;
     let given = params.get("mb_project_uuid")?.map(str::to_owned);
+    let newest = find(&state.snapshot().migrations, id, &params)?;
+    if let Some(view) = &newest
+        && let Some(instance) = elsewhere(view, state.here())
+    {
+        return Ok(Json(ProcessAnswer { success: true, data: recorded(view, instance) }));
+    }
     let Some(reconciler) = state.migrations() else {
         let detail = RequestError::Off.to_string();
         return Err(Problem::new(StatusCode::NOT_FOUND, "migrations_off", detail));
     };
-    let newest = find(&state.snapshot().migrations, id, &params)?;
     let uuid = given.or_else(|| newest.map(|view| view.row.key.mb_project_uuid.clone()));
     let seen = reconciler.inspect(Target { id, uuid }).await?;
     Ok(Json(ProcessAnswer { success: true, data: report(*seen, clock::now()) }))
@@ -161,6 +171,7 @@ fn report(seen: Inspection, now: Now) -> ProcessReport {
         explain: seen.decision.explain.into_iter().map(predicate).collect(),
         verdict: seen.decision.outcome.as_str(),
         would,
+        live: None,
     }
 }
 

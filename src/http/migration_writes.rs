@@ -11,7 +11,7 @@ use super::AppState;
 use super::auth::MayWrite;
 use super::error::Problem;
 use super::migration_bodies::{MigrationAnswer, body};
-use super::migrations::parse_id;
+use super::migrations::{elsewhere, parse_id};
 use super::query::Params;
 use super::request::{Id, Object, only};
 use crate::domain::migration::{MAX_PROJECT_ID, Status};
@@ -94,7 +94,7 @@ pub async fn report(
 /// Remove a lock
 ///
 /// 409 `process_alive` while its process lives or may live, unless `force=true`; the run is then ended by the end
-/// of its process.
+/// of its process. 409 `not_here` (with `instance`) while another instance watches it: ask that one.
 #[utoipa::path(
     delete, path = "/migrations/{id}/lock", tag = "migrations", operation_id = "delete_lock",
     security(("token" = [])),
@@ -118,6 +118,7 @@ pub async fn take_lock(
     let id = parse_id(&id)?;
     let force = params.switch("force")?;
     let uuid = uuid_of(&params)?;
+    require_here(&state, id, uuid.as_deref())?;
     let taken = reconciler(&state)?.take_lock(Target { id, uuid }, force).await?;
     let changed = |detail: &str| {
         let detail = format!("{}: {detail}", taken.file);
@@ -136,6 +137,25 @@ pub async fn take_lock(
             let detail = format!("{}: the lock may not be removed: {why}", taken.file);
             Err(Problem::new(StatusCode::FORBIDDEN, "lock_denied", detail))
         }
+    }
+}
+
+/// A lock that another instance watches is on its host; whether its process lives can be told only there.
+fn require_here(state: &AppState, id: i64, uuid: Option<&str>) -> Result<(), Problem> {
+    let snapshot = state.snapshot();
+    let mut meant = snapshot.migrations.migrations.iter().filter(|view| {
+        let key = &view.row.key;
+        key.brz_project_id == id
+            && uuid.is_none_or(|uuid| uuid.eq_ignore_ascii_case(&key.mb_project_uuid))
+    });
+    // Of several the reconciler says that it is ambiguous.
+    let (Some(view), None) = (meant.next(), meant.next()) else { return Ok(()) };
+    match elsewhere(view, state.here()) {
+        Some(instance) if !view.row.status.is_final() => {
+            let detail = format!("the lock is watched by the instance '{instance}': ask that one");
+            Err(Problem::new(StatusCode::CONFLICT, "not_here", detail).with("instance", instance))
+        }
+        _ => Ok(()),
     }
 }
 

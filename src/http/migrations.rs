@@ -19,7 +19,7 @@ use super::query::{Params, whole};
 use super::request::Id;
 use crate::domain::Uptime;
 use crate::domain::migration::{MAX_PROJECT_ID, State as MigrationState, Status};
-use crate::snapshot::{MigrationView, MigrationsPart};
+use crate::snapshot::{MigrationView, MigrationsPart, Watch};
 
 /// Largest `limit`.
 pub const MAX_LIMIT: i64 = 10_000;
@@ -72,7 +72,7 @@ impl Filter {
         status
             && self.uuid.as_ref().is_none_or(|uuid| row.key.mb_project_uuid.contains(uuid))
             && self.id.is_none_or(|id| row.key.brz_project_id == id)
-            && self.state.is_none_or(|state| row.state == state)
+            && self.state.is_none_or(|state| view.state().0 == state)
     }
 }
 
@@ -143,6 +143,12 @@ pub fn find(
         key.brz_project_id == id && uuid.is_none_or(|uuid| key.mb_project_uuid == uuid)
     });
     Ok(mine.max_by_key(|view| view.row.created_at).cloned())
+}
+
+/// The instance that a migration belongs to, where it is another one and this one sees nothing of it.
+pub fn elsewhere<'a>(view: &'a MigrationView, here: &str) -> Option<&'a str> {
+    let other = view.row.instance.as_str();
+    (view.watch != Watch::Here && other != here).then_some(other)
 }
 
 /// 404 for a migration.

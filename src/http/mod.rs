@@ -7,8 +7,10 @@ mod auth;
 mod bodies;
 mod error;
 mod health;
+mod instances;
 mod migration_bodies;
 mod migration_process;
+mod migration_record;
 mod migration_writes;
 mod migrations;
 mod node_status;
@@ -24,6 +26,9 @@ mod server;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_fleet;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,11 +40,15 @@ use crate::registry::Registry;
 use crate::snapshot::{Published, Snapshot};
 use crate::store::Store;
 
+pub(crate) use instances::body as instance_shape;
 pub(crate) use migration_bodies::list_row as migration_shape;
 pub(crate) use migration_process::predicate as predicate_shape;
+pub(crate) use node_status::recorded as node_status_shape;
 pub(crate) use nodes::body as node_shape;
+pub(crate) use nodes_status::recorded_row as node_row_shape;
 pub use openapi::openapi;
 pub use server::serve;
+pub(crate) use told::Told;
 
 /// What the server works with.
 #[derive(Debug)]
@@ -71,7 +80,8 @@ pub struct AppState(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     parts: Parts,
-    health: bodies::Cache<health::Counts>,
+    /// One per scope.
+    health: [bodies::Cache<health::Counts>; 2],
     nodes_status: bodies::Cache<bodies::Prepared>,
     migrations: bodies::Cache<bodies::Prepared>,
     runs: nodes_status::Runs,
@@ -83,7 +93,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
             parts,
-            health: bodies::Cache::default(),
+            health: Default::default(),
             nodes_status: bodies::Cache::default(),
             migrations: bodies::Cache::default(),
             runs: nodes_status::Runs::default(),
@@ -98,6 +108,11 @@ impl AppState {
 
     fn settings(&self) -> &Settings {
         &self.0.parts.settings
+    }
+
+    /// This instance's name.
+    fn here(&self) -> &str {
+        &self.settings().instance.name
     }
 
     /// The last published truth, to be held across awaits.

@@ -11,15 +11,15 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::auth::MayRead;
 use super::error::Problem;
-use super::health::view_state;
 use super::nodes_status::wake_if_other;
 use super::query::Params;
 use super::request::Id;
+use super::told::Told;
 use crate::clock;
 use crate::domain::details::{details, find};
-use crate::domain::verdict::State as NodeState;
+use crate::domain::observation::Reason;
+use crate::domain::verdict::Verdict;
 use crate::domain::{Method, Timestamp};
-use crate::snapshot::{NodeView, NodesPart};
 
 /// How long a look may take before the record is shown instead: as long as a look at all of them.
 const LOOK_TIME: Duration = Duration::from_secs(10);
@@ -37,8 +37,8 @@ pub struct NodeStatus {
 /// One node, looked at now
 ///
 /// By `full` unless `method` says otherwise. Requests for the same node and method share one look, and within a
-/// second the last answer is given again. Nothing is recorded. A disabled node is not looked at; it, and a look that
-/// takes over 10 s, are answered from the record, with `live: false` in `details`.
+/// second the last answer is given again. Nothing is recorded. A disabled node and one of another instance are not looked
+/// at; they, and a look that takes over 10 s, are answered from the record, with `live: false` in `details`.
 #[utoipa::path(
     get, path = "/nodes/{id}/status", tag = "nodes", operation_id = "node_status",
     params(super::openapi::NodePath, super::openapi::MethodQuery),
@@ -59,30 +59,36 @@ pub async fn get(
     let snapshot = state.snapshot();
     let part = &snapshot.nodes;
     let view = part.find(&id).ok_or_else(|| Problem::not_found(format!("no node '{id}'")))?;
-    if !view.node.available {
-        return Ok(Json(recorded(part, view)));
+    let told = || Told::of(part, view, state.here(), clock::now().up);
+    if !view.node.available || !view.is_mine() {
+        return Ok(Json(recorded(&view.verdict, told())));
     }
     let look = state.0.parts.checker.live(&view.node, method);
     let Ok(checked) = tokio::time::timeout(LOOK_TIME, look).await else {
-        return Ok(Json(recorded(part, view)));
+        return Ok(Json(recorded(&view.verdict, told())));
     };
     wake_if_other(&state, view, &checked);
     let details = details(&checked.observation, checked.at.wall);
     Ok(Json(NodeStatus { status: find(&checked.observation).is_up(), details }))
 }
 
-fn recorded(part: &NodesPart, view: &NodeView) -> NodeStatus {
-    let state = view_state(part, view, clock::now().up);
-    let verdict = &view.verdict;
-    let recorded = verdict.data.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let mut details: Map<String, Value> = recorded.unwrap_or_default();
+/// A node that is not looked at, told so.
+pub fn recorded(verdict: &Verdict, told: Told<'_>) -> NodeStatus {
+    let status = told.is_up();
+    let last = verdict.data.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let mut details: Map<String, Value> = last.unwrap_or_default();
+    if told.reason != verdict.reason || told.message != verdict.message.as_str() {
+        // The last look is over, whoever made it: what it said is not what is told now.
+        details.insert("message".to_owned(), told.message.as_ref().into());
+        details.insert("reason".to_owned(), told.reason.map(Reason::as_str).into());
+    }
     let mut say = |key: &str, value: Value| {
         details.entry(key).or_insert(value);
     };
     say("method", verdict.method.map(Method::as_str).into());
-    say("message", verdict.message.clone().into());
+    say("message", told.message.into());
     say("last_check", verdict.checked_at.map(Timestamp::rfc3339).into());
-    say("state", state.as_str().into());
+    say("state", told.state.as_str().into());
     details.insert("live".to_owned(), false.into());
-    NodeStatus { status: state == NodeState::Up, details: details.into() }
+    NodeStatus { status, details: details.into() }
 }

@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::auth::{MayRead, MayWrite};
 use super::error::Problem;
-use super::health::view_state;
 use super::request::{Id, Object, only};
 use super::router::Base;
+use super::told::Told;
 use crate::clock;
 use crate::domain::Timestamp;
 use crate::domain::fleet::Placement;
@@ -62,6 +62,9 @@ pub struct NodeBody {
     /// The instance that it belongs to, or `any`: by its operator's word, else where it was registered if it has a PID,
     /// a PID file or a loopback host.
     pub instance: String,
+    /// The instance that answers for it now; null for one whose instance was forgotten, until it is taken.
+    #[schema(example = "host-1")]
+    pub owner: Option<String>,
     /// What it is now.
     #[schema(value_type = super::openapi::words::NodeState, example = "up")]
     pub state: &'static str,
@@ -107,8 +110,8 @@ pub struct NodeList {
     pub count: usize,
 }
 
-/// One node, in this state.
-pub fn body(node: &Node, verdict: &Verdict, state: NodeState) -> NodeBody {
+/// One node, told so.
+pub fn body(node: &Node, verdict: &Verdict, told: Told<'_>) -> NodeBody {
     let identity = verdict.identity.as_ref().or(node.identity.as_ref());
     NodeBody {
         id: node.id,
@@ -128,10 +131,11 @@ pub fn body(node: &Node, verdict: &Verdict, state: NodeState) -> NodeBody {
             Placement::Any => ANY.to_owned(),
             Placement::On(name) => name.to_owned(),
         },
-        state: state.as_str(),
-        reason: verdict.reason.map(Reason::as_str),
-        message: verdict.message.clone(),
-        worked: state == NodeState::Up,
+        owner: told.owner.map(str::to_owned),
+        state: told.state.as_str(),
+        reason: told.reason.map(Reason::as_str),
+        worked: told.is_up(),
+        message: told.message.into_owned(),
         worked_data: verdict.data.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         checked_at: verdict.checked_at,
         since: verdict.since,
@@ -140,8 +144,16 @@ pub fn body(node: &Node, verdict: &Verdict, state: NodeState) -> NodeBody {
     }
 }
 
-fn of_view(part: &NodesPart, view: &NodeView) -> NodeBody {
-    body(&view.node, &view.verdict, view_state(part, view, clock::now().up))
+fn of_view(part: &NodesPart, view: &NodeView, here: &str) -> NodeBody {
+    body(&view.node, &view.verdict, Told::of(part, view, here, clock::now().up))
+}
+
+fn of_row(stored: &StoredNode, state: NodeState) -> NodeBody {
+    let state = if stored.node.available { state } else { NodeState::Disabled };
+    let verdict = &stored.verdict;
+    let (reason, message) = (verdict.reason, verdict.message.as_str().into());
+    let told = Told { state, reason, message, owner: stored.owner.as_deref() };
+    body(&stored.node, verdict, told)
 }
 
 /// A node as it was just written: the snapshot's word on it where it is about the same row, else the row's.
@@ -150,10 +162,10 @@ fn of_stored(state: &AppState, stored: &StoredNode) -> NodeBody {
     let part = &snapshot.nodes;
     match part.find(&stored.node.id.to_string()) {
         Some(view) if view.node.same_target(&stored.node) => {
-            body(&stored.node, &view.verdict, view_state(part, view, clock::now().up))
+            let told = Told::of(part, view, state.here(), clock::now().up);
+            body(&stored.node, &view.verdict, told)
         }
-        _ if !stored.node.available => body(&stored.node, &stored.verdict, NodeState::Disabled),
-        _ => body(&stored.node, &stored.verdict, NodeState::Unknown),
+        _ => of_row(stored, NodeState::Unknown),
     }
 }
 
@@ -170,7 +182,7 @@ fn of_stored(state: &AppState, stored: &StoredNode) -> NodeBody {
 pub async fn list(_: MayRead, State(state): State<AppState>) -> Json<NodeList> {
     let snapshot = state.snapshot();
     let part = &snapshot.nodes;
-    let data: Vec<_> = part.nodes.iter().map(|view| of_view(part, view)).collect();
+    let data: Vec<_> = part.nodes.iter().map(|view| of_view(part, view, state.here())).collect();
     Json(NodeList { success: true, count: data.len(), data })
 }
 
@@ -192,7 +204,7 @@ pub async fn get(
     let snapshot = state.snapshot();
     let part = &snapshot.nodes;
     let view = part.find(&id).ok_or_else(|| Problem::not_found(format!("no node '{id}'")))?;
-    Ok(Json(NodeAnswer { success: true, data: of_view(part, view) }))
+    Ok(Json(NodeAnswer { success: true, data: of_view(part, view, state.here()) }))
 }
 
 /// Make a node
@@ -278,9 +290,7 @@ pub async fn remove(
     Id(id): Id,
 ) -> Result<Json<NodeAnswer>, Problem> {
     let stored = state.0.parts.registry.delete(&id).await?;
-    let verdict = &stored.verdict;
-    let last = if stored.node.available { verdict.state } else { NodeState::Disabled };
-    Ok(Json(NodeAnswer { success: true, data: body(&stored.node, verdict, last) }))
+    Ok(Json(NodeAnswer { success: true, data: of_row(&stored, stored.verdict.state) }))
 }
 
 /// What a body may say, with what is allowed; `true` where null clears the field.

@@ -1,5 +1,6 @@
 //! `GET /nodes/status`: every available node, from the snapshot, or checked now.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,8 +18,9 @@ use super::AppState;
 use super::auth::MayRead;
 use super::bodies::Prepared;
 use super::error::Problem;
-use super::health::{holds_until, view_state};
+use super::health::holds_until;
 use super::query::Params;
+use super::told::Told;
 use crate::checker::Checked;
 use crate::clock;
 use crate::domain::details::find;
@@ -55,7 +57,7 @@ pub struct NodeStatusRow<'a> {
     pub status: bool,
     /// Of the last look.
     #[schema(value_type = String, example = "API is responding")]
-    pub message: &'a str,
+    pub message: Cow<'a, str>,
     /// What it is now.
     #[schema(value_type = super::openapi::words::NodeState, example = "up")]
     pub state: &'static str,
@@ -79,9 +81,10 @@ pub struct NodeStatusRow<'a> {
 
 /// Every available node
 ///
-/// From the last published snapshot. With `method` all available nodes are checked now: one such run per method
-/// at a time, which others join; it ends after 10 s, and nodes not reached by then are shown from the record
-/// with `live: false`.
+/// Of all instances, from the last published snapshot. With `method` the nodes that this instance answers for are
+/// checked now: one such run per method at a time, which others join; it ends after 10 s. Nodes not reached by then,
+/// and those of other instances, are shown from the record with `live: false`. A node whose instance was forgotten is
+/// left out until another one takes it.
 #[utoipa::path(
     get, path = "/nodes/status", tag = "nodes", operation_id = "nodes_status",
     params(super::openapi::MethodQuery, super::openapi::IfNoneMatch),
@@ -104,22 +107,22 @@ pub async fn get(
         let part = &snapshot.nodes;
         let now = clock::now().up;
         let body = state.0.nodes_status.get(part.generation, now, || {
-            (render(part, &HashMap::new(), now), holds_until(part, now))
+            (render(part, &HashMap::new(), state.here(), now), holds_until(part, now))
         });
         return Ok(body.respond(&headers).await);
     };
     let seen = state.0.runs.join(&state, method).await;
     let snapshot = state.snapshot();
-    let body = render(&snapshot.nodes, &seen, clock::now().up);
+    let body = render(&snapshot.nodes, &seen, state.here(), clock::now().up);
     Ok(body.respond(&headers).await)
 }
 
-fn render(part: &NodesPart, seen: &HashMap<i64, Checked>, now: Uptime) -> Prepared {
-    let views = part.nodes.iter().filter(|view| view.node.available);
+fn render(part: &NodesPart, seen: &HashMap<i64, Checked>, here: &str, now: Uptime) -> Prepared {
+    let views = part.nodes.iter().filter(|view| view.is_counted());
     let nodes: Vec<_> = views
         .map(|view| match seen.get(&view.node.id) {
             Some(checked) => live_row(view, checked),
-            None => recorded_row(part, view, now),
+            None => recorded_row(view, Told::of(part, view, here, now)),
         })
         .collect();
     let (total, working) = (nodes.len(), nodes.iter().filter(|row| row.status).count());
@@ -127,16 +130,16 @@ fn render(part: &NodesPart, seen: &HashMap<i64, Checked>, now: Uptime) -> Prepar
     Prepared::new(serde_json::to_vec(&body).unwrap_or_default())
 }
 
-fn recorded_row<'a>(part: &NodesPart, view: &'a NodeView, now: Uptime) -> NodeStatusRow<'a> {
-    let state = view_state(part, view, now);
+/// A node that is not looked at, told so.
+pub fn recorded_row<'a>(view: &'a NodeView, told: Told<'a>) -> NodeStatusRow<'a> {
     let verdict = &view.verdict;
     NodeStatusRow {
         id: view.node.id,
         name: &view.node.name,
-        status: state == NodeState::Up,
-        message: &verdict.message,
-        state: state.as_str(),
-        reason: verdict.reason.map(Reason::as_str),
+        status: told.is_up(),
+        state: told.state.as_str(),
+        reason: told.reason.map(Reason::as_str),
+        message: told.message,
         method: verdict.method.map(Method::as_str),
         last_check: verdict.checked_at,
         since: verdict.since,
@@ -152,7 +155,7 @@ fn live_row<'a>(view: &'a NodeView, checked: &Checked) -> NodeStatusRow<'a> {
         id: view.node.id,
         name: &view.node.name,
         status: found.is_up(),
-        message: found.message,
+        message: found.message.into(),
         state: seen_state(checked).as_str(),
         reason: found.reason.map(Reason::as_str),
         method: Some(checked.observation.method().as_str()),
@@ -210,8 +213,8 @@ async fn check_all(state: AppState, method: Method) -> Seen {
     let ends = Instant::now() + RUN_TIME;
     let snapshot = state.snapshot();
     let concurrency = state.settings().nodes.concurrency.max(1);
-    let views: Vec<_> =
-        snapshot.nodes.nodes.iter().filter(|view| view.node.available).cloned().collect();
+    let mine = |view: &&Arc<NodeView>| view.node.available && view.is_mine();
+    let views: Vec<_> = snapshot.nodes.nodes.iter().filter(mine).cloned().collect();
     let mut seen = HashMap::with_capacity(views.len());
     let checks = futures_util::stream::iter(views).map(|view| {
         let checker = &state.0.parts.checker;

@@ -16,8 +16,8 @@ use tracing::Level;
 
 use super::error::Problem;
 use super::{
-    AppState, health, migration_process, migration_writes, migrations, node_status, nodes,
-    nodes_status, openapi,
+    AppState, health, instances, migration_process, migration_writes, migrations, node_status,
+    nodes, nodes_status, openapi,
 };
 
 /// What an answer consists of: the prepared bytes of a health route, or what a handler made.
@@ -35,6 +35,7 @@ pub fn router(state: AppState) -> Router {
         .route("/nodes/{id}/status", get(node_status::get))
         .route("/nodes", get(nodes::list).post(nodes::create))
         .route("/nodes/{id}", get(nodes::get).patch(nodes::update).delete(nodes::remove))
+        .route("/instances", get(instances::list))
         .route("/migrations", get(migrations::list))
         .route("/migrations/{id}", get(migrations::get).patch(migration_writes::report))
         .route("/migrations/{id}/status", get(migrations::status))

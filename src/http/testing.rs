@@ -27,7 +27,8 @@ use crate::process::Processes;
 use crate::reconciler::{migrations, nodes};
 use crate::registry::Registry;
 use crate::snapshot::{
-    MigrationView, MigrationsPart, NodeView, NodesPart, Published, Standing, Watch,
+    FleetPart, InstanceView, MigrationView, MigrationsPart, NodeView, NodesPart, Published,
+    Standing, Watch,
 };
 use crate::store::{Open, Store};
 
@@ -73,7 +74,8 @@ impl Answered {
 
 impl World {
     /// No nodes, no migrations; a reconciler for them where the settings have a lock directory.
-    pub async fn new(settings: Settings) -> Self {
+    pub async fn new(mut settings: Settings) -> Self {
+        "host-1".clone_into(&mut settings.instance.name);
         let dir = tempfile::tempdir().unwrap();
         let url = Password::new(format!("sqlite://{}", dir.path().join("p.db").display()));
         let database = Database { url, ..Database::default() };
@@ -86,6 +88,11 @@ impl World {
         let checker = Checker::new(processes.clone(), limits).unwrap();
         let registry = Registry::new(store.clone(), checker.clone(), "host-1".to_owned());
         let published = Arc::new(Published::default());
+        published.publish_fleet(FleetPart {
+            here: name.to_owned(),
+            sole: true,
+            ..FleetPart::default()
+        });
         let draining = Arc::new(AtomicBool::new(false));
         let store_trouble = Arc::new(AtomicBool::new(false));
         let (_, nodes) = nodes::Reconciler::new(nodes::Parts {
@@ -170,6 +177,13 @@ impl World {
         });
     }
 
+    /// Publishes instances, of which this one is the first.
+    pub fn publish_fleet(&self, names: &[(&str, bool)]) {
+        let instances = names.iter().map(|(name, live)| instance(name, *live)).collect();
+        let here = "host-1".to_owned();
+        self.published.publish_fleet(FleetPart { here, sole: false, instances });
+    }
+
     pub fn publish_migrations(&self, part: MigrationsPart) {
         let valid_until = clock::now().up.plus(Duration::from_mins(1));
         self.published.publish_migrations(MigrationsPart { valid_until, enabled: true, ..part });
@@ -219,6 +233,35 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         identity: None,
     };
     NodeView { node, verdict, standing: Standing::Mine }
+}
+
+/// The same under the answer of another instance.
+pub fn held(view: NodeView, standing: Standing) -> NodeView {
+    NodeView { standing, ..view }
+}
+
+/// That of `host-2`, whose verdicts hold for a minute.
+pub fn of_other() -> Standing {
+    Standing::Of { owner: "host-2".to_owned(), window: Duration::from_mins(1) }
+}
+
+/// That of `host-3`, which is gone.
+pub fn of_lost() -> Standing {
+    Standing::Lost { owner: "host-3".to_owned() }
+}
+
+fn instance(name: &str, live: bool) -> InstanceView {
+    InstanceView {
+        name: name.to_owned(),
+        live,
+        version: "0.1.0".to_owned(),
+        since: Timestamp(1_000),
+        last_beat: Timestamp(61_000),
+        nodes: 7,
+        locks: 2,
+        tick_ms: 35,
+        seq: 9,
+    }
 }
 
 /// A migration as the examples have it.

@@ -41,8 +41,10 @@ const ALL: &[(&str, &str)] = &[
     ("schema::NEWEST", schema::NEWEST),
 ];
 
+type PerEngine = fn(Engine) -> &'static str;
+
 /// Name and text of those that differ from engine to engine.
-const PER_ENGINE: &[(&str, fn(Engine) -> &'static str)] = &[
+const PER_ENGINE: &[(&str, PerEngine)] = &[
     ("dialect::schema_tables", dialect::schema_tables),
     ("dialect::record_verdicts", dialect::record_verdicts),
     ("dialect::claim", dialect::claim),

@@ -33,8 +33,10 @@ pub(super) fn present(
         let earlier = memory.dead.filter(|dead| dead.whose == whose);
         let dead = earlier.unwrap_or(Dead { whose, up: now.up, wall: now.wall });
         memory.dead = Some(dead);
-        // A row that is not there yet is inserted unfinished, or its error would be no flip and have no event.
-        held.settled = row.is_some() && earlier.is_some() && now.up.since(dead.up) >= rules.settle;
+        // A run that is not recorded yet begins unfinished, whatever earlier looks saw that could not be written: its
+        // error is a turn with an event of its own.
+        let recorded = row.is_some_and(|row| row.run == next.run);
+        held.settled = recorded && earlier.is_some() && now.up.since(dead.up) >= rules.settle;
         held.wake = held.next(dead.up, age, rules, now.up);
         if held.settled && next.ended_at.is_none() {
             next.ended_at = Some(dead.wall);

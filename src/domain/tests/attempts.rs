@@ -302,3 +302,17 @@ fn a_late_progress_write_without_a_pid_is_the_finished_runs() {
     w.pass(601);
     assert_eq!(w.look(), "completed finished reported runner run1 remove - quiet");
 }
+
+#[test]
+fn a_run_begins_unfinished_even_if_its_death_was_seen_twice_before_it_could_be_written() {
+    let mut w = running();
+    w.patch(&says(Status::Success), false).unwrap();
+    w.pass(10);
+    w.lock(200, 0);
+    // The database does not answer at the first look.
+    w.memory = w.decide().memory;
+    w.pass(601);
+    assert_eq!(w.look(), "in_progress gone process_gone - run2 keep +-596s flip");
+    assert_eq!(w.look(), "error finished process_gone monitor run2 remove - flip");
+    assert_eq!(w.events, ["1:success", "2:in_progress", "2:error"]);
+}

@@ -8,7 +8,8 @@ use crate::http::probes::{Liveness, Readiness};
 
 /// Do enough nodes work?
 ///
-/// `health.min_working` of the configuration says how many are enough. `OPTIONS /` is the same, for HAProxy's
+/// Counted are the nodes that this instance answers for, or those of all (`scope`). Where it answers for none while
+/// others do, the total is 0 and `note` says so. `health.min_working` of the configuration says how many are enough. `OPTIONS /` is the same, for HAProxy's
 /// bare `option httpchk`.
 #[utoipa::path(
     get, path = "/health", tag = "health", params(ScopeQuery),

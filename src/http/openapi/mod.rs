@@ -44,8 +44,8 @@ problems! {
     MethodNotAllowed;
     /// `duplicate_name`: another node has this name.
     DuplicateName;
-    /// `ambiguous` (with `uuids`), `already_finished`, `run_mismatch`, `process_alive`, `lock_changed` or
-    /// `migrations_off`.
+    /// `ambiguous` (with `uuids`), `already_finished`, `run_mismatch`, `process_alive`, `lock_changed`, `not_here` (with
+    /// `instance`) or `migrations_off`.
     MigrationConflict;
     /// `body_too_large`: more than 64 KiB.
     TooLarge;
@@ -56,9 +56,14 @@ problems! {
 }
 
 /// Members that are left out where there is nothing to say; every other member of an answer is there, null at worst.
-const LEFT_OUT: [(&str, &[&str]); 4] = [
+const LEFT_OUT: [(&str, &[&str]); 9] = [
     ("Changes", &["error", "status_updated_at", "monitor_updated"]),
+    ("Health", &["note"]),
+    ("MigrationBody", &["live"]),
     ("MigrationList", &["next"]),
+    ("MigrationRow", &["live"]),
+    ("MigrationStatus", &["live"]),
+    ("ProcessReport", &["live"]),
     ("PredicateBody", &["threshold"]),
     ("Readiness", &["components"]),
 ];
@@ -100,6 +105,7 @@ impl Modify for Finish {
         (name = "health", description = "For load balancers and supervisors. GET, HEAD and OPTIONS give the same code."),
         (name = "nodes", description = "Long-running RPC processes."),
         (name = "migrations", description = "Batch jobs that announce themselves with a lock file."),
+        (name = "fleet", description = "The instances that share a database. Each answers for all of them."),
     ),
     paths(
         health::health, health::health_head, health::health_options,
@@ -107,7 +113,7 @@ impl Modify for Finish {
         super::nodes_status::get, super::node_status::get,
         super::nodes::list, super::nodes::create, super::nodes::get, super::nodes::update, super::nodes::remove,
         super::migrations::list, super::migrations::get, super::migrations::status,
-        super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
+        super::instances::list, super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
         get,
     ),
     components(schemas(ProblemBody), responses(

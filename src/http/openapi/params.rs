@@ -182,7 +182,7 @@ pub struct ScopeQuery {
 pub enum ScopeWord {
     /// The ones that this instance answers for.
     Instance,
-    /// All.
+    /// Those of every instance.
     Fleet,
 }
 

@@ -9,6 +9,8 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::domain::node::Tls;
 use crate::domain::verdict::State as Node;
 use crate::domain::{Method, migration, observation};
+use crate::http::health::NO_NODES_HERE;
+use crate::http::instances::STATES;
 use crate::http::migration_writes::ENDS;
 
 macro_rules! words {
@@ -61,6 +63,10 @@ words! {
     End = ENDS.iter().map(|it| it.as_str()).collect();
     /// Whether enough nodes work.
     HealthStatus = vec!["healthy", "degraded", "stale", "draining"];
+    /// Why nothing is counted.
+    HealthNote = vec![NO_NODES_HERE];
+    /// Whether an instance's last heartbeat holds.
+    InstanceState = STATES.to_vec();
     /// Whether the loops turn.
     LiveStatus = vec!["ok", "stale"];
     /// Whether requests may be sent here.

@@ -1,13 +1,14 @@
 //! The migration reconciler: scan the locks, ask the process table, judge, compare-and-set, and only then remove.
 
 mod dry_run;
+mod follow;
 mod handle;
 mod observe;
 mod publish;
 mod requests;
 mod tick;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -21,13 +22,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::domain::Exit;
 use crate::domain::migration::Key;
-use crate::domain::reconcile::Memory;
+use crate::domain::reconcile::{Memory, Rules};
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::{Published, Unreadable};
 use crate::store::{Lease, Store};
 
 pub use dry_run::dry_run;
+use follow::Cursors;
+pub use follow::publish_records;
 use handle::Request;
 pub use handle::{Handle, Inspection, RequestError, Taken, Target};
 use observe::{Look, Observer, Rows};
@@ -63,13 +66,15 @@ pub struct Parts {
 impl Parts {
     /// An observer that holds on to no process yet.
     fn observer(&self) -> Observer {
-        Observer::new(
+        let mut observer = Observer::new(
             self.processes.clone(),
             self.dir.clone(),
             self.settings.clone(),
             self.lease.name.clone(),
             self.store.is_sole(),
-        )
+        );
+        observer.live = self.published.load().fleet.live();
+        observer
     }
 }
 
@@ -81,6 +86,12 @@ pub struct Reconciler {
     /// `None` while a look is under way with it.
     observer: Option<Observer>,
     rows: Option<Arc<Rows>>,
+    /// How far the others' writes have been followed.
+    cursors: Cursors,
+    /// Who was live when that was looked at last.
+    live: BTreeSet<String>,
+    /// The rules of the last look.
+    rules: Option<Rules>,
     /// A write lost its race: somebody else wrote, so the rows are read again.
     reread: bool,
     memory: HashMap<Key, Memory>,
@@ -116,6 +127,9 @@ impl Reconciler {
             inbox,
             observer: Some(observer),
             rows: None,
+            cursors: Cursors::default(),
+            live: BTreeSet::new(),
+            rules: None,
             reread: false,
             memory: HashMap::new(),
             exits: HashMap::new(),
@@ -143,6 +157,7 @@ impl Reconciler {
             tokio::select! {
                 () = token.cancelled() => break,
                 Some(request) = self.inbox.recv() => self.serve(request).await,
+                () = self.parts.published.fleet_news() => self.follow().await,
                 ended = join(&mut looking) => {
                     looking = None;
                     self.finish(ended).await;
@@ -161,6 +176,12 @@ impl Reconciler {
     /// Starts a look on a blocking thread; `None` if there is nothing to look with yet.
     async fn start_look(&mut self) -> Option<Looking> {
         self.next = Instant::now() + self.parts.settings.interval;
+        let fleet = Arc::clone(&self.parts.published.load().fleet);
+        if fleet.here.is_empty() {
+            // Nobody knows yet who there is, so whose a row is cannot be told.
+            self.next = Instant::now() + MIN_GAP;
+            return None;
+        }
         // With the rows of before a look is worth taking: its writes are compared with what stands there.
         if !self.load_rows().await && self.rows.is_none() {
             self.next = Instant::now() + Duration::from_secs(1);
@@ -170,19 +191,22 @@ impl Reconciler {
         self.put_asides_back().await;
         let rows = Arc::clone(self.rows.as_ref()?);
         let mut observer = self.observer.take()?;
+        observer.live = fleet.live();
         Some(tokio::task::spawn_blocking(move || {
             let look = observer.look(&rows);
             (observer, look)
         }))
     }
 
-    /// The rows, read once; later this task is their only writer. False while the database fails.
+    /// The rows, read once; what others write later is followed. False while the database fails.
     async fn load_rows(&mut self) -> bool {
         if self.rows.is_some() && !self.reread {
             return true;
         }
+        let cursors = Cursors::at(&self.parts.published.load().fleet);
         match self.parts.store.migrations().await {
             Ok(rows) => {
+                self.cursors = cursors;
                 let rows = rows.into_iter().map(|row| (row.row.key.clone(), Arc::new(row)));
                 self.rows = Some(Arc::new(rows.collect()));
                 self.reread = false;
@@ -193,6 +217,27 @@ impl Reconciler {
                 false
             }
         }
+    }
+
+    /// Takes over what other instances recorded, and who of them is still there.
+    async fn follow(&mut self) {
+        if self.rows.is_none() {
+            return;
+        }
+        let fleet = Arc::clone(&self.parts.published.load().fleet);
+        let rows = match self.cursors.news(&self.parts.store, &fleet).await {
+            Ok(rows) => rows,
+            Err(error) => return super::trouble::fails(&self.parts.store_trouble, &error),
+        };
+        let live = fleet.live();
+        if rows.is_empty() && live == self.live {
+            return;
+        }
+        self.live = live;
+        for row in rows {
+            self.set_row(row);
+        }
+        self.publish();
     }
 
     async fn finish(&mut self, ended: Result<(Observer, Look), tokio::task::JoinError>) {

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Reconciler;
+use super::follow::watch_of;
 use crate::clock;
+use crate::domain::migration::Migration;
+use crate::domain::reconcile::is_ours;
 use crate::snapshot::{MigrationView, MigrationsPart, Watch};
 use crate::store::StoredMigration;
 
@@ -17,7 +20,7 @@ impl Reconciler {
         let standing = self.locks.get(&stored.row.key);
         let exit = self.exits.get(&stored.row.key).copied();
         let lock_exists = standing.is_some();
-        let watch = Watch::Here;
+        let watch = self.watch(&stored.row);
         match standing.cloned().flatten() {
             None => MigrationView {
                 lock_exists,
@@ -27,6 +30,13 @@ impl Reconciler {
             },
             lock => MigrationView { row: stored.row.clone(), lock, lock_exists, exit, watch },
         }
+    }
+
+    fn watch(&self, row: &Migration) -> Watch {
+        let fleet = &self.parts.published.load().fleet;
+        let ours =
+            self.rules.as_ref().map_or(row.instance == fleet.here, |rules| is_ours(row, rules));
+        if ours || fleet.sole { Watch::Here } else { watch_of(row, &fleet.live()) }
     }
 
     /// Publishes the rows with what their locks say now.

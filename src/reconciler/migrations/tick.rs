@@ -27,6 +27,7 @@ impl Reconciler {
         self.took = look.took;
         self.report_trouble(&look);
         self.forget_gone(&look);
+        self.rules = Some(look.rules.clone());
         let now = clock::now();
         let mut judged: Vec<(Seen, Decision)> = Vec::with_capacity(look.seen.len());
         for seen in look.seen {

@@ -84,6 +84,11 @@ impl View {
             return Standing::Mine;
         }
         let Some(owner) = owner else { return Standing::Released };
+        // Its operator's word counts before the row says that it was followed.
+        let owner = match placement {
+            Placement::On(name) => name,
+            Placement::Any => owner,
+        };
         if owner == self.me {
             return Standing::Mine;
         }

@@ -178,7 +178,8 @@ impl Reconciler {
                 self.dirty.remove(&write.id);
             }
         }
-        self.pace.changed = true;
+        self.pace.change();
+        self.pace.recorded = true;
     }
 
     /// The last job is waited for, what is known is recorded, and the heartbeat tells of the last pass.
@@ -197,9 +198,8 @@ impl Reconciler {
             store.record_verdicts(&lease, &writes, clock::now().wall).await?;
             store.beat(&lease, &self.heartbeat()).await
         };
-        match tokio::time::timeout(LAST_WORDS, words).await {
-            Ok(Err(error)) => self.store_fails(&error),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::time::timeout(LAST_WORDS, words).await {
+            self.store_fails(&error);
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Reconciler {
         self.pace.synced_at = None;
         self.plan = true;
         self.fleet.trouble();
-        self.pace.changed = true;
+        self.pace.change();
         super::super::trouble::fails(&self.parts.store_trouble, error);
     }
 }

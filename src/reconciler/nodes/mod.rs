@@ -37,6 +37,9 @@ use pass::Passes;
 /// The snapshot is published at most this often, except that a flip is published at once.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
+/// How long readers wait for what they are shown to be on record.
+const RECORD_WAIT: Duration = Duration::from_secs(2);
+
 /// After a record that took this share of the time, the next flip waits: ten thousand flips in a row are a few batches.
 const RECORD_SHARE: u32 = 10;
 
@@ -93,13 +96,16 @@ pub struct Reconciler {
 
 /// When what is due.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is its own fact; none excludes another.
 struct Pace {
-    /// Something to publish.
-    changed: bool,
+    /// There is something to publish, since then.
+    changed: Option<Instant>,
     /// Something turned since the last publication.
     flipped: bool,
     /// The registry is to be read now.
     reload: bool,
+    /// Something was recorded since the last publication.
+    recorded: bool,
     started: Instant,
     published_at: Instant,
     recorded_at: Instant,
@@ -110,6 +116,13 @@ struct Pace {
     passed: bool,
     /// When the database failed us last.
     failed_at: Option<Instant>,
+}
+
+impl Pace {
+    /// There is something to publish.
+    fn change(&mut self) {
+        self.changed.get_or_insert_with(Instant::now);
+    }
 }
 
 /// Who waits for readers to see the registry as it is.
@@ -151,9 +164,10 @@ impl Reconciler {
             fleet: fleet::View::new(me, parts.store.is_sole(), lease),
             known: Known::default(),
             pace: Pace {
-                changed: false,
+                changed: None,
                 flipped: false,
                 reload: false,
+                recorded: false,
                 started,
                 published_at: started,
                 recorded_at: started,
@@ -313,7 +327,7 @@ impl Reconciler {
         } else {
             self.dirty.remove(&outcome.id);
         }
-        self.pace.changed = true;
+        self.pace.change();
     }
 
     /// Ends the pass if every node of ours was looked at.
@@ -323,7 +337,7 @@ impl Reconciler {
         let known = self.known.revision.is_some();
         if known && self.passes.is_over(nodes, self.parts.settings.nodes.interval, now) {
             self.passes.end(nodes, now);
-            self.pace.changed = true;
+            self.pace.change();
             self.pace.passed = true;
         }
     }

@@ -1,16 +1,18 @@
 //! From what is held of the nodes to what readers see.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{PUBLISH_EVERY, Reconciler};
+use super::{PUBLISH_EVERY, RECORD_WAIT, Reconciler};
 use crate::domain::node::Node;
 use crate::domain::verdict::{State, Verdict};
 use crate::snapshot::NodesPart;
 
 impl Reconciler {
-    /// When there is something to publish: a flip once it is recorded, or cannot be; anything else once a second.
+    /// When there is something to publish: a flip once it is recorded, or cannot be; anything else once a second. What
+    /// readers see is on record, unless the database fails or keeps us waiting.
     pub(super) fn publish_due(&self) -> Option<Instant> {
         let pace = &self.pace;
         // Before the database was read once there is nothing to say.
@@ -18,12 +20,11 @@ impl Reconciler {
         if !self.waiting.published.is_empty() {
             return Some(pace.published_at);
         }
-        let at_once = pace.flipped && (self.database_fails() || self.dirty.is_empty());
-        if at_once {
-            Some(pace.published_at)
-        } else {
-            pace.changed.then(|| pace.published_at + PUBLISH_EVERY)
-        }
+        let changed_at = pace.changed?;
+        let pause = if pace.flipped { Duration::ZERO } else { PUBLISH_EVERY };
+        let due = pace.published_at + pause;
+        let on_record = self.dirty.is_empty() || pace.recorded || self.database_fails();
+        Some(if on_record { due } else { due.max(changed_at + RECORD_WAIT) })
     }
 
     pub(super) fn publish(&mut self) {
@@ -38,8 +39,9 @@ impl Reconciler {
             nodes: self.entries.values().map(|it| Arc::clone(&it.view)).collect(),
         });
         self.pace.published_at = Instant::now();
-        self.pace.changed = false;
+        self.pace.changed = None;
         self.pace.flipped = false;
+        self.pace.recorded = false;
         for done in self.waiting.published.drain(..) {
             // The caller may have stopped waiting.
             let _ = done.send(());

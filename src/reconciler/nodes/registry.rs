@@ -41,7 +41,7 @@ impl Reconciler {
             }
             self.count();
             self.plan = true;
-            self.pace.changed = true;
+            self.pace.change();
         }
         self.vouch();
         self.parts.published.publish_fleet(self.fleet.part());
@@ -70,7 +70,7 @@ impl Reconciler {
             tracing::info!(nodes = taken.len(), "nodes taken over");
         }
         self.count();
-        self.pace.changed = true;
+        self.pace.change();
     }
 
     /// Nodes that are ours are counted, and those of this pass that were not looked at yet.
@@ -107,6 +107,8 @@ impl Reconciler {
             return;
         }
         let was_mine = entry.view.is_mine();
+        // What another one recorded as turned is shown at once.
+        self.pace.flipped |= !was_mine && stored.verdict.state != entry.view.verdict.state;
         self.queue.remove(&(entry.due, id));
         let merged = entry.merge(stored, standing, up);
         if merged.edited || was_mine != entry.view.is_mine() {
@@ -154,7 +156,7 @@ impl Reconciler {
             for entry in self.entries.values_mut() {
                 if entry.owner.as_ref() == Some(&owner) && !entry.view.is_mine() {
                     entry.vouch(up);
-                    self.pace.changed = true;
+                    self.pace.change();
                 }
             }
         }

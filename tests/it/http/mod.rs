@@ -3,6 +3,7 @@
 mod caching;
 mod cors;
 mod errors;
+mod fleet;
 mod health;
 mod openapi;
 mod shapes;

@@ -1,0 +1,108 @@
+//! What other instances record of migrations: read when their row says that they wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Uptime;
+use crate::domain::migration::Migration;
+use crate::snapshot::{FleetPart, MigrationView, MigrationsPart, Published, Watch};
+use crate::store::{Store, StoreError, StoredMigration};
+
+/// How long a database that failed is left alone.
+const REST: Duration = Duration::from_secs(1);
+
+/// How far each instance's numbers have been followed.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    seen: BTreeMap<String, i64>,
+}
+
+impl Cursors {
+    /// From before all rows are read: what is written meanwhile is read again, not missed.
+    pub(super) fn at(fleet: &FleetPart) -> Self {
+        Self { seen: fleet.instances.iter().map(|it| (it.name.clone(), it.seq)).collect() }
+    }
+
+    /// The rows that others wrote since.
+    pub(super) async fn news(
+        &mut self,
+        store: &Store,
+        fleet: &FleetPart,
+    ) -> Result<Vec<StoredMigration>, StoreError> {
+        let mut rows = Vec::new();
+        for other in fleet.instances.iter().filter(|it| it.name != fleet.here) {
+            let seen = self.seen.get(&other.name).copied().unwrap_or(0);
+            if other.seq > seen {
+                rows.extend(store.migrations_changed(&other.name, seen).await?);
+                self.seen.insert(other.name.clone(), other.seq);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// Who watches a row that is not ours.
+pub(super) fn watch_of(row: &Migration, live: &BTreeSet<String>) -> Watch {
+    if live.contains(&row.instance) { Watch::Recorded } else { Watch::Lost }
+}
+
+/// Publishes the record for an instance that has no lock directory, until the token is cancelled.
+pub async fn publish_records(
+    store: Store,
+    published: Arc<Published>,
+    store_trouble: Arc<AtomicBool>,
+    token: CancellationToken,
+) {
+    let mut known: Option<(Cursors, BTreeMap<i64, StoredMigration>)> = None;
+    loop {
+        let fleet = Arc::clone(&published.load().fleet);
+        match read(&store, &fleet, known.take()).await {
+            Ok((cursors, rows)) => {
+                let live = fleet.live();
+                let view = |stored: &StoredMigration| {
+                    let mut view = MigrationView::recorded(stored.row.clone());
+                    if !fleet.sole {
+                        view.watch = watch_of(&stored.row, &live);
+                    }
+                    Arc::new(view)
+                };
+                published.publish_migrations(MigrationsPart {
+                    migrations: rows.values().map(view).collect(),
+                    valid_until: Uptime(i64::MAX),
+                    persisted: !store_trouble.load(Ordering::Relaxed),
+                    ..MigrationsPart::default()
+                });
+                known = Some((cursors, rows));
+            }
+            Err(error) => {
+                super::super::trouble::fails(&store_trouble, &error);
+                tokio::time::sleep(REST).await;
+            }
+        }
+        tokio::select! {
+            () = token.cancelled() => return,
+            () = published.fleet_news(), if known.is_some() => {}
+            () = std::future::ready(()), if known.is_none() => {}
+        }
+    }
+}
+
+async fn read(
+    store: &Store,
+    fleet: &FleetPart,
+    known: Option<(Cursors, BTreeMap<i64, StoredMigration>)>,
+) -> Result<(Cursors, BTreeMap<i64, StoredMigration>), StoreError> {
+    let Some((mut cursors, mut rows)) = known else {
+        let cursors = Cursors::at(fleet);
+        let rows = store.migrations().await?;
+        return Ok((cursors, rows.into_iter().map(|row| (row.id, row)).collect()));
+    };
+    for row in cursors.news(store, fleet).await? {
+        rows.insert(row.id, row);
+    }
+    Ok((cursors, rows))
+}
