@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{becomes, live, node_with};
+use crate::support::authority::authority;
 use crate::support::wallet::WalletOptions;
 use crate::support::{Wallet, Warden, WardenConfig, kernel};
 
