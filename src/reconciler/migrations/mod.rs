@@ -203,6 +203,9 @@ impl Reconciler {
         if self.rows.is_some() && !self.reread {
             return true;
         }
+        if self.database_fails() {
+            return false;
+        }
         let cursors = Cursors::at(&self.parts.published.load().fleet);
         match self.parts.store.migrations().await {
             Ok(rows) => {
