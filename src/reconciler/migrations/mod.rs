@@ -169,7 +169,8 @@ impl Reconciler {
         if let Some((look, _)) = looking
             && let Ok(ended) = tokio::time::timeout(LAST_LOOK, look).await
         {
-            self.finish(ended).await;
+            // Nobody waits for a database that hangs: the next start finishes what was begun.
+            let _ = tokio::time::timeout(LAST_LOOK, self.finish(ended)).await;
         }
     }
 
