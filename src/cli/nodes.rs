@@ -289,6 +289,7 @@ mod tests {
         let mut nodes = monitor.registry().list().await.unwrap();
         for (stored, owner) in nodes.iter_mut().zip([Some("here"), Some("b"), Some("c"), None]) {
             stored.verdict.state = crate::domain::verdict::State::Up;
+            stored.node.placement = Some("any".to_owned());
             stored.owner = owner.map(str::to_owned);
         }
         assert!(!list(&nodes, &alone, Format::Table, 120).text.contains("OWNER"));

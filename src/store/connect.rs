@@ -180,6 +180,25 @@ async fn postgres(settings: &Database) -> Result<Opened, StoreError> {
     Ok(Opened { db: Db::Postgres(pool), recycle, file: None })
 }
 
+/// A pool for the schema's migrations: a step over a large table may take long, and those who start at once wait for
+/// each other.
+pub(super) async fn postgres_for_migrations(
+    settings: &Database,
+    patience: Duration,
+) -> Result<sqlx::PgPool, StoreError> {
+    let told = format!("SET statement_timeout = 0; SET lock_timeout = {}", patience.as_millis());
+    PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(settings.connect_timeout)
+        .after_connect(move |connection, _| {
+            let told = AssertSqlSafe(told.clone());
+            async move { connection.execute(sqlx::raw_sql(told)).await.map(drop) }.boxed()
+        })
+        .connect_with(postgres_options(settings)?)
+        .await
+        .map_err(|source| StoreError::opening(settings.url.expose(), source))
+}
+
 /// Also for the connection that holds the migrations' lock.
 pub(super) fn mysql_options(settings: &Database) -> Result<MySqlConnectOptions, StoreError> {
     let url = settings.url.expose();

@@ -3,7 +3,7 @@
 use super::db::{Session, args};
 use super::events::{self, NewEvent, next_seq};
 use super::identity::IdentityColumns;
-use super::{Lease, Store, StoreError, read, write};
+use super::{Lease, Store, StoreError, single, write};
 use crate::domain::Timestamp;
 use crate::domain::migration::{DirMark, Key, Mark, Migration, Reason, Source, State, Status};
 use crate::domain::reconcile::Write;
@@ -152,7 +152,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn migrations(&self) -> Result<Vec<StoredMigration>, StoreError> {
-        stored(read!(self, session => session.all(ALL, &[]))?)
+        stored(single!(self, session => session.all(ALL, &[]))?)
     }
 
     /// The migrations that an instance has written after the number `after`.
@@ -164,7 +164,7 @@ impl Store {
         writer: &str,
         after: i64,
     ) -> Result<Vec<StoredMigration>, StoreError> {
-        stored(read!(self, session => session.all(CHANGED, args![writer, after]))?)
+        stored(single!(self, session => session.all(CHANGED, args![writer, after]))?)
     }
 
     /// Applies writes in one transaction, each by compare-and-set, with the events of those that flipped.

@@ -128,7 +128,10 @@ async fn sync(
     // Before the rows: what is written in between is read again, not missed.
     let fleet = store.fleet().await?;
     let at = clock::now();
-    let same = known.revision == Some(fleet.revision) && !known.reload;
+    let seen = |name: &str| known.cursors.get(name).copied().unwrap_or(0);
+    // Numbers that went back: it is another database, or one that lacks the last that was written.
+    let went_back = fleet.instances.iter().any(|it| it.seq < seen(&it.name));
+    let same = known.revision == Some(fleet.revision) && !known.reload && !went_back;
     let nodes = if same && known.stale.len() <= ONE_BY_ONE {
         changed(store, lease, known, &fleet).await?
     } else {

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::checker::{Checked, Checker};
 use crate::clock;
 use crate::config::Settings;
-use crate::domain::Here;
 use crate::domain::verdict::{Thresholds, evaluate, window};
+use crate::domain::{Here, Now};
 use crate::snapshot::Published;
 use crate::store::{Lease, Store, StoreError};
 
@@ -42,6 +42,9 @@ const RECORD_WAIT: Duration = Duration::from_secs(2);
 
 /// After a record that took this share of the time, the next flip waits: ten thousand flips in a row are a few batches.
 const RECORD_SHARE: u32 = 10;
+
+/// Verdicts of one transaction at most: a heartbeat must fit between two of them.
+const RECORD_AT_ONCE: usize = 5000;
 
 /// How often the database is asked what others wrote, and at most the heartbeat is written.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -111,6 +114,12 @@ struct Pace {
     recorded_at: Instant,
     record_cost: Duration,
     synced_at: Option<Instant>,
+    /// The last job was a read.
+    synced_last: bool,
+    /// The last pass of which everything is on record.
+    vouched: Option<Now>,
+    /// The same, once the record that is under way stands.
+    vouching: Option<Now>,
     beat_at: Option<Instant>,
     /// A pass ended since the last heartbeat.
     passed: bool,
@@ -175,6 +184,9 @@ impl Reconciler {
                 recorded_at: started,
                 record_cost: Duration::ZERO,
                 synced_at: None,
+                synced_last: false,
+                vouched: None,
+                vouching: None,
                 beat_at: None,
                 passed: false,
                 failed_at: None,
