@@ -51,7 +51,7 @@ pub(super) async fn run(
 }
 
 async fn opened(settings: &Settings, open: Open) -> Result<(Monitor, Others), CliError> {
-    let monitor = Monitor::open(settings, open).await?;
+    let monitor = Box::pin(Monitor::open(settings, open)).await?;
     let others = Others::read(monitor.store(), settings).await?;
     Ok((monitor, others))
 }
