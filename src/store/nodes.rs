@@ -84,11 +84,11 @@ macro_rules! select {
         )
     };
 }
+pub(super) use select;
 
 pub(super) const ALL: &str = select!("ORDER BY id");
 pub(super) const BY_ID: &str = select!("WHERE id = ?");
 pub(super) const BY_NAME: &str = select!("WHERE name = ?");
-pub(super) const CHANGED: &str = select!("WHERE writer = ? AND change_seq > ? ORDER BY id");
 pub(super) const REVISION: &str = "SELECT revision FROM procwarden_revision WHERE name = 'nodes'";
 pub(super) const BUMP: &str =
     "UPDATE procwarden_revision SET revision = revision + 1 WHERE name = 'nodes'";
@@ -107,7 +107,7 @@ pub(super) const DELETE: &str = "DELETE FROM procwarden_nodes WHERE id = ?";
 
 /// A row as it stands; the same type for every engine.
 #[derive(sqlx::FromRow)]
-struct NodeRow {
+pub(super) struct NodeRow {
     id: i64,
     version: i64,
     origin: String,
@@ -192,7 +192,7 @@ impl TryFrom<NodeRow> for StoredNode {
     }
 }
 
-fn stored(rows: Vec<NodeRow>) -> Result<Vec<StoredNode>, StoreError> {
+pub(super) fn stored(rows: Vec<NodeRow>) -> Result<Vec<StoredNode>, StoreError> {
     rows.into_iter().map(StoredNode::try_from).collect()
 }
 
@@ -203,18 +203,6 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
         stored(single!(self, session => session.all(ALL, &[]))?)
-    }
-
-    /// The nodes that an instance has written after the number `after`: verdicts, and those it took over.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Corrupt`].
-    pub async fn nodes_changed(
-        &self,
-        writer: &str,
-        after: i64,
-    ) -> Result<Vec<StoredNode>, StoreError> {
-        stored(single!(self, session => session.all(CHANGED, args![writer, after]))?)
     }
 
     /// A node by its id, or by its name.

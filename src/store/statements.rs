@@ -2,7 +2,7 @@
 
 use super::db::Session;
 use super::{Engine, Store, StoreError, dialect, single};
-use super::{events, fleet, instances, migrations, nodes, schema};
+use super::{events, fleet, instances, migration_update, migrations, node_reads, nodes, schema};
 
 /// Name and text of each.
 const ALL: &[(&str, &str)] = &[
@@ -27,11 +27,13 @@ const ALL: &[(&str, &str)] = &[
     ("migrations::CHANGED", migrations::CHANGED),
     ("migrations::INSERT", migrations::INSERT),
     ("migrations::ID_OF", migrations::ID_OF),
-    ("migrations::UPDATE", migrations::UPDATE),
+    ("migration_update::WRITTEN", migration_update::WRITTEN),
     ("nodes::ALL", nodes::ALL),
     ("nodes::BY_ID", nodes::BY_ID),
     ("nodes::BY_NAME", nodes::BY_NAME),
-    ("nodes::CHANGED", nodes::CHANGED),
+    ("node_reads::CHANGED", node_reads::CHANGED),
+    ("node_reads::OF_CONFIG", node_reads::OF_CONFIG),
+    ("node_reads::VERSIONS", node_reads::VERSIONS),
     ("nodes::REVISION", nodes::REVISION),
     ("nodes::BUMP", nodes::BUMP),
     ("nodes::INSERT", nodes::INSERT),
@@ -48,7 +50,10 @@ type PerEngine = fn(Engine) -> &'static str;
 const PER_ENGINE: &[(&str, PerEngine)] = &[
     ("dialect::schema_tables", dialect::schema_tables),
     ("dialect::record_verdicts", dialect::record_verdicts),
+    ("dialect::update_migrations", dialect::update_migrations),
     ("dialect::claim", dialect::claim),
+    ("node_reads::by_ids", node_reads::by_ids),
+    ("node_reads::by_names", node_reads::by_names),
     ("dialect::insert_events", dialect::insert_events),
 ];
 

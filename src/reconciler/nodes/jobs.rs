@@ -93,9 +93,7 @@ impl Reconciler {
     fn sync(&mut self, now: Instant) -> Job {
         self.pace.synced_at = Some(now);
         self.pace.synced_last = true;
-        if std::mem::take(&mut self.pace.reload) {
-            self.known.reload = true;
-        }
+        self.pace.reload = false;
         self.waiting.reading.append(&mut self.waiting.read);
         // A heartbeat is a write, so it is what tells that the database is back.
         let beat_every = self.parts.settings.instance.heartbeat;

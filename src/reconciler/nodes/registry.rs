@@ -12,7 +12,7 @@ use crate::clock;
 use crate::domain::fleet::Placement;
 use crate::domain::{Now, Uptime};
 use crate::snapshot::Standing;
-use crate::store::StoredNode;
+use crate::store::{NodeVersion, StoredNode};
 
 impl Reconciler {
     /// What was read of instances and nodes.
@@ -22,23 +22,26 @@ impl Reconciler {
         self.known.cursors = cursors(&synced.fleet);
         self.known.stale.clear();
         self.known.reload = false;
-        let (rows, gone) = match synced.nodes {
+        let (rows, mut gone, versions) = match synced.nodes {
             Rows::All(rows) => {
                 let there: BTreeSet<i64> = rows.iter().map(|it| it.node.id).collect();
-                let gone = self.entries.keys().filter(|id| !there.contains(id)).copied().collect();
-                (rows, gone)
+                (rows, self.absent_from(&there), None)
             }
-            Rows::Changed(rows, gone) => (rows, gone),
+            Rows::Changed { rows, gone, versions } => (rows, gone, versions),
         };
         if moved {
             self.stand_all();
         }
-        if !(rows.is_empty() && gone.is_empty() && !moved) {
+        let merged = !rows.is_empty();
+        for stored in rows {
+            self.merge(stored, synced.at);
+        }
+        if let Some(versions) = versions {
+            gone.extend(self.compare(&versions));
+        }
+        if merged || moved || !gone.is_empty() {
             for id in gone {
                 self.forget(id);
-            }
-            for stored in rows {
-                self.merge(stored, synced.at);
             }
             self.count();
             self.plan = true;
@@ -46,7 +49,26 @@ impl Reconciler {
         }
         self.vouch();
         self.parts.published.publish_fleet(self.fleet.part());
-        self.waiting.published.append(&mut self.waiting.reading);
+        // Whoever waits for the registry waits for all of it.
+        if self.known.stale.is_empty() {
+            self.waiting.published.append(&mut self.waiting.reading);
+        }
+    }
+
+    /// Marks the rows to be read again: those that are not as they were read. Gives those that are gone.
+    fn compare(&mut self, versions: &[NodeVersion]) -> Vec<i64> {
+        for row in versions {
+            let known = self.entries.get(&row.id);
+            let same = |it: &Entry| (it.version, it.owner_epoch) == (row.version, row.owner_epoch);
+            if !known.is_some_and(same) {
+                self.known.stale.insert(row.id);
+            }
+        }
+        self.absent_from(&versions.iter().map(|row| row.id).collect())
+    }
+
+    fn absent_from(&self, there: &BTreeSet<i64>) -> Vec<i64> {
+        self.entries.keys().filter(|id| !there.contains(id)).copied().collect()
     }
 
     /// These are ours now, as the database has it.
