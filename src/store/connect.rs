@@ -17,7 +17,7 @@ use super::{Engine, Open, StoreError, redacted, schema};
 use crate::config::{Database, DatabaseTls};
 
 /// How long a writer of SQLite waits for another one before it is an error. Readers never wait (WAL).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Which engine a URL names.
 ///

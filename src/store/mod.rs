@@ -209,6 +209,16 @@ impl Store {
         self.db.begin().await
     }
 
+    /// How long a call may take at most, as long as nobody else's transactions are in its way.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        let statement = match self.engine() {
+            Engine::Sqlite => connect::BUSY_TIMEOUT,
+            Engine::Postgres | Engine::MySql => self.settings.statement_timeout,
+        };
+        self.settings.connect_timeout + statement
+    }
+
     /// A server may leave us without an answer for ever. SQLite never does: its busy timeout and the pool's end every
     /// wait, and to give up on its commit from outside would leave it unknown whether it happened.
     async fn limited<T>(
@@ -218,7 +228,7 @@ impl Store {
         let result = if self.is_sole() {
             work.await
         } else {
-            let limit = self.settings.connect_timeout + self.settings.statement_timeout;
+            let limit = self.limit();
             tokio::time::timeout(limit, work).await.unwrap_or(Err(StoreError::Timeout(limit)))
         };
         if let Err(error) = &result

@@ -169,7 +169,8 @@ impl Reconciler {
         if let Some((look, _)) = looking
             && let Ok(ended) = tokio::time::timeout(LAST_LOOK, look).await
         {
-            self.finish(ended).await;
+            // Nobody waits for a database that hangs: the next start finishes what was begun.
+            let _ = tokio::time::timeout(LAST_LOOK, self.finish(ended)).await;
         }
     }
 
@@ -202,6 +203,9 @@ impl Reconciler {
     async fn load_rows(&mut self) -> bool {
         if self.rows.is_some() && !self.reread {
             return true;
+        }
+        if self.database_fails() {
+            return false;
         }
         let cursors = Cursors::at(&self.parts.published.load().fleet);
         match self.parts.store.migrations().await {

@@ -30,6 +30,8 @@ pub(super) enum Job {
 pub(super) struct Known {
     /// The registry's revision.
     pub(super) revision: Option<i64>,
+    /// Read the whole registry, whatever its revision.
+    pub(super) reload: bool,
     /// The last number seen of each instance.
     pub(super) cursors: BTreeMap<String, i64>,
     /// Rows that somebody else wrote.
@@ -126,7 +128,8 @@ async fn sync(
     // Before the rows: what is written in between is read again, not missed.
     let fleet = store.fleet().await?;
     let at = clock::now();
-    let nodes = if known.revision == Some(fleet.revision) && known.stale.len() <= ONE_BY_ONE {
+    let same = known.revision == Some(fleet.revision) && !known.reload;
+    let nodes = if same && known.stale.len() <= ONE_BY_ONE {
         changed(store, lease, known, &fleet).await?
     } else {
         Rows::All(store.nodes().await?)

@@ -85,8 +85,9 @@ impl Reconciler {
     fn sync(&mut self, now: Instant) -> Job {
         self.pace.synced_at = Some(now);
         if std::mem::take(&mut self.pace.reload) {
-            self.known.revision = None;
+            self.known.reload = true;
         }
+        self.waiting.reading.append(&mut self.waiting.read);
         // A heartbeat is a write, so it is what tells that the database is back.
         let beat_every = self.parts.settings.instance.heartbeat;
         let due = self.pace.beat_at.is_none_or(|at| at + beat_every <= now)

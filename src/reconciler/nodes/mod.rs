@@ -130,6 +130,8 @@ impl Pace {
 struct Waiting {
     /// For it to be read.
     read: Vec<oneshot::Sender<()>>,
+    /// For the read that is under way, which began after they asked.
+    reading: Vec<oneshot::Sender<()>>,
     /// For what was read to be published.
     published: Vec<oneshot::Sender<()>>,
 }

@@ -21,6 +21,7 @@ impl Reconciler {
         self.known.revision = Some(synced.fleet.revision);
         self.known.cursors = cursors(&synced.fleet);
         self.known.stale.clear();
+        self.known.reload = false;
         let (rows, gone) = match synced.nodes {
             Rows::All(rows) => {
                 let there: BTreeSet<i64> = rows.iter().map(|it| it.node.id).collect();
@@ -45,7 +46,7 @@ impl Reconciler {
         }
         self.vouch();
         self.parts.published.publish_fleet(self.fleet.part());
-        self.waiting.published.append(&mut self.waiting.read);
+        self.waiting.published.append(&mut self.waiting.reading);
     }
 
     /// These are ours now, as the database has it.
