@@ -26,7 +26,7 @@ use crate::domain::reconcile::{Memory, Rules};
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::{Published, Unreadable};
-use crate::store::{Lease, Store};
+use crate::store::{Lease, Store, StoreError};
 
 pub use dry_run::dry_run;
 use follow::Cursors;
@@ -217,7 +217,7 @@ impl Reconciler {
                 true
             }
             Err(error) => {
-                super::trouble::fails(&self.parts.store_trouble, &error);
+                self.store_fails(&error);
                 false
             }
         }
@@ -231,7 +231,7 @@ impl Reconciler {
         let fleet = Arc::clone(&self.parts.published.load().fleet);
         let rows = match self.cursors.news(&self.parts.store, &fleet).await {
             Ok(rows) => rows,
-            Err(error) => return super::trouble::fails(&self.parts.store_trouble, &error),
+            Err(error) => return self.store_fails(&error),
         };
         let live = fleet.live();
         if rows.is_empty() && live == self.live {
@@ -255,6 +255,14 @@ impl Reconciler {
                 tracing::error!(%error, "a look at the lock directory failed inside");
                 self.observer = Some(self.parts.observer());
             }
+        }
+    }
+
+    /// The database was waited for in vain; readers are told that this loop turns all the same.
+    fn store_fails(&self, error: &StoreError) {
+        super::trouble::fails(&self.parts.store_trouble, error);
+        if self.rules.is_some() {
+            self.publish();
         }
     }
 

@@ -25,6 +25,16 @@ pub(super) enum Job {
     Forget(String, std::time::Duration),
 }
 
+impl Job {
+    fn writes(&self) -> BTreeSet<i64> {
+        match self {
+            Self::Record(writes) => writes.iter().map(|it| it.id).collect(),
+            Self::Claim(nodes) => nodes.iter().map(|(id, _)| *id).collect(),
+            Self::Sync { .. } | Self::Forget(..) => BTreeSet::new(),
+        }
+    }
+}
+
 /// What is known already.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
@@ -74,6 +84,8 @@ pub(super) enum Rows {
 #[derive(Debug, Default)]
 pub(super) struct Io {
     job: Option<JoinHandle<Outcome>>,
+    /// The rows that the last job was to write.
+    writes: BTreeSet<i64>,
 }
 
 impl Io {
@@ -82,8 +94,15 @@ impl Io {
     }
 
     pub(super) fn start(&mut self, store: &Store, lease: &Lease, job: Job) {
+        self.writes = job.writes();
         let (store, lease) = (store.clone(), lease.clone());
         self.job = Some(tokio::spawn(async move { run(&store, &lease, job).await }));
+    }
+
+    /// The rows of which it is not known whether the job that failed has written them: its commit may stand although the
+    /// answer was lost.
+    pub(super) fn in_doubt(&mut self) -> BTreeSet<i64> {
+        std::mem::take(&mut self.writes)
     }
 
     /// What came of the job; never, while there is none. Nothing is lost if it is not waited for to the end.

@@ -92,6 +92,7 @@ impl Reconciler {
         let beat_every = self.parts.settings.instance.heartbeat;
         let due = self.pace.beat_at.is_none_or(|at| at + beat_every <= now)
             || self.pace.passed
+            || self.pace.failed_at.is_some()
             || self.database_fails();
         let beat = due.then(|| {
             self.pace.beat_at = Some(now);
@@ -222,6 +223,8 @@ impl Reconciler {
 
     fn store_fails(&mut self, error: &StoreError) {
         self.pace.failed_at = Some(Instant::now());
+        // Read again once a heartbeat got through, which waits for the row that a commit under way holds.
+        self.known.stale.extend(self.io.in_doubt());
         // What was asked for is asked for again, as a whole.
         self.pace.synced_at = None;
         self.plan = true;

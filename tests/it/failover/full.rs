@@ -1,1 +1,1 @@
-//! To come.
+//! SQLite's file when its disk is full, and when it may not be written.

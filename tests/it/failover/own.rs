@@ -81,8 +81,18 @@ impl Own {
         on!(self, server => server.sql(database, statement))
     }
 
-    /// Keeps a session of the service's login with what its statements took.
-    pub fn hold(&self, statements: &str) -> sql::Held {
-        sql::hold(&self.url(), statements).unwrap_or_else(|error| panic!("{statements}: {error}"))
+    /// The same with all rights.
+    pub fn admin_url(&self) -> String {
+        on!(self, server => server.admin_url(DATABASE))
+    }
+
+    pub fn log(&self) -> String {
+        on!(self, server => server.log())
+    }
+
+    /// Keeps an administrator's session with what its statements took.
+    pub fn hold_as_admin(&self, statements: &str) -> sql::Held {
+        sql::hold(&self.admin_url(), statements)
+            .unwrap_or_else(|error| panic!("{statements}: {error}"))
     }
 }

@@ -1,22 +1,30 @@
 //! A network between the service and its database, in this process: it can be cut, and it can lose one answer.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::runtime::Builder;
+use tokio::sync::{oneshot, watch};
 
-/// What it does.
+use crate::support::ports::HeldPort;
+
+/// What becomes of the next COMMIT; then the network is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// It reaches the server, its answer does not come back.
+    AnswerLost,
+    /// It does not reach the server.
+    Lost,
+}
+
 #[derive(Debug, Clone)]
 struct State {
     /// Nothing is passed on, nothing is closed, connections are accepted.
     cut: watch::Sender<bool>,
-    /// The next COMMIT is passed on, and from then on the network is cut.
-    loses_commit: Arc<AtomicBool>,
+    commit: Arc<Mutex<Option<Commit>>>,
 }
 
 /// The network; ends with this handle.
@@ -24,25 +32,35 @@ struct State {
 pub struct Proxy {
     port: u16,
     state: State,
-    accepting: JoinHandle<()>,
+    _end: oneshot::Sender<()>,
 }
 
 impl Proxy {
-    /// In front of a port.
-    pub async fn to(server: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state =
-            State { cut: watch::Sender::new(false), loses_commit: Arc::new(AtomicBool::new(false)) };
-        let accepting = tokio::spawn({
-            let state = state.clone();
-            async move {
-                while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(connect(client, server, state.clone()));
+    /// In front of a port. It has a thread of its own: a test's waits for SQL that goes through here.
+    pub fn to(server: u16) -> Self {
+        let state = State { cut: watch::Sender::new(false), commit: Arc::default() };
+        let (end, ended) = oneshot::channel::<()>();
+        let held = HeldPort::take();
+        let port = held.number();
+        let listener = held.into_listener();
+        listener.set_nonblocking(true).unwrap();
+        let passing = state.clone();
+        std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).unwrap();
+                let accepting = async {
+                    while let Ok((client, _)) = listener.accept().await {
+                        tokio::spawn(connect(client, server, passing.clone()));
+                    }
+                };
+                tokio::select! {
+                    _ = ended => {}
+                    () = accepting => {}
                 }
-            }
+            });
         });
-        Self { port, state, accepting }
+        Self { port, state, _end: end }
     }
 
     /// Where it listens.
@@ -60,20 +78,14 @@ impl Proxy {
         self.state.cut.send_replace(false);
     }
 
-    /// The next COMMIT reaches the server, its answer and all that follows are lost.
-    pub fn lose_commit(&self) {
-        self.state.loses_commit.store(true, Ordering::SeqCst);
+    /// Cuts the network at the next COMMIT.
+    pub fn lose(&self, commit: Commit) {
+        *self.state.commit.lock().unwrap() = Some(commit);
     }
 
     /// Whether it was lost.
     pub fn is_cut(&self) -> bool {
         *self.state.cut.borrow()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.accepting.abort();
     }
 }
 
@@ -106,12 +118,15 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: State, to_
             read = from.read(&mut buffer) => read,
         };
         let Ok(count @ 1..) = read else { return };
-        let lost = to_server
-            && buffer[..count].windows(6).any(|word| word == b"COMMIT")
-            && state.loses_commit.swap(false, Ordering::SeqCst);
-        if lost {
-            // Before the server can answer.
-            state.cut.send_replace(true);
+        if to_server && buffer[..count].windows(6).any(|word| word == b"COMMIT") {
+            let commit = state.commit.lock().unwrap().take();
+            if commit.is_some() {
+                // Before the server can answer.
+                state.cut.send_replace(true);
+            }
+            if commit == Some(Commit::Lost) {
+                return std::future::pending().await;
+            }
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

@@ -13,7 +13,7 @@ use crate::support::{Answer, Warden, WardenConfig, db, eventually};
 pub struct Scene {
     pub warden: Warden,
     /// Goes down while the database is away.
-    falls: Switch,
+    pub falls: Switch,
     /// Goes down and comes up again meanwhile.
     blinks: Switch,
     _stays: Switch,
@@ -112,15 +112,23 @@ impl Scene {
         let answer = self.warden.get("/readyz?verbose").await;
         assert_eq!(answer.status, 200, "{:#}; {}", answer.json, self.warden.log());
         let components = &answer.json["components"];
-        assert_eq!((&answer.json["status"], &components["database"]), (&json!("degraded"), &json!("degraded")));
+        assert_eq!(
+            (&answer.json["status"], &components["database"]),
+            (&json!("degraded"), &json!("degraded"))
+        );
         assert_eq!((&components["nodes"], &components["migrations"]), (&json!("ok"), &json!("ok")));
         assert_eq!(self.warden.get("/livez").await.status, 200);
     }
 
-    /// It is back: the net state is recorded, one event per flip, and then the lock goes.
-    pub async fn end(&self) {
+    /// Said to be back.
+    pub async fn back(&self) {
         let back = |answer: &Answer| (answer.status == 200).then_some(());
         self.warden.until("/readyz?require=database", SOON, back).await;
+    }
+
+    /// It is back: the net state is recorded, one event per flip, and then the lock goes.
+    pub async fn end(&self) {
+        self.back().await;
         self.health(503, 2).await;
         self.recorded([("falls", "down"), ("blinks", "up"), ("stays", "up")]).await;
         wait(&self.warden, 1, &format!("error finished {KILLED} run1")).await;
@@ -157,12 +165,17 @@ impl Scene {
     /// The rows say this.
     pub async fn recorded(&self, wanted: [(&str, &str); 3]) {
         eventually(SOON, || async {
-            let rows = db::try_query(self.warden.database(), "SELECT name, state FROM procwarden_nodes")
-                .map_err(|error| error.to_string())?;
+            let rows =
+                db::try_query(self.warden.database(), "SELECT name, state FROM procwarden_nodes")
+                    .map_err(|error| error.to_string())?;
             let stands = |(name, state): &(&str, &str)| {
                 rows.iter().any(|row| row["name"] == *name && row["state"] == *state)
             };
-            if wanted.iter().all(stands) { Ok(()) } else { Err(format!("{rows:?}; {}", self.warden.log())) }
+            if wanted.iter().all(stands) {
+                Ok(())
+            } else {
+                Err(format!("{rows:?}; {}", self.warden.log()))
+            }
         })
         .await;
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::SOON;
 use super::own::Own;
 use super::scene::{Scene, config};
-use super::SOON;
 use crate::support::{Warden, eventually};
 
 #[tokio::test]
