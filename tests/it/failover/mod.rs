@@ -15,6 +15,7 @@ mod scene;
 mod secrets;
 mod stopped;
 mod switch;
+mod writes;
 
 use std::time::Duration;
 

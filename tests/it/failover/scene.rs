@@ -20,6 +20,8 @@ pub struct Scene {
     /// Dies meanwhile.
     dies: Program,
     _lives: Program,
+    /// The flips that were to be recorded so far.
+    told: Vec<&'static str>,
 }
 
 /// Times as short as a busy machine allows.
@@ -51,7 +53,8 @@ impl Scene {
         for (id, job) in [(1, &dies), (2, &lives)] {
             Lock::new(id, job.pid()).started_ago(9000).write(&warden.lock_dir());
         }
-        let scene = Self { warden, falls, blinks, _stays: stays, dies, _lives: lives };
+        let scene =
+            Self { warden, falls, blinks, _stays: stays, dies, _lives: lives, told: Vec::new() };
         scene.health(200, 3).await;
         for id in [1, 2] {
             wait(&scene.warden, id, "in_progress alive - run1").await;
@@ -127,14 +130,14 @@ impl Scene {
     }
 
     /// It is back: the net state is recorded, one event per flip, and then the lock goes.
-    pub async fn end(&self) {
+    pub async fn end(&mut self) {
         self.back().await;
         self.health(503, 2).await;
         self.recorded([("falls", "down"), ("blinks", "up"), ("stays", "up")]).await;
         wait(&self.warden, 1, &format!("error finished {KILLED} run1")).await;
         gone(&self.lock(1)).await;
         crate::migrations::ticks_pass(&self.warden).await;
-        assert_eq!(self.flips(), ["falls:down"], "{}", self.warden.log());
+        self.fell();
         assert_eq!(events(&self.warden, 1), ["1:error"]);
         assert_eq!(row(&self.warden, 1)["status"], "error");
         assert_eq!(row(&self.warden, 2)["status"], "in_progress");
@@ -143,12 +146,29 @@ impl Scene {
         assert!(!log.contains("panicked"), "{log}");
     }
 
+    /// It was recorded as one flip.
+    pub fn fell(&mut self) {
+        self.told.push("falls:down");
+        assert_eq!(self.flips(), self.told, "{}", self.warden.log());
+    }
+
+    /// Goes down and comes up again so many times, each recorded.
+    pub async fn flip(&mut self, times: usize) {
+        for _ in 0..times {
+            self.falls.off().await;
+            self.recorded([("falls", "down"), ("blinks", "up"), ("stays", "up")]).await;
+            self.fell();
+            self.goes_on().await;
+        }
+    }
+
     /// Works as before: the next flip is recorded.
     pub async fn goes_on(&mut self) {
         self.falls.on().await;
         self.health(200, 3).await;
         self.recorded([("falls", "up"), ("blinks", "up"), ("stays", "up")]).await;
-        assert_eq!(self.flips(), ["falls:down", "falls:up"]);
+        self.told.push("falls:up");
+        assert_eq!(self.flips(), self.told);
     }
 
     pub fn lock(&self, id: i64) -> std::path::PathBuf {

@@ -73,7 +73,8 @@ async fn no_server_and_no_patience() {
     assert!(log.contains("refused") && !log.contains("hunter2"), "{log}");
 }
 
-async fn said(warden: &Warden, text: &str) {
+/// Waits until the log has it.
+pub async fn said(warden: &Warden, text: &str) {
     eventually(SOON.max(Duration::from_secs(10)), || async {
         let log = warden.log();
         if log.contains(text) { Ok(()) } else { Err(log) }
