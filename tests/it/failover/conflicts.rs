@@ -7,7 +7,7 @@ use super::scene::{Scene, config};
 const POSTGRES: &str = "BEGIN; SET LOCAL deadlock_timeout = '30s'; UPDATE procwarden_nodes SET title = 'held'; \
     DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted) LOOP PERFORM pg_sleep(0.02); END LOOP; END $$; \
     UPDATE procwarden_instances SET version = version; COMMIT";
-/// What InnoDB tells of transactions stays as it is while it is asked more often than every 100 ms.
+/// What `InnoDB` tells of transactions stays as it is while it is asked more often than every 100 ms.
 const MARIADB: &str = "START TRANSACTION; UPDATE procwarden_nodes SET title = 'held'; \
     BEGIN NOT ATOMIC WHILE (SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT') = 0 \
     DO DO SLEEP(0.2); END WHILE; END; \

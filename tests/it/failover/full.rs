@@ -90,7 +90,7 @@ async fn the_file_is_made_read_only_and_writable_again() {
 fn writable(dir: &Path, is: bool) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if !path.to_str().unwrap().ends_with(".lock") {
+        if path.extension().is_none_or(|it| it != "lock") {
             fs::set_permissions(path, Permissions::from_mode(if is { 0o600 } else { 0o400 }))
                 .unwrap();
         }

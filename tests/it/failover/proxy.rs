@@ -110,7 +110,7 @@ async fn hold(mut client: TcpStream) {
 /// Passes on until an end closes, or the network is cut; then both ends stand for as long as the test lives.
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: State, to_server: bool) {
     let mut cut = state.cut.subscribe();
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = tokio::select! {
             biased;
