@@ -26,7 +26,7 @@ use crate::domain::reconcile::{Memory, Rules};
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::{Published, Unreadable};
-use crate::store::{Lease, Store};
+use crate::store::{Lease, Store, StoreError};
 
 pub use dry_run::dry_run;
 use follow::Cursors;
@@ -217,7 +217,7 @@ impl Reconciler {
                 true
             }
             Err(error) => {
-                super::trouble::fails(&self.parts.store_trouble, &error);
+                self.store_fails(&error);
                 false
             }
         }
@@ -235,7 +235,7 @@ impl Reconciler {
                 self.reread = true;
                 return self.wake_in(Duration::ZERO);
             }
-            Err(error) => return super::trouble::fails(&self.parts.store_trouble, &error),
+            Err(error) => return self.store_fails(&error),
         };
         let live = fleet.live();
         if rows.is_empty() && live == self.live {
@@ -259,6 +259,14 @@ impl Reconciler {
                 tracing::error!(%error, "a look at the lock directory failed inside");
                 self.observer = Some(self.parts.observer());
             }
+        }
+    }
+
+    /// The database was waited for in vain; readers are told that this loop turns all the same.
+    fn store_fails(&self, error: &StoreError) {
+        super::trouble::fails(&self.parts.store_trouble, error);
+        if self.rules.is_some() {
+            self.publish();
         }
     }
 

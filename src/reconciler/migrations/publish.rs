@@ -45,7 +45,7 @@ impl Reconciler {
             self.rows.iter().flat_map(|rows| rows.values()).collect();
         rows.sort_unstable_by_key(|stored| stored.id);
         let window = (self.parts.settings.interval.max(self.took) * 3).max(SLACK);
-        // A tick may have to wait for the database once before it gives up.
+        // A database that gives no answer is waited for so long, and then this is published again.
         let window = window + self.parts.store.limit();
         self.parts.published.publish_migrations(MigrationsPart {
             generation: 0,

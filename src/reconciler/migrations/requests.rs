@@ -132,7 +132,10 @@ impl Reconciler {
     }
 
     async fn inspect(&mut self, target: &Target) -> Result<Inspection, RequestError> {
-        self.require_rows().await?;
+        // What is looked at is the process; the rows as last read do for that.
+        if self.rows.is_none() {
+            self.require_rows().await?;
+        }
         let key = match self.candidates(target).await?.as_slice() {
             [] => return Err(RequestError::NotFound(target.id)),
             [key] => key.clone(),

@@ -146,7 +146,9 @@ impl Reconciler {
                 Some(applied)
             }
             Err(error) => {
-                super::super::trouble::fails(&self.parts.store_trouble, &error);
+                self.store_fails(&error);
+                // It may stand although the answer was lost.
+                self.reread = true;
                 self.wake_in(Duration::from_secs(1));
                 None
             }

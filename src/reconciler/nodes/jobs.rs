@@ -99,6 +99,7 @@ impl Reconciler {
         let beat_every = self.parts.settings.instance.heartbeat;
         let due = self.pace.beat_at.is_none_or(|at| at + beat_every <= now)
             || self.pace.passed
+            || self.pace.failed_at.is_some()
             || self.database_fails();
         let beat = due.then(|| {
             self.pace.beat_at = Some(now);
@@ -240,6 +241,7 @@ impl Reconciler {
     fn store_fails(&mut self, error: &StoreError) {
         self.pace.failed_at = Some(Instant::now());
         // A write may stand although its answer was lost, and the server that comes back may be one that lacks the last.
+        // Read once a heartbeat got through, which waits for the row that a commit under way holds.
         self.known.reload = true;
         // What was asked for is asked for again, as a whole.
         self.pace.synced_at = None;
