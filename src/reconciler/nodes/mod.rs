@@ -43,7 +43,8 @@ const RECORD_WAIT: Duration = Duration::from_secs(2);
 /// After a record that took this share of the time, the next flip waits: ten thousand flips in a row are a few batches.
 const RECORD_SHARE: u32 = 10;
 
-/// How often the database is asked what others wrote, and at most the heartbeat is written.
+/// How often the database is asked what others wrote and the heartbeat may be written; more often only if that is to
+/// come more often.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the last words may take at the end, each.
