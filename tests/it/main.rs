@@ -11,6 +11,7 @@
 
 mod cli;
 mod faults;
+mod fleet;
 mod house;
 mod http;
 mod migrations;
