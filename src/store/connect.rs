@@ -1,5 +1,6 @@
 //! Opening a pool: the URL's engine, TLS, and what every new connection is told.
 
+use std::future::Future;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,9 @@ use crate::config::{Database, DatabaseTls};
 
 /// How long a writer of SQLite waits for another one before it is an error. Readers never wait (WAL).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long is looked for the reason why no connection could be had.
+const REASON_LIMIT: Duration = Duration::from_secs(1);
 
 /// Which engine a URL names.
 ///
@@ -174,9 +178,12 @@ async fn postgres(settings: &Database) -> Result<Opened, StoreError> {
                 async move { Ok(keeps) }.boxed()
             }
         })
-        .connect_with(options)
-        .await
-        .map_err(|source| StoreError::opening(url, source))?;
+        .connect_with(options.clone())
+        .await;
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Err(StoreError::opening(url, why(error, options.connect()).await)),
+    };
     Ok(Opened { db: Db::Postgres(pool), recycle, file: None })
 }
 
@@ -228,10 +235,27 @@ async fn mysql(settings: &Database) -> Result<Opened, StoreError> {
                 async move { Ok(keeps) }.boxed()
             }
         })
-        .connect_with(options)
-        .await
-        .map_err(|source| StoreError::opening(url, source))?;
+        .connect_with(options.clone())
+        .await;
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Err(StoreError::opening(url, why(error, options.connect()).await)),
+    };
     Ok(Opened { db: Db::MySql(pool), recycle, file: None })
+}
+
+/// A pool that tried in vain for its whole time says only that; a connection of its own says what stood in the way.
+async fn why<C>(
+    error: sqlx::Error,
+    connect: impl Future<Output = Result<C, sqlx::Error>>,
+) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match tokio::time::timeout(REASON_LIMIT, connect).await {
+        Ok(Err(reason)) => reason,
+        Ok(Ok(_)) | Err(_) => error,
+    }
 }
 
 /// In a Galera cluster two connections may be at two nodes, and a node may lag behind: reads wait for what was
