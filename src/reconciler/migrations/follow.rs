@@ -65,6 +65,13 @@ pub async fn publish_records(
     let mut known: Option<(Cursors, BTreeMap<i64, StoredMigration>)> = None;
     loop {
         let fleet = Arc::clone(&published.load().fleet);
+        if fleet.here.is_empty() {
+            // Nobody knows yet who there is: everybody would be shown as lost.
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = published.fleet_news() => continue,
+            }
+        }
         match read(&store, &fleet, known.take()).await {
             Ok((cursors, rows)) => {
                 let live = fleet.live();

@@ -36,8 +36,13 @@ impl Reconciler {
         if self.pace.reload || self.plan || !self.known.stale.is_empty() {
             return Some(synced_at);
         }
-        let sync = synced_at + SYNC_EVERY;
+        let sync = synced_at + self.sync_every();
         Some(self.record_due().map_or(sync, |due| due.min(sync)))
+    }
+
+    /// A heartbeat goes with it, so a shorter one quickens it: its lease would end in between.
+    fn sync_every(&self) -> Duration {
+        SYNC_EVERY.min(self.parts.settings.instance.heartbeat)
     }
 
     /// What turned is recorded as soon as the last record is paid for, else once a second.
@@ -53,7 +58,7 @@ impl Reconciler {
     /// Two reads in a row only if there is nothing to write: a slow database would be read for ever.
     fn next_job(&mut self, now: Instant) -> Option<Job> {
         let pace = &self.pace;
-        let sync = pace.synced_at.is_none_or(|at| at + SYNC_EVERY <= now)
+        let sync = pace.synced_at.is_none_or(|at| at + self.sync_every() <= now)
             || pace.reload
             || !self.known.stale.is_empty();
         if sync && !pace.synced_last {

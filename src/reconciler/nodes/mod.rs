@@ -46,7 +46,8 @@ const RECORD_SHARE: u32 = 10;
 /// Verdicts of one transaction at most: a heartbeat must fit between two of them.
 const RECORD_AT_ONCE: usize = 5000;
 
-/// How often the database is asked what others wrote, and at most the heartbeat is written.
+/// How often the database is asked what others wrote and the heartbeat may be written; more often only if that is to
+/// come more often.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the last words may take at the end, each.
