@@ -79,13 +79,13 @@ use patiently;
 /// One statement that commits by itself, within the time that it may take.
 macro_rules! single {
     ($store:ident, $session:ident => $work:expr) => {
-        $crate::store::patiently!($store.limited(async {
+        $crate::store::patiently!($store.limited(Box::pin(async {
             let mut session = $store.db.session().await?;
             let $session = &mut session;
             let result = $work.await?;
             session.done();
             Ok(result)
-        }))
+        })))
     };
 }
 use single;
@@ -93,14 +93,14 @@ use single;
 /// One transaction, within the time that it may take.
 macro_rules! write {
     ($store:ident, $tx:ident => $work:expr) => {
-        $crate::store::patiently!($store.limited(async {
+        $crate::store::patiently!($store.limited(Box::pin(async {
             let mut session = $store.begin().await?;
             let $tx = &mut session;
             let result = $work.await?;
             crate::failpoint::at("in-transaction");
             session.commit().await?;
             Ok(result)
-        }))
+        })))
     };
 }
 use write;
