@@ -21,7 +21,7 @@ use procwarden::domain::migration::{
 };
 use procwarden::domain::node::Password;
 use procwarden::domain::observation::Reason;
-use procwarden::domain::reconcile::Write as RowWrite;
+use procwarden::domain::reconcile::{Basis, Write as RowWrite};
 use procwarden::domain::verdict::{State, Verdict};
 use procwarden::domain::{Identity, Method, Timestamp};
 use procwarden::monitor::Monitor;
@@ -118,9 +118,12 @@ async fn migrations(monitor: &Monitor, count: i64) -> Result<String, Failure> {
     let now = clock::now().wall;
     let write = |id| {
         let update = RowWrite::Update {
-            run: 1,
-            status: Status::InProgress,
-            instance: "bench".to_owned(),
+            basis: Basis {
+                run: 1,
+                status: Status::InProgress,
+                instance: "bench".to_owned(),
+                updated_at: now,
+            },
             row: Box::new(migration(id, now)),
             flip: true,
         };

@@ -260,8 +260,8 @@ macro_rules! migration_sets {
     };
 }
 
-/// Writes migrations, with the arguments of [`record_verdicts`]; on SQLite last id, run, status and instance.
-/// A row is changed only if it still has the run, the status and the instance that it was judged by.
+/// Writes migrations, with the arguments of [`record_verdicts`]; on SQLite last what must stand in the row.
+/// A row is changed only if nobody wrote it since it was judged.
 pub(super) const fn update_migrations(engine: Engine) -> &'static str {
     match engine {
         Engine::Sqlite => {
@@ -270,24 +270,25 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, \
              lock_size = ?, dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, \
              pidfd_inode = ?, lock_taken = ?, lock_data = ?, writer = ?, change_seq = ? \
-             WHERE id = ? AND run = ? AND status = ? AND instance = ?"
+             WHERE id = ? AND run = ? AND status = ? AND instance = ? AND updated_at = ?"
         }
         Engine::Postgres => concat!(
             "UPDATE procwarden_migrations SET ",
             migration_sets!(""),
             "FROM json_to_recordset(CAST(? AS json)) AS v(id bigint, was_run bigint, was_status text, \
-             was_instance text, instance text, host_id text, status text, state text, reason text, \
+             was_instance text, was_updated bigint, instance text, host_id text, status text, state text, reason text, \
              status_source text, error text, run bigint, since bigint, updated_at bigint, status_updated_at bigint, \
              ended_at bigint, lock_file text, lock_pid bigint, lock_started bigint, lock_dev bigint, lock_ino bigint, \
              lock_mtime_ns bigint, lock_size bigint, dir_dev bigint, dir_ino bigint, boot_id text, pid_ns bigint, \
              identity_pid bigint, start_ticks bigint, pidfd_inode bigint, lock_taken bigint, lock_data text) \
              WHERE procwarden_migrations.id = v.id AND procwarden_migrations.run = v.was_run \
-             AND procwarden_migrations.status = v.was_status AND procwarden_migrations.instance = v.was_instance"
+             AND procwarden_migrations.status = v.was_status AND procwarden_migrations.instance = v.was_instance \
+             AND procwarden_migrations.updated_at = v.was_updated"
         ),
         Engine::MySql => concat!(
             "UPDATE procwarden_migrations AS m JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$.id', \
              was_run BIGINT PATH '$.was_run', was_status VARCHAR(16) PATH '$.was_status', \
-             was_instance VARCHAR(128) PATH '$.was_instance', instance VARCHAR(128) PATH '$.instance', \
+             was_instance VARCHAR(128) PATH '$.was_instance', was_updated BIGINT PATH '$.was_updated', instance VARCHAR(128) PATH '$.instance', \
              host_id VARCHAR(128) PATH '$.host_id', status VARCHAR(16) PATH '$.status', \
              state VARCHAR(16) PATH '$.state', reason VARCHAR(32) PATH '$.reason', \
              status_source VARCHAR(32) PATH '$.status_source', error MEDIUMTEXT PATH '$.error', \
@@ -301,7 +302,8 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              identity_pid BIGINT PATH '$.identity_pid', start_ticks BIGINT PATH '$.start_ticks', \
              pidfd_inode BIGINT PATH '$.pidfd_inode', lock_taken BIGINT PATH '$.lock_taken', \
              lock_data MEDIUMTEXT PATH '$.lock_data')) AS v \
-             ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance SET ",
+             ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance \
+             AND m.updated_at = v.was_updated SET ",
             migration_sets!("m.")
         ),
     }

@@ -10,7 +10,8 @@ use super::dialect::storable;
 use super::events::{self, BATCH};
 use super::identity::IdentityColumns;
 use super::{Engine, StoreError, dialect};
-use crate::domain::migration::{Migration, Reason, Source, Status};
+use crate::domain::migration::{Migration, Reason, Source};
+use crate::domain::reconcile::Basis;
 
 pub(super) const WRITTEN: &str =
     "SELECT id FROM procwarden_migrations WHERE writer = ? AND change_seq = ?";
@@ -21,7 +22,8 @@ pub(super) struct Update<'a> {
     id: i64,
     was_run: i64,
     was_status: &'static str,
-    was_instance: &'a str,
+    was_instance: String,
+    was_updated: i64,
     // What hosts and files say goes into a JSON text here, so it is made storable before.
     instance: Cow<'a, str>,
     host_id: Cow<'a, str>,
@@ -51,16 +53,13 @@ pub(super) struct Update<'a> {
 }
 
 impl<'a> Update<'a> {
-    pub(super) fn new(
-        id: i64,
-        (run, status, instance): (i64, Status, &'a str),
-        row: &'a Migration,
-    ) -> Self {
+    pub(super) fn new(id: i64, basis: Basis, row: &'a Migration) -> Self {
         Self {
             id,
-            was_run: run,
-            was_status: status.as_str(),
-            was_instance: instance,
+            was_run: basis.run,
+            was_status: basis.status.as_str(),
+            was_instance: basis.instance,
+            was_updated: basis.updated_at.0,
             instance: storable(&row.instance),
             host_id: storable(&row.host_id),
             status: row.status.as_str(),
@@ -163,7 +162,8 @@ async fn update_one(
             row.id,
             row.was_run,
             row.was_status,
-            row.was_instance,
+            &row.was_instance,
+            row.was_updated,
         ],
     )
     .await

@@ -7,7 +7,7 @@ use super::migration_update::{Update, update};
 use super::{Lease, Store, StoreError, single, write};
 use crate::domain::Timestamp;
 use crate::domain::migration::{DirMark, Key, Mark, Migration, Reason, Source, State, Status};
-use crate::domain::reconcile::Write;
+use crate::domain::reconcile::{Basis, Write};
 
 /// A migration's row with its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct StoredMigration {
 pub enum Applied {
     /// It stands; the row as it is now.
     Done(Box<StoredMigration>),
-    /// The row had another run, status or instance, or was inserted by somebody else: nothing was written.
+    /// The row was written by somebody else since it was read, or was inserted by somebody else: nothing was written.
     Lost,
 }
 
@@ -199,13 +199,13 @@ async fn apply(
         targets.push(match write {
             Write::None => None,
             Write::Insert(row) => insert(tx, row).await?.map(|id| {
-                updates.push(Update::new(id, (row.run, row.status, &row.instance), row));
+                updates.push(Update::new(id, Basis::of(row), row));
                 // A first sight is no flip, unless the row is born finished by its runner's report.
                 (id, row.as_ref(), row.status.is_final())
             }),
-            Write::Update { run, status, instance, row, flip } => {
+            Write::Update { basis, row, flip } => {
                 let id = id.unwrap_or_default();
-                updates.push(Update::new(id, (*run, *status, instance), row));
+                updates.push(Update::new(id, basis.clone(), row));
                 Some((id, row.as_ref(), *flip))
             }
         });
