@@ -142,18 +142,18 @@ impl View {
         self.rows.get(&self.me).map(|other| &other.row)
     }
 
-    /// Those others whose word is to be taken over into their nodes' views now.
-    pub(super) fn vouchers(&mut self) -> Vec<(String, Uptime)> {
-        let mut due = Vec::new();
+    /// Those others whose word is to be taken over into their nodes' views now, if there are any.
+    pub(super) fn vouchers(&mut self) -> Option<BTreeMap<String, Uptime>> {
+        let mut due = BTreeMap::new();
         for (name, other) in self.rows.iter_mut().filter(|(name, _)| **name != self.me) {
             let window = Duration::from_millis(u64::try_from(other.row.window_ms).unwrap_or(0));
             let Some(swept) = other.swept else { continue };
             if other.vouched.is_none_or(|before| swept.since(before) > window / VOUCH_SHARE) {
                 other.vouched = Some(swept);
-                due.push((name.clone(), swept));
+                due.insert(name.clone(), swept);
             }
         }
-        due
+        (!due.is_empty()).then_some(due)
     }
 
     /// The nodes that are to be taken over now: id and epoch.

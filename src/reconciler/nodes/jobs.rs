@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::io::{Done, Job, Outcome};
-use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_AT_ONCE, RECORD_SHARE, Reconciler, SYNC_EVERY};
+use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, ROWS_AT_ONCE, Reconciler, SYNC_EVERY};
 use crate::clock;
 use crate::store::{Beat, StoreError, VerdictWrite};
 
@@ -70,14 +70,19 @@ impl Reconciler {
 
     fn write_job(&mut self, now: Instant) -> Option<Job> {
         if std::mem::take(&mut self.plan) {
-            let claims = self.fleet.claims(&self.entries);
+            let mut claims = self.fleet.claims(&self.entries);
             if !claims.is_empty() {
+                claims.truncate(ROWS_AT_ONCE);
                 return Some(Job::Claim(claims));
             }
             let writes = self.obituaries();
             if !writes.is_empty() {
+                // There may be more.
+                self.plan = true;
                 return Some(Job::Record(writes));
             }
+        }
+        if std::mem::take(&mut self.pace.beaten) {
             let after = self.parts.settings.instances.forget_after;
             if let Some(name) = self.fleet.forgettable(after) {
                 tracing::info!(instance = name, "lost for long, forgotten");
@@ -88,7 +93,7 @@ impl Reconciler {
             return None;
         }
         let here = &self.parts.here;
-        let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id)).take(RECORD_AT_ONCE);
+        let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id)).take(ROWS_AT_ONCE);
         let writes: Vec<_> = dirty.map(|entry| entry.write(here)).collect();
         self.pace.recorded_at = now;
         self.pace.vouching = self.passes.swept.filter(|_| writes.len() == self.dirty.len());
@@ -111,8 +116,7 @@ impl Reconciler {
             self.pace.passed = false;
             self.heartbeat()
         });
-        // One that is lost for long is found by time alone.
-        self.plan |= beat.is_some();
+        self.pace.beaten |= beat.is_some();
         Job::Sync { beat, known: self.known.clone() }
     }
 
@@ -122,7 +126,8 @@ impl Reconciler {
             return Vec::new();
         }
         let (here, now) = (&self.parts.here, clock::now().wall);
-        self.entries.values().filter_map(|entry| entry.obituary(here, now)).collect()
+        let lost = self.entries.values().filter_map(|entry| entry.obituary(here, now));
+        lost.take(ROWS_AT_ONCE).collect()
     }
 
     /// It vouches for every verdict that did not change, so for no pass of which something is still to be recorded.

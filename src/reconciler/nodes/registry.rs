@@ -1,6 +1,6 @@
 //! Taking over what the database says: the registry, what others recorded, and who answers for what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
@@ -14,6 +14,18 @@ use crate::domain::{Now, Uptime};
 use crate::snapshot::Standing;
 use crate::store::{NodeVersion, StoredNode};
 
+/// Nodes that are gone through at a time for what others vouch for.
+const VOUCHED_AT_ONCE: usize = 10_000;
+
+/// What others vouch for, and how far it has got.
+#[derive(Debug)]
+pub(super) struct Vouching {
+    /// For each instance when it last looked at all its nodes.
+    due: BTreeMap<String, Uptime>,
+    /// The id from which on nodes have not heard of it yet.
+    next: i64,
+}
+
 impl Reconciler {
     /// What was read of instances and nodes.
     pub(super) fn take_over(&mut self, synced: Synced) {
@@ -24,7 +36,7 @@ impl Reconciler {
         self.known.reload = false;
         let (rows, mut gone, versions) = match synced.nodes {
             Rows::All(rows) => {
-                let there: BTreeSet<i64> = rows.iter().map(|it| it.node.id).collect();
+                let there: Vec<i64> = rows.iter().map(|it| it.node.id).collect();
                 (rows, self.absent_from(&there), None)
             }
             Rows::Changed { rows, gone, versions } => (rows, gone, versions),
@@ -47,7 +59,9 @@ impl Reconciler {
             self.plan = true;
             self.pace.change();
         }
-        self.vouch();
+        if self.vouching.is_none() {
+            self.vouching = self.fleet.vouchers().map(|due| Vouching { due, next: i64::MIN });
+        }
         self.parts.published.publish_fleet(self.fleet.part());
         // Whoever waits for the registry waits for all of it.
         if self.known.stale.is_empty() {
@@ -64,11 +78,13 @@ impl Reconciler {
                 self.known.stale.insert(row.id);
             }
         }
-        self.absent_from(&versions.iter().map(|row| row.id).collect())
+        let there: Vec<i64> = versions.iter().map(|row| row.id).collect();
+        self.absent_from(&there)
     }
 
-    fn absent_from(&self, there: &BTreeSet<i64>) -> Vec<i64> {
-        self.entries.keys().filter(|id| !there.contains(id)).copied().collect()
+    /// The nodes held here that are not among these; ascending ids.
+    fn absent_from(&self, there: &[i64]) -> Vec<i64> {
+        self.entries.keys().filter(|id| there.binary_search(id).is_err()).copied().collect()
     }
 
     /// These are ours now, as the database has it.
@@ -173,14 +189,21 @@ impl Reconciler {
         }
     }
 
-    /// Others looked at their nodes and saw no change.
-    fn vouch(&mut self) {
-        for (owner, up) in self.fleet.vouchers() {
-            for entry in self.entries.values_mut() {
-                if entry.owner.as_ref() == Some(&owner) && !entry.view.is_mine() {
-                    entry.vouch(up);
-                    self.pace.change();
-                }
+    /// Others looked at their nodes and saw no change. Some of the nodes at a time.
+    pub(super) fn vouch(&mut self) {
+        let Some(mut at) = self.vouching.take() else { return };
+        let mut left = VOUCHED_AT_ONCE;
+        for (id, entry) in self.entries.range_mut(at.next..) {
+            if left == 0 {
+                at.next = *id;
+                self.vouching = Some(at);
+                break;
+            }
+            left -= 1;
+            let up = entry.owner.as_ref().and_then(|owner| at.due.get(owner));
+            if let Some(up) = up.filter(|_| !entry.view.is_mine()) {
+                entry.vouch(*up);
+                self.pace.change();
             }
         }
     }
