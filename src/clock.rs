@@ -1,5 +1,7 @@
 //! The two clocks of the judgement, read from the kernel.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::domain::Now;
@@ -12,6 +14,14 @@ pub fn now() -> Now {
         wall: Timestamp(millis(clock_gettime(ClockId::Realtime))),
         up: Uptime(millis(clock_gettime(ClockId::Boottime))),
     }
+}
+
+/// The processor time of this thread so far: what a step costs, however busy the machine is.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let (s, ns) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(s.unwrap_or(0), ns.unwrap_or(0))
 }
 
 fn millis(time: Timespec) -> i64 {

@@ -16,7 +16,6 @@ mod table;
 mod tests;
 mod tls;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +29,7 @@ use crate::domain::observation::ApiFacts;
 use crate::domain::process::Presence;
 use crate::domain::{Here, Method, Node, Now, Observation};
 use crate::process::{self, ListenerSight, Processes};
-use slot::Slot;
+use slot::{Slot, Slots};
 use table::{Program, Table};
 
 /// How long a check may take.
@@ -69,7 +68,7 @@ struct Inner {
     processes: Processes,
     limits: Limits,
     tls: tls::Configs,
-    slots: Mutex<HashMap<i64, Arc<Slot>>>,
+    slots: Mutex<Slots>,
 }
 
 impl fmt::Debug for Checker {
@@ -106,37 +105,31 @@ impl Checker {
 
     /// Forgets a node's recent answers: something happened to it.
     pub fn forget(&self, id: i64) {
-        if let Some(slot) = self.slots().get(&id) {
+        if let Some(slot) = self.slots().by_id.get(&id) {
             slot.forget();
         }
     }
 
     /// Forgets all that is held for a node, and ends its kept connection: it was changed or removed.
     pub fn reset(&self, id: i64) {
-        let mut slots = self.slots();
-        if let Some(slot) = slots.remove(&id)
-            && let Some(rest) = slot.remains()
-        {
-            slots.insert(id, Arc::new(rest));
-        }
-        slots.retain(|_, slot| !slot.is_spent());
+        self.slots().reset(id);
     }
 
     /// The slot of a node as it is now: a node that points elsewhere than before starts anew.
     fn slot(&self, node: &Node) -> Arc<Slot> {
         let mut slots = self.slots();
-        let before = slots.get(&node.id);
+        let before = slots.by_id.get(&node.id);
         if let Some(slot) = before
             && slot.serves(node)
         {
             return slot.clone();
         }
         let slot = Arc::new(Slot::new(node.clone(), before.map(AsRef::as_ref)));
-        slots.insert(node.id, slot.clone());
+        slots.by_id.insert(node.id, slot.clone());
         slot
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<i64, Arc<Slot>>> {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         // A panic cannot leave the map half changed.
         self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

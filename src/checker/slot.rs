@@ -1,5 +1,6 @@
 //! What is held for one node between checks: its connection, the checks under way, and their last answers.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +95,12 @@ impl Slot {
         (!self.is_idle()).then_some(slot)
     }
 
+    /// Is it there for its turn alone?
+    #[must_use]
+    pub const fn is_leftover(&self) -> bool {
+        self.leftover
+    }
+
     /// May this be thrown away?
     #[must_use]
     pub fn is_spent(&self) -> bool {
@@ -162,6 +169,43 @@ impl Slot {
         recent.answers = Default::default();
         for run in &self.runs {
             run.close();
+        }
+    }
+}
+
+/// The slots of all nodes.
+#[derive(Default)]
+pub struct Slots {
+    /// By the node's id.
+    pub by_id: HashMap<i64, Arc<Slot>>,
+    /// Where something was left by a reset.
+    leftovers: Vec<i64>,
+    /// So many resets later they are gone through: as many as there were, so that many resets in a row stay cheap.
+    rest: usize,
+}
+
+impl Slots {
+    /// Forgets all that is held for a node, but for the turn of an exchange that is under way.
+    pub fn reset(&mut self, id: i64) {
+        if let Some(slot) = self.by_id.remove(&id)
+            && let Some(rest) = slot.remains()
+        {
+            self.by_id.insert(id, Arc::new(rest));
+            self.leftovers.push(id);
+        }
+        self.rest = self.rest.saturating_sub(1);
+        if self.rest == 0 {
+            let by_id = &mut self.by_id;
+            self.leftovers.retain(|id| {
+                let left = by_id.get(id).filter(|slot| slot.is_leftover());
+                let spent = left.is_some_and(|slot| slot.is_spent());
+                let stays = left.is_some() && !spent;
+                if spent {
+                    by_id.remove(id);
+                }
+                stays
+            });
+            self.rest = self.leftovers.len();
         }
     }
 }

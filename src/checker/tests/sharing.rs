@@ -183,7 +183,7 @@ async fn a_reset_ends_the_connection_and_the_slot() {
     let (checker, node) = (checker(LIMITS), node(server.port));
     checker.live(&node, Method::Api).await;
     checker.reset(node.id);
-    assert!(checker.slots().is_empty());
+    assert!(checker.slots().by_id.is_empty());
     checker.live(&node, Method::Api).await;
     assert_eq!((server.connections(), server.requests().len()), (2, 2));
 }
@@ -210,7 +210,7 @@ async fn a_reset_does_not_lead_to_two_requests_at_once() {
     assert_eq!((server.connections(), server.requests().len()), (2, 2));
     checker.reset(node.id);
     checker.reset(elsewhere.id);
-    assert!(checker.slots().is_empty());
+    assert!(checker.slots().by_id.is_empty());
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn a_removed_node_leaves_nothing_once_its_last_check_is_over() {
     gate.add_permits(1);
     assert_eq!(last.await.unwrap(), VERSION);
     checker.reset(7);
-    assert!(checker.slots().is_empty());
+    assert!(checker.slots().by_id.is_empty());
 }
 
 #[tokio::test]

@@ -389,11 +389,12 @@ impl Reconciler {
 
 /// Takes a step of the loop, and says so if the others had to wait for it.
 fn timed<T>(step: &str, work: impl FnOnce() -> T) -> T {
-    let began = Instant::now();
+    let (began, cpu) = (Instant::now(), clock::thread_cpu());
     let result = work();
     let took = began.elapsed();
     if took > LONG_STEP {
-        tracing::debug!(step, ms = took.as_millis(), "a long step of the node reconciler");
+        let cpu = clock::thread_cpu().saturating_sub(cpu).as_millis();
+        tracing::debug!(step, ms = took.as_millis(), cpu, "a long step of the node reconciler");
     }
     result
 }

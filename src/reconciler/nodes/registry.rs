@@ -44,14 +44,16 @@ impl Reconciler {
         if moved {
             self.stand_all();
         }
-        let merged = !rows.is_empty();
+        // What others recorded of their nodes changes nothing of who answers for what: that is most of what is read.
+        let mut changed = moved;
         for stored in rows {
-            self.merge(stored, synced.at);
+            changed |= self.merge(stored, synced.at);
+            self.pace.change();
         }
         if let Some(versions) = versions {
             gone.extend(self.compare(&versions));
         }
-        if merged || moved || !gone.is_empty() {
+        if changed || !gone.is_empty() {
             for id in gone {
                 self.forget(id);
             }
@@ -115,9 +117,13 @@ impl Reconciler {
     /// Nodes that are ours are counted, and those of this pass that were not looked at yet.
     fn count(&mut self) {
         let pass = self.passes.current;
-        let mine = || self.entries.values().filter(|it| it.is_checked());
-        self.available = mine().count();
-        self.passes.expect(mine().filter(|it| it.pass != pass).count());
+        let (mut mine, mut left) = (0, 0);
+        for entry in self.entries.values().filter(|it| it.is_checked()) {
+            mine += 1;
+            left += usize::from(entry.pass != pass);
+        }
+        self.available = mine;
+        self.passes.expect(left);
     }
 
     fn forget(&mut self, id: i64) {
@@ -128,8 +134,8 @@ impl Reconciler {
         }
     }
 
-    /// New nodes are due at once, changed ones too.
-    fn merge(&mut self, stored: StoredNode, at: Now) {
+    /// New nodes are due at once, changed ones too. True unless only the verdict can be another one.
+    fn merge(&mut self, stored: StoredNode, at: Now) -> bool {
         let (id, now) = (stored.node.id, Instant::now());
         let standing = self.fleet.standing(Placement::of(&stored.node), stored.owner.as_deref());
         let up = self.checked_up(&stored, &standing, at);
@@ -139,12 +145,15 @@ impl Reconciler {
                 self.queue.insert((entry.due, id));
             }
             self.entries.insert(id, entry);
-            return;
+            return true;
         };
         // A row of before our own write, read by a connection that lags behind.
         if (stored.version, stored.owner_epoch) < (entry.version, entry.owner_epoch) {
-            return;
+            return false;
         }
+        let changed = (entry.version, entry.owner_epoch) != (stored.version, stored.owner_epoch)
+            || entry.view.standing != standing
+            || matches!(standing, Standing::Lost { .. });
         let was_mine = entry.view.is_mine();
         // What another one recorded as turned is shown at once.
         self.pace.flipped |= !was_mine && stored.verdict.state != entry.view.verdict.state;
@@ -164,6 +173,7 @@ impl Reconciler {
         if entry.is_checked() && !entry.in_flight {
             self.queue.insert((entry.due, id));
         }
+        changed
     }
 
     /// When a row's verdict was last vouched for, on our boot clock.

@@ -1,6 +1,7 @@
 //! `kill -9` at every step, and what a restart makes of it; races that only a fail point can set up.
 #![cfg(feature = "failpoints")]
 
+mod batches;
 mod database;
 mod kill;
 mod races;
