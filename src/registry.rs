@@ -12,6 +12,9 @@ use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Password, Tls, check_name}
 use crate::reconciler::nodes::Handle;
 use crate::store::{NewNode, NodeWrite, Origin, Store, StoreError, StoredNode};
 
+/// How often the registry is read again because others inserted what the configuration brings.
+const DUPLICATES: u32 = 8;
+
 /// What an operator says of a node: an absent field leaves what is there, `null` clears it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,14 +182,29 @@ impl Registry {
         entries: &[NodeEntry],
         prune: bool,
     ) -> Result<(), RegistryError> {
-        let mut wrote = false;
+        // A start with many nodes and none of them configured reads none here.
+        if entries.is_empty() && !prune {
+            return Ok(());
+        }
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        let (mut wrote, mut tries) = (false, DUPLICATES);
         loop {
-            let existing = self.store.nodes().await?;
+            let mut existing = self.store.nodes_by_name(&names).await?;
+            if prune {
+                existing.extend(self.store.nodes_of_config().await?);
+            }
             let writes = self.plan(&existing, entries, prune)?;
             if writes.is_empty() {
                 break;
             }
-            let written = self.store.write_nodes(&writes, clock::now().wall).await?;
+            let written = match self.store.write_nodes(&writes, clock::now().wall).await {
+                // Another instance starts with the same entries: its nodes are there at the next look.
+                Err(StoreError::DuplicateName(_)) if tries > 0 => {
+                    tries -= 1;
+                    continue;
+                }
+                written => written?,
+            };
             written.iter().flatten().for_each(|id| self.checker.reset(*id));
             wrote = true;
             // A node that somebody else wrote in between is planned anew.

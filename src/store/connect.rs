@@ -1,6 +1,7 @@
 //! Opening a pool: the URL's engine, TLS, and what every new connection is told.
 
 use std::borrow::Cow;
+use std::future::Future;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,9 @@ use crate::config::{Database, DatabaseTls};
 
 /// How long a writer of SQLite waits for another one before it is an error. Readers never wait (WAL).
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long is looked for the reason why no connection could be had.
+const REASON_LIMIT: Duration = Duration::from_secs(1);
 
 /// Which engine a URL names.
 ///
@@ -83,21 +87,6 @@ macro_rules! pool_options {
             .acquire_timeout($settings.connect_timeout)
             .idle_timeout($settings.idle_timeout)
             .max_lifetime($settings.max_lifetime)
-    };
-}
-
-/// Why no connection was had: a pool that has tried for long tells only that; one attempt more tells what it met.
-macro_rules! cause {
-    ($error:expr, $options:expr, $settings:expr) => {
-        match $error {
-            sqlx::Error::PoolTimedOut => {
-                match tokio::time::timeout($settings.connect_timeout, $options.connect()).await {
-                    Ok(Err(met)) => met,
-                    Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
-                }
-            }
-            error => error,
-        }
     };
 }
 
@@ -239,9 +228,28 @@ async fn postgres(settings: &Database) -> Result<Opened, StoreError> {
         .await;
     let pool = match pool {
         Ok(pool) => pool,
-        Err(error) => return Err(StoreError::opening(url, cause!(error, options, settings))),
+        Err(error) => return Err(StoreError::opening(url, why(error, options.connect()).await)),
     };
     Ok(Opened { db: Db::Postgres(pool), recycle, file: None })
+}
+
+/// A pool for the schema's migrations: a step over a large table may take long, and those who start at once wait for
+/// each other.
+pub(super) async fn postgres_for_migrations(
+    settings: &Database,
+    patience: Duration,
+) -> Result<sqlx::PgPool, StoreError> {
+    let told = format!("SET statement_timeout = 0; SET lock_timeout = {}", patience.as_millis());
+    PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(settings.connect_timeout)
+        .after_connect(move |connection, _| {
+            let told = AssertSqlSafe(told.clone());
+            async move { connection.execute(sqlx::raw_sql(told)).await.map(drop) }.boxed()
+        })
+        .connect_with(postgres_options(settings)?)
+        .await
+        .map_err(|source| StoreError::opening(settings.url.expose(), source))
 }
 
 /// Also for the connection that holds the migrations' lock.
@@ -307,9 +315,23 @@ async fn mysql(settings: &Database) -> Result<Opened, StoreError> {
         .await;
     let pool = match pool {
         Ok(pool) => pool,
-        Err(error) => return Err(StoreError::opening(url, cause!(error, options, settings))),
+        Err(error) => return Err(StoreError::opening(url, why(error, options.connect()).await)),
     };
     Ok(Opened { db: Db::MySql(pool), recycle, file: None })
+}
+
+/// A pool that tried in vain for its whole time says only that; a connection of its own says what stood in the way.
+async fn why<C>(
+    error: sqlx::Error,
+    connect: impl Future<Output = Result<C, sqlx::Error>>,
+) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match tokio::time::timeout(REASON_LIMIT, connect).await {
+        Ok(Err(reason)) => reason,
+        Ok(Ok(_)) | Err(_) => error,
+    }
 }
 
 /// In a Galera cluster two connections may be at two nodes, and a node may lag behind: reads wait for what was

@@ -12,6 +12,7 @@
 mod cli;
 mod failover;
 mod faults;
+mod fleet;
 mod house;
 mod http;
 mod migrations;

@@ -230,7 +230,11 @@ impl Reconciler {
         }
         let fleet = Arc::clone(&self.parts.published.load().fleet);
         let rows = match self.cursors.news(&self.parts.store, &fleet).await {
-            Ok(rows) => rows,
+            Ok(Some(rows)) => rows,
+            Ok(None) => {
+                self.reread = true;
+                return self.wake_in(Duration::ZERO);
+            }
             Err(error) => return self.store_fails(&error),
         };
         let live = fleet.live();

@@ -47,8 +47,6 @@ impl Reconciler {
         let window = (self.parts.settings.interval.max(self.took) * 3).max(SLACK);
         // A database that gives no answer is waited for so long, and then this is published again.
         let window = window + self.parts.store.limit();
-        // A tick may have to wait for the database once before it gives up.
-        let window = window + self.parts.store.limit();
         self.parts.published.publish_migrations(MigrationsPart {
             generation: 0,
             migrations: rows.into_iter().map(|stored| Arc::new(self.view(stored))).collect(),

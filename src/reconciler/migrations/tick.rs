@@ -24,11 +24,13 @@ struct Removable {
 
 impl Reconciler {
     /// Judges one look. Nothing is removed without the database's word.
-    pub(super) async fn tick(&mut self, look: Look) {
+    pub(super) async fn tick(&mut self, mut look: Look) {
         self.took = look.took;
         self.report_trouble(&look);
         self.forget_gone(&look);
         self.rules = Some(look.rules.clone());
+        // Two instances that write the same rows in one order wait for each other; in two orders they block each other.
+        look.seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let now = clock::now();
         let mut judged: Vec<(Seen, Decision)> = Vec::with_capacity(look.seen.len());
         for seen in look.seen {
