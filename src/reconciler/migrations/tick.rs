@@ -62,7 +62,7 @@ impl Reconciler {
         self.publish();
     }
 
-    /// Writes every decision in one transaction and remembers; gives what may be removed now.
+    /// Writes every decision and remembers; gives what may be removed now.
     async fn write(
         &mut self,
         mut judged: Vec<(Seen, Decision)>,
@@ -124,7 +124,7 @@ impl Reconciler {
         self.parts.store_trouble.load(Ordering::Relaxed)
     }
 
-    /// One transaction; `None` if the database failed. Fail points frame it.
+    /// `None` if the database failed; then a part of it may stand. Fail points frame it.
     pub(super) async fn apply(
         &mut self,
         writes: &[(Option<i64>, Write)],

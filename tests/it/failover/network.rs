@@ -1,5 +1,7 @@
 //! The network between the service and its database: cut without a word, in the worst moment too.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::SOON;
@@ -8,7 +10,9 @@ use super::proxy::{Commit, Proxy};
 use super::scene::{Scene, config};
 use crate::migrations::{events, row, wait};
 use crate::support::database::Database;
-use crate::support::{db, eventually};
+use crate::support::job::Lock;
+use crate::support::program::Program;
+use crate::support::{Answer, db, eventually};
 
 async fn scene() -> Option<(Own, Proxy, Scene)> {
     let server = Own::start()?;
@@ -96,6 +100,21 @@ async fn a_lost_answer_to_a_report_is_found_out() {
         (&row(&scene.warden, 2)["status"], events(&scene.warden, 2)),
         (&json!("success"), vec!["1:success".to_owned()])
     );
+}
+
+/// More first sights than fit into the time of one transaction over a network that is far.
+#[tokio::test]
+async fn many_locks_over_a_slow_network() {
+    let Some((_server, proxy, scene)) = scene().await else { return };
+    proxy.slow(Duration::from_millis(4));
+    let job = Program::sleeper(scene.warden.dir());
+    for id in 1000..1250 {
+        Lock::new(id, job.pid()).write(&scene.warden.lock_dir());
+    }
+    let all = |answer: &Answer| (answer.json["count"] == 252).then_some(());
+    scene.warden.until("/migrations", SOON, all).await;
+    let log = scene.warden.log();
+    assert!(!log.contains("the database fails"), "{log}");
 }
 
 async fn cut(proxy: &Proxy) {

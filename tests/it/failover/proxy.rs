@@ -1,7 +1,9 @@
 //! A network between the service and its database, in this process: it can be cut, and it can lose one answer.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,6 +27,8 @@ struct State {
     /// Nothing is passed on, nothing is closed, connections are accepted.
     cut: watch::Sender<bool>,
     commit: Arc<Mutex<Option<Commit>>>,
+    /// How long what is sent to the server takes, in milliseconds.
+    delay: Arc<AtomicU64>,
 }
 
 /// The network; ends with this handle.
@@ -38,7 +42,8 @@ pub struct Proxy {
 impl Proxy {
     /// In front of a port. It has a thread of its own: a test's waits for SQL that goes through here.
     pub fn to(server: u16) -> Self {
-        let state = State { cut: watch::Sender::new(false), commit: Arc::default() };
+        let state =
+            State { cut: watch::Sender::new(false), commit: Arc::default(), delay: Arc::default() };
         let (end, ended) = oneshot::channel::<()>();
         let held = HeldPort::take();
         let port = held.number();
@@ -81,6 +86,12 @@ impl Proxy {
     /// Cuts the network at the next COMMIT.
     pub fn lose(&self, commit: Commit) {
         *self.state.commit.lock().unwrap() = Some(commit);
+    }
+
+    /// From now on what is sent to the server takes so long.
+    pub fn slow(&self, delay: Duration) {
+        let delay = u64::try_from(delay.as_millis()).unwrap();
+        self.state.delay.store(delay, Ordering::Relaxed);
     }
 
     /// Whether it was lost.
@@ -127,6 +138,10 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: State, to_
             if commit == Some(Commit::Lost) {
                 return std::future::pending().await;
             }
+        }
+        if to_server {
+            let delay = state.delay.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(delay)).await;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;
