@@ -33,14 +33,16 @@ impl Cursors {
         store: &Store,
         fleet: &FleetPart,
     ) -> Result<Vec<StoredMigration>, StoreError> {
-        let mut rows = Vec::new();
+        let (mut rows, mut seen) = (Vec::new(), self.seen.clone());
         for other in fleet.instances.iter().filter(|it| it.name != fleet.here) {
-            let seen = self.seen.get(&other.name).copied().unwrap_or(0);
-            if other.seq > seen {
-                rows.extend(store.migrations_changed(&other.name, seen).await?);
-                self.seen.insert(other.name.clone(), other.seq);
+            let after = seen.get(&other.name).copied().unwrap_or(0);
+            if other.seq > after {
+                rows.extend(store.migrations_changed(&other.name, after).await?);
+                seen.insert(other.name.clone(), other.seq);
             }
         }
+        // Only now: what was read before a failure is not given to anybody.
+        self.seen = seen;
         Ok(rows)
     }
 }
