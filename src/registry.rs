@@ -173,7 +173,8 @@ impl Registry {
     }
 
     /// Brings the registry in line with `[[node]]`, in one transaction: keys in the file win, except `available` of a
-    /// node that exists. A node that left the file stays, unless `prune` removes what the file once brought.
+    /// node that exists. A node that left the file stays, unless `prune` removes what the file once brought, this
+    /// instance's or that of one that there is no more.
     ///
     /// # Errors
     /// The first node's that cannot be written; then nothing is.
@@ -188,12 +189,13 @@ impl Registry {
         }
         let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
         let (mut wrote, mut tries) = (false, DUPLICATES);
+        let others = if prune { self.others().await? } else { HashSet::new() };
         loop {
             let mut existing = self.store.nodes_by_name(&names).await?;
             if prune {
                 existing.extend(self.store.nodes_of_config().await?);
             }
-            let writes = self.plan(&existing, entries, prune)?;
+            let writes = self.plan(&existing, entries, prune.then_some(&others))?;
             if writes.is_empty() {
                 break;
             }
@@ -218,12 +220,21 @@ impl Registry {
         Ok(())
     }
 
-    /// The writes that bring what exists in line with the entries.
+    /// The other instances, by name: what their files brought is for them to remove.
+    async fn others(&self) -> Result<HashSet<String>, StoreError> {
+        if self.store.is_sole() {
+            return Ok(HashSet::new());
+        }
+        let names = self.store.fleet().await?.instances.into_iter().map(|row| row.name);
+        Ok(names.filter(|name| *name != self.instance).collect())
+    }
+
+    /// The writes that bring what exists in line with the entries; `prune`, where wanted, with the others' names.
     fn plan(
         &self,
         existing: &[StoredNode],
         entries: &[NodeEntry],
-        prune: bool,
+        prune: Option<&HashSet<String>>,
     ) -> Result<Vec<NodeWrite>, RegistryError> {
         let by_name: HashMap<&str, &StoredNode> =
             existing.iter().map(|it| (it.node.name.as_str(), it)).collect();
@@ -236,9 +247,10 @@ impl Registry {
                 }
             });
         }
-        if prune {
+        if let Some(others) = prune {
             let named: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
             let left = existing.iter().filter(|it| it.from_config);
+            let left = left.filter(|it| !others.contains(&it.node.instance));
             let left = left.filter(|it| !named.contains(it.node.name.as_str()));
             writes.extend(left.map(|it| NodeWrite::Delete(it.node.id)));
         }

@@ -176,8 +176,9 @@ impl From<sqlx::Error> for StoreError {
         let sqlx::Error::Database(database) = &error else { return Self::Database(error) };
         let is_sqlite = database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
         match (code(&**database).as_str(), is_sqlite) {
-            // serialization_failure, deadlock_detected; ER_LOCK_DEADLOCK.
-            ("40001" | "40P01" | "1213", false) => Self::Conflict(error),
+            // serialization_failure, deadlock_detected; ER_LOCK_DEADLOCK, ER_AUTOINC_READ_FAILED: what InnoDB says of a
+            // deadlock over a table's next id.
+            ("40001" | "40P01" | "1213" | "1467", false) => Self::Conflict(error),
             // read_only_sql_transaction; ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
             // ER_READ_ONLY_MODE; SQLITE_READONLY and its extended codes.
             ("25006" | "1290" | "1792" | "1836", false)

@@ -72,7 +72,11 @@ pub async fn publish_records(
                 () = published.fleet_news() => continue,
             }
         }
-        match read(&store, &fleet, known.take()).await {
+        let result = tokio::select! {
+            () = token.cancelled() => return,
+            result = read(&store, &fleet, known.take()) => result,
+        };
+        match result {
             Ok((cursors, rows)) => {
                 let live = fleet.live();
                 let view = |stored: &StoredMigration| {
@@ -92,13 +96,13 @@ pub async fn publish_records(
             }
             Err(error) => {
                 super::super::trouble::fails(&store_trouble, &error);
-                tokio::time::sleep(REST).await;
             }
         }
+        // While the database fails nobody has news; then all is read again after a while.
         tokio::select! {
             () = token.cancelled() => return,
-            () = published.fleet_news(), if known.is_some() => {}
-            () = std::future::ready(()), if known.is_none() => {}
+            () = published.fleet_news() => {}
+            () = tokio::time::sleep(REST), if known.is_none() => {}
         }
     }
 }

@@ -199,6 +199,10 @@ impl Reconciler {
             if entry.version != write.version || entry.owner_epoch != write.owner_epoch {
                 continue;
             }
+            if !entry.view.is_mine() {
+                // What was recorded of a lost one's node is what the others show of it.
+                entry.judge(write.verdict.clone());
+            }
             entry.recorded = write.verdict;
             if !entry.is_dirty() {
                 self.dirty.remove(&write.id);

@@ -100,7 +100,7 @@ async fn its_nodes_are_moved_to_another() {
         assert_eq!((&data(&shown)["owner"], &data(&shown)["instance"]), (&json!("a"), &json!("a")));
     }
     tells(&a, 3, 0).await;
-    assert!(looked.lookers().await.iter().all(|who| who.len() == 1 && who.contains("a")));
+    looked.are_looked_at_by(|| vec!["a".to_owned(); 3]).await;
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn after_a_while_it_is_forgotten_by_the_others() {
         return;
     }
     let (database, looked) = (Engine::current().fresh(), Looked::at(3));
-    let short = |name: &str| member(name).set("instances.forget_after", "5s");
+    let short = |name: &str| member(name).set("instances.forget_after", "3s");
     let [a, mut b] = two(&database, &looked, short).await;
     b.kill9();
     lists(&a, "b", "lost").await;

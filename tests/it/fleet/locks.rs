@@ -44,26 +44,27 @@ fn watcher(database: &Database, id: i64) -> String {
     row["instance"].as_str().unwrap().to_owned()
 }
 
-/// Waits until an old job that dies now is over, its lock gone: every instance that watches this directory with it has
-/// looked twice since.
+/// For each of these instances, waits until an old job that dies now is an error and its lock gone: that takes two looks.
 async fn looks_pass(wardens: &[&Warden], dir: &Path, id: i64) {
-    for (at, warden) in (0..).zip(wardens) {
-        for round in 0..2 {
-            let id = id + 10 * at + round;
-            let mut job = Program::sleeper(warden.dir());
-            let path = Lock::new(id, job.pid()).started_ago(9000).write(dir);
-            wait(warden, id, "in_progress alive - run1").await;
-            job.kill();
-            gone(&path).await;
-            wait(warden, id, &format!("error finished {KILLED} run1")).await;
-            assert_eq!(events(warden.database(), id), ["1:error"]);
-        }
+    for (id, warden) in (id..).zip(wardens) {
+        let mut job = Program::sleeper(warden.dir());
+        let path = Lock::new(id, job.pid()).started_ago(9000).write(dir);
+        wait(warden, id, "in_progress alive - run1").await;
+        job.kill();
+        gone(&path).await;
+        wait(warden, id, &format!("error finished {KILLED} run1")).await;
+        assert_eq!(events(warden.database(), id), ["1:error"]);
     }
 }
 
-async fn shared_directory(dir: &Path, scope: &str) {
-    let database = Engine::current().fresh();
-    let [a, b] = two(&database, dir, scope).await;
+#[tokio::test]
+async fn on_a_shared_directory_a_job_of_elsewhere_is_foreign_to_all() {
+    if !engine::is_shared() {
+        return;
+    }
+    let (database, dir) = (Engine::current().fresh(), tempfile::tempdir().unwrap());
+    let dir = dir.path();
+    let [a, b] = two(&database, dir, "shared").await;
     let path = Lock::new(1, job::dead_pid(a.dir())).ago(9000).write(dir);
     wait(&a, 1, "in_progress foreign - run1").await;
     wait(&b, 1, "in_progress foreign - run1").await;
@@ -77,6 +78,13 @@ async fn shared_directory(dir: &Path, scope: &str) {
     let live = |row: Value| row.get("live").cloned();
     assert_eq!(live(wait(here, 2, "in_progress alive - run1").await), None);
     assert_eq!(live(wait(there, 2, "in_progress alive - run1").await), Some(json!(false)));
+    // Each lock is one instance's.
+    a.until("/instances", SOON, |answer| {
+        let locks = answer.json["instances"].as_array().unwrap();
+        let counted: i64 = locks.iter().map(|row| row["locks"].as_i64().unwrap()).sum();
+        (counted == 2).then_some(())
+    })
+    .await;
     mine.kill();
     gone(&its).await;
     for warden in [&a, &b] {
@@ -91,15 +99,6 @@ async fn shared_directory(dir: &Path, scope: &str) {
     assert!(path.exists(), "a foreign lock stays");
     assert!(events(&database, 1).is_empty());
     assert!(job::asides(dir).is_empty());
-}
-
-#[tokio::test]
-async fn on_a_shared_directory_a_job_of_elsewhere_is_foreign_to_all() {
-    if !engine::is_shared() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    shared_directory(dir.path(), "shared").await;
 }
 
 /// A directory that is mounted over another one by FUSE, as long as this lives.
@@ -156,7 +155,19 @@ async fn a_directory_on_fuse_is_found_to_be_shared() {
     }
     let dir = tempfile::tempdir().unwrap();
     let Some(bound) = Bound::mount(dir.path()).await else { return };
-    shared_directory(&bound.at, "auto").await;
+    let database = Engine::current().fresh();
+    let warden = Warden::start_on(&database, watching("a", &bound.at, "auto")).await;
+    let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&bound.at);
+    wait(&warden, 1, "in_progress foreign - run1").await;
+    looks_pass(&[&warden], &bound.at, 100).await;
+    wait(&warden, 1, "in_progress foreign - run1").await;
+    assert!(path.exists(), "a foreign lock stays");
+    // The same directory without FUSE in between is this host's own.
+    drop(warden);
+    let under = dir.path().join("under");
+    let warden = Warden::start_on(&database, watching("a", &under, "auto")).await;
+    wait(&warden, 1, "error finished process_gone run1").await;
+    gone(&path).await;
 }
 
 /// Two instances, one host, one directory: each is sure that the PIDs are its own, and one of them acts.
@@ -225,6 +236,8 @@ async fn the_jobs_of_a_lost_host_are_reported_and_not_marked() {
     looks_pass(&[&a], &locks, 100).await;
     let row = wait(&a, 1, "in_progress unknown instance_lost run1").await;
     assert_eq!(row["live"], false);
+    let unknown = a.get("/migrations?state=unknown").await.json;
+    assert_eq!(unknown["count"], 1, "{unknown:#}");
     let process = a.get("/migrations/1/process").await.json;
     assert!(process.to_string().contains("'b', which is lost"), "{process:#}");
     assert!(path.exists());
@@ -232,8 +245,10 @@ async fn the_jobs_of_a_lost_host_are_reported_and_not_marked() {
 
     b.launch_under(&words);
     b.ready().await;
+    // Nobody reaps what is left over on that host.
+    let dead = format!("error finished {KILLED}|process_zombie run1");
     for warden in [&a, &b] {
-        wait(warden, 1, &format!("error finished {KILLED} run1")).await;
+        wait(warden, 1, &dead).await;
     }
     gone(&path).await;
     assert_eq!(events(&database, 1), ["1:error"]);
@@ -259,4 +274,32 @@ async fn another_one_on_the_same_host_finishes_what_a_lost_one_began() {
     a.restart().await;
     wait(&a, 1, &format!("error finished {KILLED} run1")).await;
     assert_eq!(events(&database, 1), ["1:error"]);
+}
+
+/// Four that start at once on a directory full of locks: all insert the same rows.
+#[tokio::test]
+async fn first_sights_of_many_locks_at_once_all_succeed() {
+    if !engine::is_shared() {
+        return;
+    }
+    let (database, dir) = (Engine::current().fresh(), tempfile::tempdir().unwrap());
+    let job = Program::sleeper(dir.path());
+    for id in 1..=200 {
+        Lock::new(id, job.pid()).write(dir.path());
+    }
+    let watch = |name: &str| Warden::prepare_on(&database, watching(name, dir.path(), "local"));
+    let mut wardens = ["a", "b", "c", "d"].map(watch);
+    wardens.iter_mut().for_each(Warden::launch);
+    for warden in &mut wardens {
+        warden.ready().await;
+    }
+    for warden in &wardens {
+        warden
+            .until("/migrations?state=alive", SOON, |answer| {
+                (answer.json["count"] == 200).then_some(())
+            })
+            .await;
+        assert!(!warden.log().contains("the database fails"), "{}", warden.log());
+    }
+    assert_eq!(db::migrations(&database).len(), 200);
 }

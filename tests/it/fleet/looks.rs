@@ -26,6 +26,8 @@ struct Seen {
     /// Port, and who looked at it.
     looks: Mutex<Vec<(u16, String)>>,
     broken: AtomicBool,
+    /// Whether it is asked for who looks: to find out is work.
+    asked: AtomicBool,
 }
 
 impl Looked {
@@ -70,9 +72,24 @@ impl Looked {
         self.seen.broken.store(broken, Ordering::Relaxed);
     }
 
+    /// Waits until each node is looked at by that one instance alone: `wanted` gives the names, in the nodes' order. Who
+    /// gave a node away may be in the middle of a look.
+    pub async fn are_looked_at_by(&self, wanted: impl Fn() -> Vec<String>) {
+        eventually(super::SOON, || async {
+            let before = wanted();
+            let seen = self.lookers().await;
+            let one_each =
+                seen.iter().zip(&before).all(|(who, one)| who.len() == 1 && who.contains(one));
+            let good = one_each && wanted() == before;
+            if good { Ok(()) } else { Err(format!("{seen:?}, not {before:?}")) }
+        })
+        .await;
+    }
+
     /// Forgets what was seen, and waits until each was looked at three times since; who looked at each.
-    pub async fn lookers(&self) -> Vec<BTreeSet<String>> {
+    async fn lookers(&self) -> Vec<BTreeSet<String>> {
         self.seen.looks.lock().unwrap().clear();
+        self.seen.asked.store(true, Ordering::Relaxed);
         eventually(super::SOON, || async {
             let looks = self.seen.looks.lock().unwrap();
             let of = |port: &u16| looks.iter().filter(|(at, _)| at == port).count();
@@ -80,6 +97,7 @@ impl Looked {
             if counts.iter().all(|count| *count >= 3) { Ok(()) } else { Err(format!("{counts:?}")) }
         })
         .await;
+        self.seen.asked.store(false, Ordering::Relaxed);
         let looks = self.seen.looks.lock().unwrap();
         let of = |port: &u16| {
             let its = looks.iter().filter(|(at, _)| at == port);
@@ -100,11 +118,13 @@ fn answer(mut stream: TcpStream, port: u16, seen: &Seen) {
             Ok(n) => text.push_str(&String::from_utf8_lossy(&buffer[..n])),
         }
     }
-    // While the other side waits for the answer, its end of the connection stands.
-    let lookers = seen.lookers.lock().unwrap().clone();
-    let who = lookers.into_iter().find(|(pid, _)| kernel::connects(*pid, from.port()));
-    let who = who.map_or_else(|| "somebody".to_owned(), |(_, name)| name);
-    seen.looks.lock().unwrap().push((port, who));
+    if seen.asked.load(Ordering::Relaxed) {
+        // While the other side waits for the answer, its end of the connection stands.
+        let mut lookers = seen.lookers.lock().unwrap().clone();
+        let pid = kernel::connector(lookers.keys().copied(), from.port());
+        let who = pid.and_then(|pid| lookers.remove(&pid)).unwrap_or_else(|| "somebody".to_owned());
+        seen.looks.lock().unwrap().push((port, who));
+    }
     let id = text.split(r#""id":""#).nth(1).and_then(|rest| rest.split('"').next());
     let body = match (id, seen.broken.load(Ordering::Relaxed)) {
         (Some(id), false) => {

@@ -1,5 +1,6 @@
 //! Several instances on one database: who checks what, who bears which name, and what each tells of the others.
 
+mod cut;
 mod forgetting;
 mod host;
 mod locks;

@@ -83,7 +83,7 @@ async fn elsewhere_the_lease_is_waited_for() {
         return;
     }
     let database = Engine::current().fresh();
-    let mut first = Warden::start_on(&database, member("a").set("instance.heartbeat", "3s")).await;
+    let mut first = Warden::start_on(&database, member("a").set("instance.heartbeat", "2s")).await;
     first.kill9();
     db::execute(&database, ELSEWHERE);
     let before = row(&database);

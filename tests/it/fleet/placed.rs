@@ -1,7 +1,5 @@
 //! The node's field `instance`, written through whichever instance is at hand.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::looks::Looked;
@@ -46,7 +44,7 @@ impl Bench {
             becomes(warden, "n", "up", None).await;
             tells(warden, 1, 0).await;
         }
-        assert_eq!(self.looked.lookers().await, [BTreeSet::from([name.to_owned()])]);
+        self.looked.are_looked_at_by(|| vec![name.to_owned()]).await;
     }
 
     /// Places the node through the instance with this number.
@@ -127,4 +125,26 @@ async fn one_on_loopback_is_its_registrars_and_one_elsewhere_anybodys() {
         })
         .await;
     }
+}
+
+/// Each has a file of its own; what the others' files brought is theirs.
+#[tokio::test]
+async fn an_instance_prunes_what_its_own_file_brought() {
+    if !engine::is_shared() {
+        return;
+    }
+    let database = Engine::current().fresh();
+    let pruning = |name: &str| member(name).set("nodes.prune", true);
+    let mut a = Warden::start_on(&database, pruning("a").node(node("of-a", 1))).await;
+    let mut b = Warden::start_on(&database, pruning("b").node(node("of-b", 1))).await;
+    assert_eq!(owners(&database).len(), 2, "{:?}", owners(&database));
+    b.reconfigure(|_| pruning("b").node(node("new-of-b", 1)));
+    b.restart().await;
+    assert_eq!(owners(&database).into_keys().collect::<Vec<_>>(), ["new-of-b", "of-a"]);
+    // Nobody else speaks for one that was forgotten.
+    a.stop().await;
+    let output = b.cli(&["instances", "forget", "a"]);
+    assert!(output.status.success(), "{output:?}");
+    b.restart().await;
+    assert_eq!(owners(&database).into_keys().collect::<Vec<_>>(), ["new-of-b"]);
 }

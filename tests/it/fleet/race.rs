@@ -146,17 +146,17 @@ async fn one_end_each(database: &Database, runner: &Racer, rows: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_end_and_one_event_however_many_saw_it() {
-    race(300, 1).await;
+    Box::pin(race(300, 1)).await;
 }
 
 /// In opposite orders they are in each other's way: an engine lets one of them begin again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_in_opposite_orders_end_as_well() {
-    race(30, 12).await;
+    Box::pin(race(30, 12)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: ten thousand rounds"]
 async fn one_end_and_one_event_in_ten_thousand_rounds() {
-    race(10_000, 1).await;
+    Box::pin(race(10_000, 1)).await;
 }

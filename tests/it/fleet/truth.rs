@@ -1,7 +1,5 @@
 //! Whichever instance is asked tells of the whole fleet.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::looks::Looked;
@@ -69,7 +67,7 @@ async fn what_one_records_of_a_node_the_other_shows() {
     assert_eq!(listed(&live)["live"], false, "{:#}", live.json);
     let live = a.get("/nodes/status?method=api").await;
     assert_eq!(listed(&live)["live"], true, "{:#}", live.json);
-    assert_eq!(looked.lookers().await, [BTreeSet::from(["a".to_owned()])], "b asks nobody");
+    looked.are_looked_at_by(|| vec!["a".to_owned()]).await;
 
     let health = b.get("/health").await;
     let expected = json!({"status": "healthy", "working": 0, "total": 0, "note": "no_nodes_here"});

@@ -28,9 +28,10 @@ fn owns(pid: i32, sockets: impl Iterator<Item = u64>) -> bool {
         .any(|target| sockets.iter().any(|socket| target.to_str() == Some(socket)))
 }
 
-/// Is the connection that comes from this local port one of this process's?
-pub fn connects(pid: i32, from: u16) -> bool {
-    owns(pid, rows(from, ESTABLISHED))
+/// Whose of these is the connection that comes from this local port?
+pub fn connector(pids: impl IntoIterator<Item = i32>, from: u16) -> Option<i32> {
+    let sockets: Vec<u64> = rows(from, ESTABLISHED).collect();
+    pids.into_iter().find(|pid| owns(*pid, sockets.iter().copied()))
 }
 
 /// Connections that stand to this local port, by the server's side.
