@@ -196,6 +196,9 @@ impl Registry {
                 existing.extend(self.store.nodes_of_config().await?);
             }
             let writes = self.plan(&existing, entries, prune.then_some(&others))?;
+            if !wrote {
+                self.tell_of_strangers(&existing, &names);
+            }
             if writes.is_empty() {
                 break;
             }
@@ -218,6 +221,26 @@ impl Registry {
             self.changed().await;
         }
         Ok(())
+    }
+
+    /// A configured node that bears the name of another host's own one is that one's: it is not looked at here.
+    fn tell_of_strangers(&self, existing: &[StoredNode], names: &[&str]) {
+        if self.store.is_sole() {
+            return;
+        }
+        let configured = existing.iter().filter(|it| names.contains(&it.node.name.as_str()));
+        for it in configured.filter(|it| it.node.placement.is_none()) {
+            if let Placement::On(owner) = Placement::of(&it.node)
+                && owner != self.instance
+            {
+                let node = &it.node.name;
+                tracing::warn!(
+                    %node,
+                    owner,
+                    "this [[node]] is another instance's: give each host's own node a name of its own"
+                );
+            }
+        }
     }
 
     /// The other instances, by name: what their files brought is for them to remove.

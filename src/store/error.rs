@@ -107,7 +107,7 @@ pub enum StoreError {
     #[error("the database gave no answer for {} s", .0.as_secs_f32())]
     Timeout(Duration),
     /// Our name was taken over by another instance: nothing is written in its name any more.
-    #[error("the name '{0}' was taken over by another instance")]
+    #[error("the name '{0}' was taken over by another instance, or was forgotten")]
     LostName(String),
     /// Any other failure of the database.
     #[error("the database failed")]
