@@ -24,9 +24,9 @@ impl Reconciler {
         }
     }
 
-    /// When the next job is due; none while one is under way.
+    /// When the next job is due; none while one is under way, or while what it brought is taken over.
     pub(super) fn job_due(&self) -> Option<Instant> {
-        if self.io.is_busy() {
+        if self.io.is_busy() || self.taking.is_some() {
             return None;
         }
         if let Some(rests_until) = self.database_rests_until() {

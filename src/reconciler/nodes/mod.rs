@@ -6,6 +6,7 @@ mod fleet;
 mod handle;
 mod io;
 mod jobs;
+mod pace;
 mod pass;
 mod publish;
 mod registry;
@@ -23,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use crate::checker::{Checked, Checker};
 use crate::clock;
 use crate::config::Settings;
+use crate::domain::Here;
 use crate::domain::verdict::{Thresholds, evaluate, window};
-use crate::domain::{Here, Now};
 use crate::snapshot::Published;
 use crate::store::{Lease, Store, StoreError};
 
@@ -32,8 +33,9 @@ use entry::Entry;
 pub use handle::Handle;
 use handle::Request;
 use io::{Io, Known};
+use pace::Pace;
 use pass::Passes;
-use registry::Vouching;
+use registry::{Taking, Vouching};
 
 /// The snapshot is published at most this often, except that a flip is published at once.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -98,6 +100,8 @@ pub struct Reconciler {
     available: usize,
     io: Io,
     fleet: fleet::View,
+    /// Rows that were read, on their way into the entries.
+    taking: Option<Taking>,
     /// What others vouch for, on its way into their nodes' views.
     vouching: Option<Vouching>,
     known: Known,
@@ -106,45 +110,6 @@ pub struct Reconciler {
     /// Who answers for what has to be thought over.
     plan: bool,
     waiting: Waiting,
-}
-
-/// When what is due.
-#[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Each is its own fact; none excludes another.
-struct Pace {
-    /// There is something to publish, since then.
-    changed: Option<Instant>,
-    /// Something turned since the last publication.
-    flipped: bool,
-    /// The registry is to be read now.
-    reload: bool,
-    /// Something was recorded since the last publication.
-    recorded: bool,
-    started: Instant,
-    published_at: Instant,
-    recorded_at: Instant,
-    record_cost: Duration,
-    synced_at: Option<Instant>,
-    /// The last job was a read.
-    synced_last: bool,
-    /// The last pass of which everything is on record.
-    vouched: Option<Now>,
-    /// The same, once the record that is under way stands.
-    vouching: Option<Now>,
-    beat_at: Option<Instant>,
-    /// A pass ended since the last heartbeat.
-    passed: bool,
-    /// A heartbeat was written: one that is lost for long is found by time alone, so now it is looked for.
-    beaten: bool,
-    /// When the database failed us last.
-    failed_at: Option<Instant>,
-}
-
-impl Pace {
-    /// There is something to publish.
-    fn change(&mut self) {
-        self.changed.get_or_insert_with(Instant::now);
-    }
 }
 
 /// Who waits for readers to see the registry as it is.
@@ -186,26 +151,10 @@ impl Reconciler {
             available: 0,
             io: Io::default(),
             fleet: fleet::View::new(me, parts.store.is_sole(), lease),
+            taking: None,
             vouching: None,
             known: Known::default(),
-            pace: Pace {
-                changed: None,
-                flipped: false,
-                reload: false,
-                recorded: false,
-                started,
-                published_at: started,
-                recorded_at: started,
-                record_cost: Duration::ZERO,
-                synced_at: None,
-                synced_last: false,
-                vouched: None,
-                vouching: None,
-                beat_at: None,
-                passed: false,
-                beaten: false,
-                failed_at: None,
-            },
+            pace: Pace::new(started),
             dirty: BTreeSet::new(),
             plan: false,
             waiting: Waiting::default(),
@@ -222,9 +171,10 @@ impl Reconciler {
         loop {
             timed("checks started", || self.start_due());
             timed("a job started", || self.start_job());
+            timed("rows taken over", || self.take_some());
             timed("vouched", || self.vouch());
             let next = self.queue.first().map(|(due, _)| *due);
-            let more = self.vouching.as_ref().map(|_| Instant::now());
+            let more = (self.vouching.is_some() || self.taking.is_some()).then(Instant::now);
             let due = self.publish_due().into_iter().chain(self.job_due());
             let next = next.into_iter().chain(more).chain(due).min();
             tokio::select! {

@@ -14,6 +14,24 @@ use crate::domain::{Now, Uptime};
 use crate::snapshot::Standing;
 use crate::store::{NodeVersion, StoredNode};
 
+/// Rows that are taken over before anything else has its turn: some 5 us each.
+const TAKEN_AT_ONCE: usize = 5_000;
+
+/// What was read, on its way into what is held.
+#[derive(Debug)]
+pub(super) struct Taking {
+    rows: std::vec::IntoIter<StoredNode>,
+    /// The ids of those that are gone.
+    gone: Vec<i64>,
+    versions: Option<Vec<NodeVersion>>,
+    /// Who answers for what may be another one now.
+    changed: bool,
+    /// When it was read.
+    at: Now,
+    revision: i64,
+    cursors: BTreeMap<String, i64>,
+}
+
 /// Nodes that are gone through at a time for what others vouch for.
 const VOUCHED_AT_ONCE: usize = 10_000;
 
@@ -27,29 +45,56 @@ pub(super) struct Vouching {
 }
 
 impl Reconciler {
-    /// What was read of instances and nodes.
+    /// What was read of instances and nodes. Many rows are taken over some at a time; no job begins before the last.
     pub(super) fn take_over(&mut self, synced: Synced) {
         let moved = self.fleet.update(&synced);
-        self.known.revision = Some(synced.fleet.revision);
-        self.known.cursors = cursors(&synced.fleet);
-        self.known.stale.clear();
-        self.known.reload = false;
-        let (rows, mut gone, versions) = match synced.nodes {
+        if moved {
+            self.stand_all();
+        }
+        let (rows, gone, versions) = match synced.nodes {
             Rows::All(rows) => {
                 let there: Vec<i64> = rows.iter().map(|it| it.node.id).collect();
                 (rows, self.absent_from(&there), None)
             }
             Rows::Changed { rows, gone, versions } => (rows, gone, versions),
         };
-        if moved {
-            self.stand_all();
+        self.taking = Some(Taking {
+            rows: rows.into_iter(),
+            gone,
+            versions,
+            changed: moved,
+            at: synced.at,
+            revision: synced.fleet.revision,
+            cursors: cursors(&synced.fleet),
+        });
+        if self.vouching.is_none() {
+            self.vouching = self.fleet.vouchers().map(|due| Vouching { due, next: i64::MIN });
         }
+        self.parts.published.publish_fleet(self.fleet.part());
+        self.take_some();
+    }
+
+    /// Takes over some of the rows that were read; after the last of them, what follows from all.
+    pub(super) fn take_some(&mut self) {
+        let Some(mut taking) = self.taking.take() else { return };
         // What others recorded of their nodes changes nothing of who answers for what: that is most of what is read.
-        let mut changed = moved;
-        for stored in rows {
-            changed |= self.merge(stored, synced.at);
+        for stored in taking.rows.by_ref().take(TAKEN_AT_ONCE) {
+            taking.changed |= self.merge(stored, taking.at);
             self.pace.change();
         }
+        if taking.rows.len() > 0 {
+            self.taking = Some(taking);
+        } else {
+            self.taken_over(taking);
+        }
+    }
+
+    fn taken_over(&mut self, taking: Taking) {
+        let Taking { mut gone, versions, changed, .. } = taking;
+        self.known.revision = Some(taking.revision);
+        self.known.cursors = taking.cursors;
+        self.known.stale.clear();
+        self.known.reload = false;
         if let Some(versions) = versions {
             gone.extend(self.compare(&versions));
         }
@@ -61,10 +106,6 @@ impl Reconciler {
             self.plan = true;
             self.pace.change();
         }
-        if self.vouching.is_none() {
-            self.vouching = self.fleet.vouchers().map(|due| Vouching { due, next: i64::MIN });
-        }
-        self.parts.published.publish_fleet(self.fleet.part());
         // Whoever waits for the registry waits for all of it.
         if self.known.stale.is_empty() {
             self.waiting.published.append(&mut self.waiting.reading);
