@@ -183,10 +183,18 @@ impl Registry {
         entries: &[NodeEntry],
         prune: bool,
     ) -> Result<(), RegistryError> {
+        // A start with many nodes and none of them configured reads none here.
+        if entries.is_empty() && !prune {
+            return Ok(());
+        }
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
         let (mut wrote, mut tries) = (false, DUPLICATES);
         let others = if prune { self.others().await? } else { HashSet::new() };
         loop {
-            let existing = self.store.nodes().await?;
+            let mut existing = self.store.nodes_by_name(&names).await?;
+            if prune {
+                existing.extend(self.store.nodes_of_config().await?);
+            }
             let writes = self.plan(&existing, entries, prune.then_some(&others))?;
             if writes.is_empty() {
                 break;

@@ -155,23 +155,17 @@ macro_rules! verdict_sets {
     };
 }
 
-/// Records a batch of verdicts: writer, sequence, the batch as a JSON array (on MySQL the batch first).
+/// Records verdicts. On a server a batch of them: writer, sequence, the batch as a JSON array (on MySQL the batch
+/// first). On SQLite, where there is no way to save, one: each column, then id, version, epoch and state.
 /// A row is changed only if it still has the version, the owner's epoch and the state that the verdict was made from.
 pub(super) const fn record_verdicts(engine: Engine) -> &'static str {
     match engine {
-        Engine::Sqlite => concat!(
-            "UPDATE procwarden_nodes SET ",
-            verdict_sets!(""),
-            "FROM (SELECT value ->> 'id' AS id, value ->> 'version' AS version, value ->> 'epoch' AS epoch, \
-             value ->> 'was' AS was, value ->> 'state' AS state, value ->> 'reason' AS reason, \
-             value ->> 'message' AS message, value ->> 'method' AS method, value ->> 'worked' AS worked, \
-             value ->> 'worked_data' AS worked_data, value ->> 'checked_at' AS checked_at, value ->> 'since' AS since, \
-             value ->> 'latency_ms' AS latency_ms, value ->> 'streak' AS streak, value ->> 'host_id' AS host_id, \
-             value ->> 'boot_id' AS boot_id, value ->> 'pid_ns' AS pid_ns, value ->> 'identity_pid' AS identity_pid, \
-             value ->> 'start_ticks' AS start_ticks, value ->> 'pidfd_inode' AS pidfd_inode FROM json_each(?)) AS v \
-             WHERE procwarden_nodes.id = v.id AND procwarden_nodes.version = v.version \
-             AND procwarden_nodes.owner_epoch = v.epoch AND procwarden_nodes.state = v.was"
-        ),
+        Engine::Sqlite => {
+            "UPDATE procwarden_nodes SET state = ?, reason = ?, message = ?, method = ?, worked = ?, worked_data = ?, \
+             checked_at = ?, since = ?, latency_ms = ?, streak = ?, host_id = ?, boot_id = ?, pid_ns = ?, \
+             identity_pid = ?, start_ticks = ?, pidfd_inode = ?, writer = ?, change_seq = ? \
+             WHERE id = ? AND version = ? AND owner_epoch = ? AND state = ?"
+        }
         Engine::Postgres => concat!(
             "UPDATE procwarden_nodes SET ",
             verdict_sets!(""),
@@ -194,6 +188,123 @@ pub(super) const fn record_verdicts(engine: Engine) -> &'static str {
              start_ticks BIGINT PATH '$.start_ticks', pidfd_inode BIGINT PATH '$.pidfd_inode')) AS v \
              ON n.id = v.id AND n.version = v.version AND n.owner_epoch = v.epoch AND n.state = v.was SET ",
             verdict_sets!("n.")
+        ),
+    }
+}
+
+/// The columns of a migration, as they are set from the row `v` of a batch.
+macro_rules! migration_sets {
+    ($t:literal) => {
+        concat!(
+            $t,
+            "instance = v.instance, ",
+            $t,
+            "host_id = v.host_id, ",
+            $t,
+            "status = v.status, ",
+            $t,
+            "state = v.state, ",
+            $t,
+            "reason = v.reason, ",
+            $t,
+            "status_source = v.status_source, ",
+            $t,
+            "error = v.error, ",
+            $t,
+            "run = v.run, ",
+            $t,
+            "since = v.since, ",
+            $t,
+            "updated_at = v.updated_at, ",
+            $t,
+            "status_updated_at = v.status_updated_at, ",
+            $t,
+            "ended_at = v.ended_at, ",
+            $t,
+            "lock_file = v.lock_file, ",
+            $t,
+            "lock_pid = v.lock_pid, ",
+            $t,
+            "lock_started = v.lock_started, ",
+            $t,
+            "lock_dev = v.lock_dev, ",
+            $t,
+            "lock_ino = v.lock_ino, ",
+            $t,
+            "lock_mtime_ns = v.lock_mtime_ns, ",
+            $t,
+            "lock_size = v.lock_size, ",
+            $t,
+            "dir_dev = v.dir_dev, ",
+            $t,
+            "dir_ino = v.dir_ino, ",
+            $t,
+            "boot_id = v.boot_id, ",
+            $t,
+            "pid_ns = v.pid_ns, ",
+            $t,
+            "identity_pid = v.identity_pid, ",
+            $t,
+            "start_ticks = v.start_ticks, ",
+            $t,
+            "pidfd_inode = v.pidfd_inode, ",
+            $t,
+            "lock_taken = v.lock_taken, ",
+            $t,
+            "lock_data = v.lock_data, ",
+            $t,
+            "writer = ?, ",
+            $t,
+            "change_seq = ? "
+        )
+    };
+}
+
+/// Writes migrations, with the arguments of [`record_verdicts`]; on SQLite last what must stand in the row.
+/// A row is changed only if nobody wrote it since it was judged.
+pub(super) const fn update_migrations(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => {
+            "UPDATE procwarden_migrations SET instance = ?, host_id = ?, status = ?, state = ?, reason = ?, \
+             status_source = ?, error = ?, run = ?, since = ?, updated_at = ?, status_updated_at = ?, ended_at = ?, \
+             lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, \
+             lock_size = ?, dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, \
+             pidfd_inode = ?, lock_taken = ?, lock_data = ?, writer = ?, change_seq = ? \
+             WHERE id = ? AND run = ? AND status = ? AND instance = ? AND updated_at = ?"
+        }
+        Engine::Postgres => concat!(
+            "UPDATE procwarden_migrations SET ",
+            migration_sets!(""),
+            "FROM json_to_recordset(CAST(? AS json)) AS v(id bigint, was_run bigint, was_status text, \
+             was_instance text, was_updated bigint, instance text, host_id text, status text, state text, reason text, \
+             status_source text, error text, run bigint, since bigint, updated_at bigint, status_updated_at bigint, \
+             ended_at bigint, lock_file text, lock_pid bigint, lock_started bigint, lock_dev bigint, lock_ino bigint, \
+             lock_mtime_ns bigint, lock_size bigint, dir_dev bigint, dir_ino bigint, boot_id text, pid_ns bigint, \
+             identity_pid bigint, start_ticks bigint, pidfd_inode bigint, lock_taken bigint, lock_data text) \
+             WHERE procwarden_migrations.id = v.id AND procwarden_migrations.run = v.was_run \
+             AND procwarden_migrations.status = v.was_status AND procwarden_migrations.instance = v.was_instance \
+             AND procwarden_migrations.updated_at = v.was_updated"
+        ),
+        Engine::MySql => concat!(
+            "UPDATE procwarden_migrations AS m JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$.id', \
+             was_run BIGINT PATH '$.was_run', was_status VARCHAR(16) PATH '$.was_status', \
+             was_instance VARCHAR(128) PATH '$.was_instance', was_updated BIGINT PATH '$.was_updated', instance VARCHAR(128) PATH '$.instance', \
+             host_id VARCHAR(128) PATH '$.host_id', status VARCHAR(16) PATH '$.status', \
+             state VARCHAR(16) PATH '$.state', reason VARCHAR(32) PATH '$.reason', \
+             status_source VARCHAR(32) PATH '$.status_source', error MEDIUMTEXT PATH '$.error', \
+             run BIGINT PATH '$.run', since BIGINT PATH '$.since', updated_at BIGINT PATH '$.updated_at', \
+             status_updated_at BIGINT PATH '$.status_updated_at', ended_at BIGINT PATH '$.ended_at', \
+             lock_file VARCHAR(255) PATH '$.lock_file', lock_pid BIGINT PATH '$.lock_pid', \
+             lock_started BIGINT PATH '$.lock_started', lock_dev BIGINT PATH '$.lock_dev', \
+             lock_ino BIGINT PATH '$.lock_ino', lock_mtime_ns BIGINT PATH '$.lock_mtime_ns', \
+             lock_size BIGINT PATH '$.lock_size', dir_dev BIGINT PATH '$.dir_dev', dir_ino BIGINT PATH '$.dir_ino', \
+             boot_id VARCHAR(64) PATH '$.boot_id', pid_ns BIGINT PATH '$.pid_ns', \
+             identity_pid BIGINT PATH '$.identity_pid', start_ticks BIGINT PATH '$.start_ticks', \
+             pidfd_inode BIGINT PATH '$.pidfd_inode', lock_taken BIGINT PATH '$.lock_taken', \
+             lock_data MEDIUMTEXT PATH '$.lock_data')) AS v \
+             ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance \
+             AND m.updated_at = v.was_updated SET ",
+            migration_sets!("m.")
         ),
     }
 }

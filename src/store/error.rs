@@ -131,13 +131,13 @@ impl StoreError {
         match self {
             Self::Timeout(_) => true,
             Self::Open { source, .. } | Self::Database(source) => match source {
-                // 57P03: starting up; 53300, 1040: too many connections; 1047: a Galera node that is not ready.
-                sqlx::Error::Database(error) => {
-                    matches!(
-                        code(&**error).as_str(),
-                        "57P03" | "57P01" | "57P02" | "53300" | "1040" | "1047"
-                    )
-                }
+                // 57P03: starting up; 53300, 1040, 1203, 1226: too many connections, of all or of this user; 1047: a Galera
+                // node that is not ready; 1053: shutting down; class 08: what poolers say that reach no server.
+                sqlx::Error::Database(error) => match code(&**error).as_str() {
+                    "57P03" | "57P01" | "57P02" | "53300" | "1040" | "1047" | "1053" | "1203"
+                    | "1226" => true,
+                    code => code.len() == 5 && code.starts_with("08"),
+                },
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => true,
                 _ => false,
             },
@@ -150,7 +150,7 @@ impl StoreError {
         match self {
             Self::ReadOnly(_) => true,
             Self::Database(sqlx::Error::Database(error)) => {
-                matches!(code(&**error).as_str(), "1047" | "57P01" | "57P02" | "57P03")
+                matches!(code(&**error).as_str(), "1047" | "1053" | "57P01" | "57P02" | "57P03")
             }
             _ => false,
         }
@@ -222,7 +222,7 @@ fn advice(error: &sqlx::Error) -> &'static str {
         "42501" | "1044" => {
             " (the user lacks a right: `procwarden check-config` prints the GRANTs)"
         }
-        "53300" | "1040" => " (the server has too many connections)",
+        "53300" | "1040" | "1203" | "1226" => " (the server has too many connections)",
         _ => "",
     }
 }

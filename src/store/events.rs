@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::db::{Session, args};
-use super::{Lease, Store, StoreError, dialect, read};
+use super::{Lease, Store, StoreError, dialect, single};
 use crate::domain::Timestamp;
 
 /// Rows of a batch: large enough that the round trip does not count, small enough for `max_allowed_packet` (16 MiB by
@@ -105,7 +105,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn events(&self, instance: &str, limit: i64) -> Result<Vec<Event>, StoreError> {
         let mut events: Vec<Event> =
-            read!(self, session => session.all(LAST, args![instance, limit]))?;
+            single!(self, session => session.all(LAST, args![instance, limit]))?;
         events.reverse();
         Ok(events)
     }

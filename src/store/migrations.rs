@@ -3,10 +3,11 @@
 use super::db::{Session, args};
 use super::events::{self, NewEvent, next_seq};
 use super::identity::IdentityColumns;
-use super::{Lease, Store, StoreError, read, write};
+use super::migration_update::{Update, update};
+use super::{Lease, Store, StoreError, single, write};
 use crate::domain::Timestamp;
 use crate::domain::migration::{DirMark, Key, Mark, Migration, Reason, Source, State, Status};
-use crate::domain::reconcile::Write;
+use crate::domain::reconcile::{Basis, Write};
 
 /// A migration's row with its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct StoredMigration {
 pub enum Applied {
     /// It stands; the row as it is now.
     Done(Box<StoredMigration>),
-    /// The row had another run, status or instance, or was inserted by somebody else: nothing was written.
+    /// The row was written by somebody else since it was read, or was inserted by somebody else: nothing was written.
     Lost,
 }
 
@@ -46,12 +47,6 @@ pub(super) const INSERT: &str = "INSERT INTO procwarden_migrations (mb_project_u
      WHERE NOT EXISTS (SELECT 1 FROM procwarden_migrations WHERE mb_project_uuid = ? AND brz_project_id = ?)";
 pub(super) const ID_OF: &str =
     "SELECT id FROM procwarden_migrations WHERE mb_project_uuid = ? AND brz_project_id = ?";
-pub(super) const UPDATE: &str = "UPDATE procwarden_migrations SET instance = ?, host_id = ?, status = ?, state = ?, reason = ?, \
-     status_source = ?, error = ?, run = ?, since = ?, updated_at = ?, status_updated_at = ?, ended_at = ?, \
-     lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, lock_size = ?, \
-     dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, pidfd_inode = ?, \
-     lock_taken = ?, lock_data = ?, writer = ?, change_seq = ? WHERE id = ? AND run = ? AND status = ? AND instance = ?";
-
 /// A row as it stands; the same type for every engine.
 #[derive(sqlx::FromRow)]
 struct MigrationRow {
@@ -152,7 +147,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn migrations(&self) -> Result<Vec<StoredMigration>, StoreError> {
-        stored(read!(self, session => session.all(ALL, &[]))?)
+        stored(single!(self, session => session.all(ALL, &[]))?)
     }
 
     /// The migrations that an instance has written after the number `after`.
@@ -164,10 +159,11 @@ impl Store {
         writer: &str,
         after: i64,
     ) -> Result<Vec<StoredMigration>, StoreError> {
-        stored(read!(self, session => session.all(CHANGED, args![writer, after]))?)
+        stored(single!(self, session => session.all(CHANGED, args![writer, after]))?)
     }
 
-    /// Applies writes in one transaction, each by compare-and-set, with the events of those that flipped.
+    /// Applies writes in one transaction, each by compare-and-set, with the events of those that flipped. At most one
+    /// write is for any one row.
     ///
     /// # Errors
     /// [`StoreError::LostName`], [`StoreError::Database`]: then nothing is written.
@@ -196,41 +192,43 @@ async fn apply(
     now: Timestamp,
 ) -> Result<Vec<Applied>, StoreError> {
     let seq = next_seq(tx, lease, writes.len()).await?;
-    let mark = (lease.name.as_str(), seq);
-    let mut applied = Vec::with_capacity(writes.len());
-    let mut events = Vec::new();
+    let mut updates = Vec::with_capacity(writes.len());
+    // For each write the id of its row, and whether it is told of.
+    let mut targets = Vec::with_capacity(writes.len());
     for (id, write) in writes {
-        let (done, turned) = match write {
-            Write::None => (None, None),
-            Write::Insert(row) => {
-                let id = insert(tx, row, mark).await?;
+        targets.push(match write {
+            Write::None => None,
+            Write::Insert(row) => insert(tx, row).await?.map(|id| {
+                updates.push(Update::new(id, Basis::of(row), row));
                 // A first sight is no flip, unless the row is born finished by its runner's report.
-                (id.map(|id| (id, row)), row.status.is_final().then_some(row))
-            }
-            Write::Update { run, status, instance, row, flip } => {
+                (id, row.as_ref(), row.status.is_final())
+            }),
+            Write::Update { basis, row, flip } => {
                 let id = id.unwrap_or_default();
-                let changed = update(tx, id, (*run, *status, instance), row, mark).await?;
-                (changed.then_some((id, row)), flip.then_some(row))
+                updates.push(Update::new(id, basis.clone(), row));
+                Some((id, row.as_ref(), *flip))
             }
-        };
-        applied.push(match done {
-            Some((id, row)) => {
-                events.extend(turned.map(|row| event(id, row)));
-                Applied::Done(Box::new(StoredMigration { id, row: Migration::clone(row) }))
-            }
-            None => Applied::Lost,
         });
     }
+    let left = update(tx, (&lease.name, seq), &updates).await?;
+    let stands = |target: &&Target<'_>| !left.contains(&target.0);
+    let told = targets.iter().flatten().filter(stands).filter(|(_, _, told)| *told);
+    let events = told.map(|(id, row, _)| event(*id, row)).collect();
     events::insert(tx, &lease.name, now, seq, events).await?;
-    Ok(applied)
+    let applied = |target: &Option<Target<'_>>| match target.as_ref().filter(stands) {
+        Some((id, row, _)) => {
+            Applied::Done(Box::new(StoredMigration { id: *id, row: Migration::clone(row) }))
+        }
+        None => Applied::Lost,
+    };
+    Ok(targets.iter().map(applied).collect())
 }
 
-/// The id of the new row; none if there is one of that key.
-async fn insert(
-    tx: &mut Session,
-    row: &Migration,
-    mark: (&str, i64),
-) -> Result<Option<i64>, StoreError> {
+/// A row's id, the row, and whether an event tells of it.
+type Target<'a> = (i64, &'a Migration, bool);
+
+/// The id of the new row; none if there is one of that key. What is not in the key is written by the update after it.
+async fn insert(tx: &mut Session, row: &Migration) -> Result<Option<i64>, StoreError> {
     let (uuid, project) = (&row.key.mb_project_uuid, row.key.brz_project_id);
     let inserted = tx
         .execute(
@@ -255,61 +253,7 @@ async fn insert(
         return Ok(None);
     }
     // Read back: no way to ask for the new id is common to the engines.
-    let id = tx.number(ID_OF, args![uuid, project]).await?.unwrap_or_default();
-    update(tx, id, (row.run, row.status, &row.instance), row, mark).await?;
-    Ok(Some(id))
-}
-
-async fn update(
-    tx: &mut Session,
-    id: i64,
-    (run, status, instance): (i64, Status, &str),
-    row: &Migration,
-    (writer, seq): (&str, i64),
-) -> Result<bool, StoreError> {
-    let identity = IdentityColumns::of(row.identity.as_ref());
-    let changed = tx
-        .execute(
-            UPDATE,
-            args![
-                &row.instance,
-                &row.host_id,
-                row.status.as_str(),
-                row.state.as_str(),
-                row.reason.map(Reason::as_str),
-                row.status_source.map(Source::as_str),
-                &row.error,
-                row.run,
-                row.since.0,
-                row.updated_at.0,
-                row.status_updated_at.map(|at| at.0),
-                row.ended_at.map(|at| at.0),
-                &row.lock_file,
-                row.lock_pid,
-                row.lock_started.map(|at| at.0),
-                row.lock_mark.map(|mark| mark.dev.cast_signed()),
-                row.lock_mark.map(|mark| mark.ino.cast_signed()),
-                row.lock_mark.map(|mark| mark.mtime_ns),
-                row.lock_mark.map(|mark| mark.size.cast_signed()),
-                row.dir.map(|dir| dir.dev.cast_signed()),
-                row.dir.map(|dir| dir.ino.cast_signed()),
-                &identity.boot_id,
-                identity.pid_ns,
-                identity.identity_pid,
-                identity.start_ticks,
-                identity.pidfd_inode,
-                i64::from(row.lock_taken),
-                &row.lock_data,
-                writer,
-                seq,
-                id,
-                run,
-                status.as_str(),
-                instance,
-            ],
-        )
-        .await?;
-    Ok(changed == 1)
+    Ok(Some(tx.number(ID_OF, args![uuid, project]).await?.unwrap_or_default()))
 }
 
 fn event(id: i64, row: &Migration) -> NewEvent<'_> {

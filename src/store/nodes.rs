@@ -2,7 +2,7 @@
 
 use super::db::{Session, args};
 use super::identity::IdentityColumns;
-use super::{Store, StoreError, read, write};
+use super::{Store, StoreError, single, write};
 use crate::domain::node::{Method, Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
@@ -84,11 +84,11 @@ macro_rules! select {
         )
     };
 }
+pub(super) use select;
 
 pub(super) const ALL: &str = select!("ORDER BY id");
 pub(super) const BY_ID: &str = select!("WHERE id = ?");
 pub(super) const BY_NAME: &str = select!("WHERE name = ?");
-pub(super) const CHANGED: &str = select!("WHERE writer = ? AND change_seq > ? ORDER BY id");
 pub(super) const REVISION: &str = "SELECT revision FROM procwarden_revision WHERE name = 'nodes'";
 pub(super) const BUMP: &str =
     "UPDATE procwarden_revision SET revision = revision + 1 WHERE name = 'nodes'";
@@ -107,7 +107,7 @@ pub(super) const DELETE: &str = "DELETE FROM procwarden_nodes WHERE id = ?";
 
 /// A row as it stands; the same type for every engine.
 #[derive(sqlx::FromRow)]
-struct NodeRow {
+pub(super) struct NodeRow {
     id: i64,
     version: i64,
     origin: String,
@@ -192,7 +192,7 @@ impl TryFrom<NodeRow> for StoredNode {
     }
 }
 
-fn stored(rows: Vec<NodeRow>) -> Result<Vec<StoredNode>, StoreError> {
+pub(super) fn stored(rows: Vec<NodeRow>) -> Result<Vec<StoredNode>, StoreError> {
     rows.into_iter().map(StoredNode::try_from).collect()
 }
 
@@ -202,19 +202,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
-        stored(read!(self, session => session.all(ALL, &[]))?)
-    }
-
-    /// The nodes that an instance has written after the number `after`: verdicts, and those it took over.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Corrupt`].
-    pub async fn nodes_changed(
-        &self,
-        writer: &str,
-        after: i64,
-    ) -> Result<Vec<StoredNode>, StoreError> {
-        stored(read!(self, session => session.all(CHANGED, args![writer, after]))?)
+        stored(single!(self, session => session.all(ALL, &[]))?)
     }
 
     /// A node by its id, or by its name.
@@ -227,8 +215,8 @@ impl Store {
         name: &str,
     ) -> Result<Option<StoredNode>, StoreError> {
         let row: Option<NodeRow> = match id {
-            Some(id) => read!(self, session => session.first(BY_ID, args![id]))?,
-            None => read!(self, session => session.first(BY_NAME, args![name]))?,
+            Some(id) => single!(self, session => session.first(BY_ID, args![id]))?,
+            None => single!(self, session => session.first(BY_NAME, args![name]))?,
         };
         row.map(StoredNode::try_from).transpose()
     }
@@ -251,7 +239,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn revision(&self) -> Result<i64, StoreError> {
-        let revision = read!(self, session => session.number(REVISION, &[]))?;
+        let revision = single!(self, session => session.number(REVISION, &[]))?;
         Ok(revision.unwrap_or(0))
     }
 }

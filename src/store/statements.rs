@@ -1,8 +1,8 @@
 //! Every statement of the store in one list, so that a server can be asked whether it understands them all.
 
 use super::db::Session;
-use super::{Engine, Store, StoreError, dialect, read};
-use super::{events, fleet, instances, migrations, nodes, schema};
+use super::{Engine, Store, StoreError, dialect, single};
+use super::{events, fleet, instances, migration_update, migrations, node_reads, nodes, schema};
 
 /// Name and text of each.
 const ALL: &[(&str, &str)] = &[
@@ -19,6 +19,7 @@ const ALL: &[(&str, &str)] = &[
     ("fleet::MOVE_OWNED", fleet::MOVE_OWNED),
     ("instances::FIRST_SEQ", instances::FIRST_SEQ),
     ("instances::INSERT", instances::INSERT),
+    ("instances::EPOCH", instances::EPOCH),
     ("instances::TAKE", instances::TAKE),
     ("instances::BEAT", instances::BEAT),
     ("instances::RELEASE", instances::RELEASE),
@@ -26,11 +27,13 @@ const ALL: &[(&str, &str)] = &[
     ("migrations::CHANGED", migrations::CHANGED),
     ("migrations::INSERT", migrations::INSERT),
     ("migrations::ID_OF", migrations::ID_OF),
-    ("migrations::UPDATE", migrations::UPDATE),
+    ("migration_update::WRITTEN", migration_update::WRITTEN),
     ("nodes::ALL", nodes::ALL),
     ("nodes::BY_ID", nodes::BY_ID),
     ("nodes::BY_NAME", nodes::BY_NAME),
-    ("nodes::CHANGED", nodes::CHANGED),
+    ("node_reads::CHANGED", node_reads::CHANGED),
+    ("node_reads::OF_CONFIG", node_reads::OF_CONFIG),
+    ("node_reads::VERSIONS", node_reads::VERSIONS),
     ("nodes::REVISION", nodes::REVISION),
     ("nodes::BUMP", nodes::BUMP),
     ("nodes::INSERT", nodes::INSERT),
@@ -47,7 +50,10 @@ type PerEngine = fn(Engine) -> &'static str;
 const PER_ENGINE: &[(&str, PerEngine)] = &[
     ("dialect::schema_tables", dialect::schema_tables),
     ("dialect::record_verdicts", dialect::record_verdicts),
+    ("dialect::update_migrations", dialect::update_migrations),
     ("dialect::claim", dialect::claim),
+    ("node_reads::by_ids", node_reads::by_ids),
+    ("node_reads::by_names", node_reads::by_names),
     ("dialect::insert_events", dialect::insert_events),
 ];
 
@@ -60,7 +66,7 @@ impl Store {
         let own = PER_ENGINE.iter().map(|(name, text)| (*name, text(self.engine())));
         let mut count = 0;
         for (name, text) in ALL.iter().copied().chain(own) {
-            read!(self, session => prepare(session, text))
+            single!(self, session => prepare(session, text))
                 .map_err(|error| StoreError::Statement { name, source: Box::new(error) })?;
             count += 1;
         }

@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod failover;
 mod faults;
 mod fleet;
 mod house;

@@ -27,23 +27,26 @@ impl Cursors {
         Self { seen: fleet.instances.iter().map(|it| (it.name.clone(), it.seq)).collect() }
     }
 
-    /// The rows that others wrote since.
+    /// The rows that others wrote since; none if all must be read again: numbers went back, so the database is another.
     pub(super) async fn news(
         &mut self,
         store: &Store,
         fleet: &FleetPart,
-    ) -> Result<Vec<StoredMigration>, StoreError> {
-        let (mut rows, mut seen) = (Vec::new(), self.seen.clone());
+    ) -> Result<Option<Vec<StoredMigration>>, StoreError> {
+        let next = Self::at(fleet);
+        let seen = |name: &str| self.seen.get(name).copied().unwrap_or(0);
+        if fleet.instances.iter().any(|it| it.seq < seen(&it.name)) {
+            return Ok(None);
+        }
+        let mut rows = Vec::new();
         for other in fleet.instances.iter().filter(|it| it.name != fleet.here) {
-            let after = seen.get(&other.name).copied().unwrap_or(0);
-            if other.seq > after {
-                rows.extend(store.migrations_changed(&other.name, after).await?);
-                seen.insert(other.name.clone(), other.seq);
+            if other.seq > seen(&other.name) {
+                rows.extend(store.migrations_changed(&other.name, seen(&other.name)).await?);
             }
         }
-        // Only now: what was read before a failure is not given to anybody.
-        self.seen = seen;
-        Ok(rows)
+        // Only once all were read; one that was forgotten begins anew.
+        *self = next;
+        Ok(Some(rows))
     }
 }
 
@@ -110,8 +113,9 @@ async fn read(
         let rows = store.migrations().await?;
         return Ok((cursors, rows.into_iter().map(|row| (row.id, row)).collect()));
     };
-    for row in cursors.news(store, fleet).await? {
-        rows.insert(row.id, row);
+    match cursors.news(store, fleet).await? {
+        Some(news) => rows.extend(news.into_iter().map(|row| (row.id, row))),
+        None => return Box::pin(read(store, fleet, None)).await,
     }
     Ok((cursors, rows))
 }

@@ -1,6 +1,7 @@
 //! The second half of a tick: judge what was seen, write it by compare-and-set, and remove what may go.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::observe::{Look, Rows, Seen};
@@ -79,7 +80,7 @@ impl Reconciler {
             .collect();
         let mut outcome = vec![true; judged.len()];
         if !writes.is_empty() {
-            match self.apply(&writes, now.wall).await {
+            match self.apply_unless_it_fails(&writes, now.wall).await {
                 Some(applied) => {
                     for (at, applied) in due.iter().zip(applied) {
                         outcome[*at] = self.adopt(applied);
@@ -103,6 +104,24 @@ impl Reconciler {
             }
         }
         removable
+    }
+
+    /// The same as [`Self::apply`], but a database that fails is not waited for again: the heartbeats try whether it is
+    /// back.
+    async fn apply_unless_it_fails(
+        &mut self,
+        writes: &[(Option<i64>, Write)],
+        now: crate::domain::Timestamp,
+    ) -> Option<Vec<Applied>> {
+        if self.database_fails() {
+            self.wake_in(Duration::from_secs(1));
+            return None;
+        }
+        self.apply(writes, now).await
+    }
+
+    pub(super) fn database_fails(&self) -> bool {
+        self.parts.store_trouble.load(Ordering::Relaxed)
     }
 
     /// One transaction; `None` if the database failed. Fail points frame it.
@@ -129,7 +148,9 @@ impl Reconciler {
                 Some(applied)
             }
             Err(error) => {
-                super::super::trouble::fails(&self.parts.store_trouble, &error);
+                self.store_fails(&error);
+                // It may stand although the answer was lost.
+                self.reread = true;
                 self.wake_in(Duration::from_secs(1));
                 None
             }

@@ -7,10 +7,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock;
 use crate::domain::Now;
-use crate::store::{Beat, Fleet, Lease, Store, StoreError, StoredNode, VerdictWrite};
-
-/// More stale rows than this are read all at once.
-const ONE_BY_ONE: usize = 20;
+use crate::store::{Beat, Fleet, Lease, NodeVersion, Store, StoreError, StoredNode, VerdictWrite};
 
 /// What is asked of the store.
 #[derive(Debug)]
@@ -30,9 +27,11 @@ pub(super) enum Job {
 pub(super) struct Known {
     /// The registry's revision.
     pub(super) revision: Option<i64>,
+    /// Read every row again: what is recorded is in doubt.
+    pub(super) reload: bool,
     /// The last number seen of each instance.
     pub(super) cursors: BTreeMap<String, i64>,
-    /// Rows that somebody else wrote.
+    /// Rows that somebody else wrote, or that were not read yet.
     pub(super) stale: BTreeSet<i64>,
 }
 
@@ -64,8 +63,14 @@ pub(super) struct Synced {
 pub(super) enum Rows {
     /// Every one there is.
     All(Vec<StoredNode>),
-    /// Those that changed, and the ids that are gone.
-    Changed(Vec<StoredNode>, Vec<i64>),
+    /// Those that changed.
+    Changed {
+        rows: Vec<StoredNode>,
+        /// The ids of those that are gone.
+        gone: Vec<i64>,
+        /// The registry is another one: what tells which rows to read, of every one there is.
+        versions: Option<Vec<NodeVersion>>,
+    },
 }
 
 /// The place of the one job.
@@ -126,10 +131,17 @@ async fn sync(
     // Before the rows: what is written in between is read again, not missed.
     let fleet = store.fleet().await?;
     let at = clock::now();
-    let nodes = if known.revision == Some(fleet.revision) && known.stale.len() <= ONE_BY_ONE {
-        changed(store, lease, known, &fleet).await?
-    } else {
-        Rows::All(store.nodes().await?)
+    let seen = |name: &str| known.cursors.get(name).copied().unwrap_or(0);
+    // Numbers that went back: it is another database, or one that lacks the last that was written.
+    let went_back = fleet.instances.iter().any(|it| it.seq < seen(&it.name));
+    let nodes = match known.revision.filter(|_| !known.reload && !went_back) {
+        None => Rows::All(store.nodes().await?),
+        Some(revision) => {
+            let (rows, gone) = changed(store, lease, known, &fleet).await?;
+            let versions =
+                if revision == fleet.revision { None } else { Some(store.node_versions().await?) };
+            Rows::Changed { rows, gone, versions }
+        }
     };
     Ok(Synced { fleet, at, beaten, nodes })
 }
@@ -139,19 +151,20 @@ async fn changed(
     lease: &Lease,
     known: &Known,
     fleet: &Fleet,
-) -> Result<Rows, StoreError> {
-    let (mut rows, mut gone) = (Vec::new(), Vec::new());
+) -> Result<(Vec<StoredNode>, Vec<i64>), StoreError> {
+    let mut rows = Vec::new();
     for other in fleet.instances.iter().filter(|other| other.name != lease.name) {
         let seen = known.cursors.get(&other.name).copied().unwrap_or(0);
         if other.seq > seen {
             rows.extend(store.nodes_changed(&other.name, seen).await?);
         }
     }
-    for id in &known.stale {
-        match store.node(Some(*id), "").await? {
-            Some(row) => rows.push(row),
-            None => gone.push(*id),
-        }
+    let stale: Vec<i64> = known.stale.iter().copied().collect();
+    let read = store.nodes_by_id(&stale).await?;
+    let mut gone = known.stale.clone();
+    for row in &read {
+        gone.remove(&row.node.id);
     }
-    Ok(Rows::Changed(rows, gone))
+    rows.extend(read);
+    Ok((rows, gone.into_iter().collect()))
 }

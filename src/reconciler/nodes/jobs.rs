@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::io::{Done, Job, Outcome};
-use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, Reconciler, SYNC_EVERY};
+use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, ROWS_AT_ONCE, Reconciler, SYNC_EVERY};
 use crate::clock;
 use crate::store::{Beat, StoreError, VerdictWrite};
 
@@ -55,55 +55,68 @@ impl Reconciler {
         (!self.dirty.is_empty()).then(|| self.pace.recorded_at + pause)
     }
 
+    /// Two reads in a row only if there is nothing to write: a slow database would be read for ever.
     fn next_job(&mut self, now: Instant) -> Option<Job> {
         let pace = &self.pace;
         let sync = pace.synced_at.is_none_or(|at| at + self.sync_every() <= now)
             || pace.reload
             || !self.known.stale.is_empty();
-        if sync {
+        if sync && !pace.synced_last {
             return Some(self.sync(now));
         }
+        self.pace.synced_last = false;
+        self.write_job(now).or_else(|| sync.then(|| self.sync(now)))
+    }
+
+    fn write_job(&mut self, now: Instant) -> Option<Job> {
         if std::mem::take(&mut self.plan) {
-            let claims = self.fleet.claims(&self.entries);
+            let mut claims = self.fleet.claims(&self.entries);
             if !claims.is_empty() {
+                claims.truncate(ROWS_AT_ONCE);
                 return Some(Job::Claim(claims));
             }
             let writes = self.obituaries();
             if !writes.is_empty() {
+                // There may be more.
+                self.plan = true;
                 return Some(Job::Record(writes));
             }
+        }
+        if std::mem::take(&mut self.pace.beaten) {
             let after = self.parts.settings.instances.forget_after;
             if let Some(name) = self.fleet.forgettable(after) {
                 tracing::info!(instance = name, "lost for long, forgotten");
                 return Some(Job::Forget(name.to_owned(), after));
             }
         }
-        if self.record_due().is_some_and(|due| due <= now) {
-            let here = &self.parts.here;
-            let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id));
-            self.pace.recorded_at = now;
-            return Some(Job::Record(dirty.map(|entry| entry.write(here)).collect()));
+        if self.record_due().is_none_or(|due| due > now) {
+            return None;
         }
-        None
+        let here = &self.parts.here;
+        let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id)).take(ROWS_AT_ONCE);
+        let writes: Vec<_> = dirty.map(|entry| entry.write(here)).collect();
+        self.pace.recorded_at = now;
+        self.pace.vouching = self.passes.swept.filter(|_| writes.len() == self.dirty.len());
+        Some(Job::Record(writes))
     }
 
     fn sync(&mut self, now: Instant) -> Job {
         self.pace.synced_at = Some(now);
-        if std::mem::take(&mut self.pace.reload) {
-            self.known.revision = None;
-        }
+        self.pace.synced_last = true;
+        self.pace.reload = false;
+        self.waiting.reading.append(&mut self.waiting.read);
         // A heartbeat is a write, so it is what tells that the database is back.
         let beat_every = self.parts.settings.instance.heartbeat;
         let due = self.pace.beat_at.is_none_or(|at| at + beat_every <= now)
             || self.pace.passed
+            || self.pace.failed_at.is_some()
             || self.database_fails();
         let beat = due.then(|| {
             self.pace.beat_at = Some(now);
             self.pace.passed = false;
             self.heartbeat()
         });
-        // One that is lost for long is found by time alone.
-        self.plan |= beat.is_some();
+        self.pace.beaten |= beat.is_some();
         Job::Sync { beat, known: self.known.clone() }
     }
 
@@ -113,14 +126,19 @@ impl Reconciler {
             return Vec::new();
         }
         let (here, now) = (&self.parts.here, clock::now().wall);
-        self.entries.values().filter_map(|entry| entry.obituary(here, now)).collect()
+        let lost = self.entries.values().filter_map(|entry| entry.obituary(here, now));
+        lost.take(ROWS_AT_ONCE).collect()
     }
 
-    /// It vouches for every verdict that did not change.
-    fn heartbeat(&self) -> Beat {
+    /// It vouches for every verdict that did not change, so for no pass of which something is still to be recorded.
+    fn heartbeat(&mut self) -> Beat {
+        if self.dirty.is_empty() {
+            self.pace.vouched = self.passes.swept;
+        }
+        let swept = self.pace.vouched;
         Beat {
-            swept: self.passes.swept.map(|now| (now.wall, now.up)),
-            swept_ago: self.passes.swept.map(|now| clock::now().up.since(now.up)),
+            swept: swept.map(|now| (now.wall, now.up)),
+            swept_ago: swept.map(|now| clock::now().up.since(now.up)),
             tick_ms: i64::try_from(self.passes.last.as_millis()).unwrap_or(i64::MAX),
             window: self.window(),
             nodes: i64::try_from(self.available).unwrap_or(i64::MAX),
@@ -148,6 +166,8 @@ impl Reconciler {
     fn succeed(&mut self, done: Done) {
         match done {
             Done::Synced(synced) => {
+                // From its end: one that takes longer than the pause leaves room for others.
+                self.pace.synced_at = Some(Instant::now());
                 if synced.beaten {
                     self.store_works();
                 }
@@ -157,6 +177,7 @@ impl Reconciler {
                 self.store_works();
                 self.pace.record_cost = self.pace.recorded_at.elapsed();
                 self.recorded(sent, &left);
+                self.pace.vouched = self.pace.vouching.take().or(self.pace.vouched);
                 self.known.stale.extend(left);
             }
             Done::Claimed { asked, taken } => {
@@ -203,9 +224,12 @@ impl Reconciler {
         let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id));
         let writes: Vec<_> = dirty.map(|entry| entry.write(here)).collect();
         let (store, lease) = (self.parts.store.clone(), self.parts.lease.clone());
+        self.dirty.clear();
+        let beat = self.heartbeat();
         let words = async {
+            // The heartbeat vouches for what the record before it says, and is not sent without it.
             store.record_verdicts(&lease, &writes, clock::now().wall).await?;
-            store.beat(&lease, &self.heartbeat()).await
+            store.beat(&lease, &beat).await
         };
         if let Ok(Err(error)) = tokio::time::timeout(LAST_WORDS, words).await {
             self.store_fails(&error);
@@ -230,6 +254,9 @@ impl Reconciler {
 
     fn store_fails(&mut self, error: &StoreError) {
         self.pace.failed_at = Some(Instant::now());
+        // A write may stand although its answer was lost, and the server that comes back may be one that lacks the last.
+        // Read once a heartbeat got through, which waits for the row that a commit under way holds.
+        self.known.reload = true;
         // What was asked for is asked for again, as a whole.
         self.pace.synced_at = None;
         self.plan = true;

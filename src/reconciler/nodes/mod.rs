@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::checker::{Checked, Checker};
 use crate::clock;
 use crate::config::Settings;
-use crate::domain::Here;
 use crate::domain::verdict::{Thresholds, evaluate, window};
+use crate::domain::{Here, Now};
 use crate::snapshot::Published;
 use crate::store::{Lease, Store, StoreError};
 
@@ -33,6 +33,7 @@ pub use handle::Handle;
 use handle::Request;
 use io::{Io, Known};
 use pass::Passes;
+use registry::Vouching;
 
 /// The snapshot is published at most this often, except that a flip is published at once.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -49,6 +50,16 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the last words may take at the end, each.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Rows of one transaction: enough that a tick's flips are one batch, few enough that the first look at a hundred
+/// thousand nodes ends within `database.statement_timeout`.
+const ROWS_AT_ONCE: usize = 10_000;
+
+/// Checks that are started, or taken in, before anything else has its turn.
+const CHECKS_AT_ONCE: usize = 512;
+
+/// A step that takes longer is worth a line in the log: nothing else of ours goes on meanwhile.
+const LONG_STEP: Duration = Duration::from_millis(50);
 
 /// Checks of nodes that timed out last time wait apart, so that they never take the place of the living.
 const SLOW_LANE: usize = 2048;
@@ -87,6 +98,8 @@ pub struct Reconciler {
     available: usize,
     io: Io,
     fleet: fleet::View,
+    /// What others vouch for, on its way into their nodes' views.
+    vouching: Option<Vouching>,
     known: Known,
     pace: Pace,
     dirty: BTreeSet<i64>,
@@ -112,9 +125,17 @@ struct Pace {
     recorded_at: Instant,
     record_cost: Duration,
     synced_at: Option<Instant>,
+    /// The last job was a read.
+    synced_last: bool,
+    /// The last pass of which everything is on record.
+    vouched: Option<Now>,
+    /// The same, once the record that is under way stands.
+    vouching: Option<Now>,
     beat_at: Option<Instant>,
     /// A pass ended since the last heartbeat.
     passed: bool,
+    /// A heartbeat was written: one that is lost for long is found by time alone, so now it is looked for.
+    beaten: bool,
     /// When the database failed us last.
     failed_at: Option<Instant>,
 }
@@ -131,6 +152,8 @@ impl Pace {
 struct Waiting {
     /// For it to be read.
     read: Vec<oneshot::Sender<()>>,
+    /// For the read that is under way, which began after they asked.
+    reading: Vec<oneshot::Sender<()>>,
     /// For what was read to be published.
     published: Vec<oneshot::Sender<()>>,
 }
@@ -163,6 +186,7 @@ impl Reconciler {
             available: 0,
             io: Io::default(),
             fleet: fleet::View::new(me, parts.store.is_sole(), lease),
+            vouching: None,
             known: Known::default(),
             pace: Pace {
                 changed: None,
@@ -174,8 +198,12 @@ impl Reconciler {
                 recorded_at: started,
                 record_cost: Duration::ZERO,
                 synced_at: None,
+                synced_last: false,
+                vouched: None,
+                vouching: None,
                 beat_at: None,
                 passed: false,
+                beaten: false,
                 failed_at: None,
             },
             dirty: BTreeSet::new(),
@@ -192,25 +220,25 @@ impl Reconciler {
     /// [`StoreError::LostName`]: another instance bears our name, so this one must not go on.
     pub async fn run(mut self, token: CancellationToken) -> Result<(), StoreError> {
         loop {
-            self.start_due();
-            self.start_job();
+            timed("checks started", || self.start_due());
+            timed("a job started", || self.start_job());
+            timed("vouched", || self.vouch());
             let next = self.queue.first().map(|(due, _)| *due);
-            let next = next.into_iter().chain(self.publish_due()).chain(self.job_due()).min();
+            let more = self.vouching.as_ref().map(|_| Instant::now());
+            let due = self.publish_due().into_iter().chain(self.job_due());
+            let next = next.into_iter().chain(more).chain(due).min();
             tokio::select! {
                 () = token.cancelled() => break,
                 Some(request) = self.inbox.recv() => self.serve(request),
                 Some(ended) = self.checks.join_next(), if !self.checks.is_empty() => {
-                    self.ended(ended);
-                    while let Some(more) = self.checks.try_join_next() {
-                        self.ended(more);
-                    }
+                    timed("checks judged", || self.all_ended(ended));
                 }
-                done = self.io.join() => self.finish_job(done)?,
+                done = self.io.join() => timed("a job finished", || self.finish_job(done))?,
                 () = sleep_until(next) => {}
             }
             self.end_pass();
             if self.publish_due().is_some_and(|due| due <= Instant::now()) {
-                self.publish();
+                timed("published", || self.publish());
             }
         }
         self.checks.shutdown().await;
@@ -243,7 +271,9 @@ impl Reconciler {
     /// Starts the check of every node that is due. Each waits for a place in its lane by itself.
     fn start_due(&mut self) {
         let now = Instant::now();
-        while let Some((due, id)) = self.queue.first().copied().filter(|(due, _)| *due <= now) {
+        for _ in 0..CHECKS_AT_ONCE {
+            let first = self.queue.first().copied();
+            let Some((due, id)) = first.filter(|(due, _)| *due <= now) else { return };
             self.queue.remove(&(due, id));
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             entry.in_flight = true;
@@ -257,6 +287,14 @@ impl Reconciler {
                 let checked = checker.check(&view.node, method).await;
                 Outcome { id, version, pass, checked }
             });
+        }
+    }
+
+    fn all_ended(&mut self, first: Result<Outcome, tokio::task::JoinError>) {
+        self.ended(first);
+        for _ in 1..CHECKS_AT_ONCE {
+            let Some(more) = self.checks.try_join_next() else { return };
+            self.ended(more);
         }
     }
 
@@ -347,6 +385,17 @@ impl Reconciler {
         let s = &self.parts.settings.nodes;
         window(s.interval, self.passes.last, s.connect_timeout, s.api_timeout)
     }
+}
+
+/// Takes a step of the loop, and says so if the others had to wait for it.
+fn timed<T>(step: &str, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = work();
+    let took = began.elapsed();
+    if took > LONG_STEP {
+        tracing::debug!(step, ms = took.as_millis(), "a long step of the node reconciler");
+    }
+    result
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -1,6 +1,6 @@
 //! Taking over what the database says: the registry, what others recorded, and who answers for what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
@@ -12,7 +12,19 @@ use crate::clock;
 use crate::domain::fleet::Placement;
 use crate::domain::{Now, Uptime};
 use crate::snapshot::Standing;
-use crate::store::StoredNode;
+use crate::store::{NodeVersion, StoredNode};
+
+/// Nodes that are gone through at a time for what others vouch for.
+const VOUCHED_AT_ONCE: usize = 10_000;
+
+/// What others vouch for, and how far it has got.
+#[derive(Debug)]
+pub(super) struct Vouching {
+    /// For each instance when it last looked at all its nodes.
+    due: BTreeMap<String, Uptime>,
+    /// The id from which on nodes have not heard of it yet.
+    next: i64,
+}
 
 impl Reconciler {
     /// What was read of instances and nodes.
@@ -21,31 +33,58 @@ impl Reconciler {
         self.known.revision = Some(synced.fleet.revision);
         self.known.cursors = cursors(&synced.fleet);
         self.known.stale.clear();
-        let (rows, gone) = match synced.nodes {
+        self.known.reload = false;
+        let (rows, mut gone, versions) = match synced.nodes {
             Rows::All(rows) => {
-                let there: BTreeSet<i64> = rows.iter().map(|it| it.node.id).collect();
-                let gone = self.entries.keys().filter(|id| !there.contains(id)).copied().collect();
-                (rows, gone)
+                let there: Vec<i64> = rows.iter().map(|it| it.node.id).collect();
+                (rows, self.absent_from(&there), None)
             }
-            Rows::Changed(rows, gone) => (rows, gone),
+            Rows::Changed { rows, gone, versions } => (rows, gone, versions),
         };
         if moved {
             self.stand_all();
         }
-        if !(rows.is_empty() && gone.is_empty() && !moved) {
+        let merged = !rows.is_empty();
+        for stored in rows {
+            self.merge(stored, synced.at);
+        }
+        if let Some(versions) = versions {
+            gone.extend(self.compare(&versions));
+        }
+        if merged || moved || !gone.is_empty() {
             for id in gone {
                 self.forget(id);
-            }
-            for stored in rows {
-                self.merge(stored, synced.at);
             }
             self.count();
             self.plan = true;
             self.pace.change();
         }
-        self.vouch();
+        if self.vouching.is_none() {
+            self.vouching = self.fleet.vouchers().map(|due| Vouching { due, next: i64::MIN });
+        }
         self.parts.published.publish_fleet(self.fleet.part());
-        self.waiting.published.append(&mut self.waiting.read);
+        // Whoever waits for the registry waits for all of it.
+        if self.known.stale.is_empty() {
+            self.waiting.published.append(&mut self.waiting.reading);
+        }
+    }
+
+    /// Marks the rows to be read again: those that are not as they were read. Gives those that are gone.
+    fn compare(&mut self, versions: &[NodeVersion]) -> Vec<i64> {
+        for row in versions {
+            let known = self.entries.get(&row.id);
+            let same = |it: &Entry| (it.version, it.owner_epoch) == (row.version, row.owner_epoch);
+            if !known.is_some_and(same) {
+                self.known.stale.insert(row.id);
+            }
+        }
+        let there: Vec<i64> = versions.iter().map(|row| row.id).collect();
+        self.absent_from(&there)
+    }
+
+    /// The nodes held here that are not among these; ascending ids.
+    fn absent_from(&self, there: &[i64]) -> Vec<i64> {
+        self.entries.keys().filter(|id| there.binary_search(id).is_err()).copied().collect()
     }
 
     /// These are ours now, as the database has it.
@@ -150,14 +189,21 @@ impl Reconciler {
         }
     }
 
-    /// Others looked at their nodes and saw no change.
-    fn vouch(&mut self) {
-        for (owner, up) in self.fleet.vouchers() {
-            for entry in self.entries.values_mut() {
-                if entry.owner.as_ref() == Some(&owner) && !entry.view.is_mine() {
-                    entry.vouch(up);
-                    self.pace.change();
-                }
+    /// Others looked at their nodes and saw no change. Some of the nodes at a time.
+    pub(super) fn vouch(&mut self) {
+        let Some(mut at) = self.vouching.take() else { return };
+        let mut left = VOUCHED_AT_ONCE;
+        for (id, entry) in self.entries.range_mut(at.next..) {
+            if left == 0 {
+                at.next = *id;
+                self.vouching = Some(at);
+                break;
+            }
+            left -= 1;
+            let up = entry.owner.as_ref().and_then(|owner| at.due.get(owner));
+            if let Some(up) = up.filter(|_| !entry.view.is_mine()) {
+                entry.vouch(*up);
+                self.pace.change();
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use procwarden::config;
 use procwarden::domain::migration::{Key, Reason, Source, Status};
 use procwarden::domain::node::Password;
-use procwarden::domain::reconcile::{Rules, Scope, Write, finish, first_row};
+use procwarden::domain::reconcile::{Basis, Rules, Scope, Write, finish, first_row};
 use procwarden::domain::report::{Refusal, Report, report};
 use procwarden::domain::{Here, Now, Timestamp, Uptime};
 use procwarden::store::{Applied, Holder, Lease, Open, Store, StoredMigration};
@@ -59,9 +59,8 @@ impl Racer {
         let mut row = stored.row.clone();
         finish(&mut row, Status::Error, Reason::ProcessGone, Source::Monitor, NOW);
         row.error = Some(format!("seen by {}", self.lease.name));
-        let (run, status) = (stored.row.run, stored.row.status);
-        let instance = stored.row.instance.clone();
-        (Some(stored.id), Write::Update { run, status, instance, row: Box::new(row), flip: true })
+        let basis = Basis::of(&stored.row);
+        (Some(stored.id), Write::Update { basis, row: Box::new(row), flip: true })
     }
 
     /// What a runner's report comes to.

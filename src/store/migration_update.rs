@@ -1,0 +1,170 @@
+//! Writing the rows of migrations: many in one statement on a server, one after another in SQLite.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::db::{Session, args};
+use super::dialect::storable;
+use super::events::{self, BATCH};
+use super::identity::IdentityColumns;
+use super::{Engine, StoreError, dialect};
+use crate::domain::migration::{Migration, Reason, Source};
+use crate::domain::reconcile::Basis;
+
+pub(super) const WRITTEN: &str =
+    "SELECT id FROM procwarden_migrations WHERE writer = ? AND change_seq = ?";
+
+/// A row as it shall be, and what must stand there.
+#[derive(Serialize)]
+pub(super) struct Update<'a> {
+    id: i64,
+    was_run: i64,
+    was_status: &'static str,
+    was_instance: String,
+    was_updated: i64,
+    // What hosts and files say goes into a JSON text here, so it is made storable before.
+    instance: Cow<'a, str>,
+    host_id: Cow<'a, str>,
+    status: &'static str,
+    state: &'static str,
+    reason: Option<&'static str>,
+    status_source: Option<&'static str>,
+    error: Option<Cow<'a, str>>,
+    run: i64,
+    since: i64,
+    updated_at: i64,
+    status_updated_at: Option<i64>,
+    ended_at: Option<i64>,
+    lock_file: Option<Cow<'a, str>>,
+    lock_pid: Option<i64>,
+    lock_started: Option<i64>,
+    lock_dev: Option<i64>,
+    lock_ino: Option<i64>,
+    lock_mtime_ns: Option<i64>,
+    lock_size: Option<i64>,
+    dir_dev: Option<i64>,
+    dir_ino: Option<i64>,
+    #[serde(flatten)]
+    identity: IdentityColumns,
+    lock_taken: i64,
+    lock_data: Option<Cow<'a, str>>,
+}
+
+impl<'a> Update<'a> {
+    pub(super) fn new(id: i64, basis: Basis, row: &'a Migration) -> Self {
+        Self {
+            id,
+            was_run: basis.run,
+            was_status: basis.status.as_str(),
+            was_instance: basis.instance,
+            was_updated: basis.updated_at.0,
+            instance: storable(&row.instance),
+            host_id: storable(&row.host_id),
+            status: row.status.as_str(),
+            state: row.state.as_str(),
+            reason: row.reason.map(Reason::as_str),
+            status_source: row.status_source.map(Source::as_str),
+            error: row.error.as_deref().map(storable),
+            run: row.run,
+            since: row.since.0,
+            updated_at: row.updated_at.0,
+            status_updated_at: row.status_updated_at.map(|at| at.0),
+            ended_at: row.ended_at.map(|at| at.0),
+            lock_file: row.lock_file.as_deref().map(storable),
+            lock_pid: row.lock_pid,
+            lock_started: row.lock_started.map(|at| at.0),
+            lock_dev: row.lock_mark.map(|mark| mark.dev.cast_signed()),
+            lock_ino: row.lock_mark.map(|mark| mark.ino.cast_signed()),
+            lock_mtime_ns: row.lock_mark.map(|mark| mark.mtime_ns),
+            lock_size: row.lock_mark.map(|mark| mark.size.cast_signed()),
+            dir_dev: row.dir.map(|dir| dir.dev.cast_signed()),
+            dir_ino: row.dir.map(|dir| dir.ino.cast_signed()),
+            identity: IdentityColumns::of(row.identity.as_ref()),
+            lock_taken: i64::from(row.lock_taken),
+            lock_data: row.lock_data.as_deref().map(storable),
+        }
+    }
+}
+
+/// Writes rows, each by compare-and-set; the ids of those that were left alone. `writer` and `seq` mark what is written,
+/// and `seq` is this transaction's alone.
+pub(super) async fn update(
+    tx: &mut Session,
+    (writer, seq): (&str, i64),
+    updates: &[Update<'_>],
+) -> Result<BTreeSet<i64>, StoreError> {
+    let engine = tx.engine();
+    let statement = dialect::update_migrations(engine);
+    let mut changed = 0;
+    if engine == Engine::Sqlite {
+        for row in updates {
+            changed += update_one(tx, statement, (writer, seq), row).await?;
+        }
+    } else {
+        for batch in updates.chunks(BATCH) {
+            let rows = events::json(batch)?;
+            changed += match engine {
+                Engine::MySql => tx.execute(statement, args![&rows, writer, seq]).await?,
+                _ => tx.execute(statement, args![writer, seq, &rows]).await?,
+            };
+        }
+    }
+    if changed == updates.len() as u64 {
+        return Ok(BTreeSet::new());
+    }
+    let ids: Vec<(i64,)> = tx.all(WRITTEN, args![writer, seq]).await?;
+    let written: BTreeSet<i64> = ids.into_iter().map(|(id,)| id).collect();
+    Ok(updates.iter().map(|it| it.id).filter(|id| !written.contains(id)).collect())
+}
+
+async fn update_one(
+    tx: &mut Session,
+    statement: &'static str,
+    (writer, seq): (&str, i64),
+    row: &Update<'_>,
+) -> Result<u64, StoreError> {
+    let identity = &row.identity;
+    tx.execute(
+        statement,
+        args![
+            row.instance.as_ref(),
+            row.host_id.as_ref(),
+            row.status,
+            row.state,
+            row.reason,
+            row.status_source,
+            row.error.as_deref(),
+            row.run,
+            row.since,
+            row.updated_at,
+            row.status_updated_at,
+            row.ended_at,
+            row.lock_file.as_deref(),
+            row.lock_pid,
+            row.lock_started,
+            row.lock_dev,
+            row.lock_ino,
+            row.lock_mtime_ns,
+            row.lock_size,
+            row.dir_dev,
+            row.dir_ino,
+            &identity.boot_id,
+            identity.pid_ns,
+            identity.identity_pid,
+            identity.start_ticks,
+            identity.pidfd_inode,
+            row.lock_taken,
+            row.lock_data.as_deref(),
+            writer,
+            seq,
+            row.id,
+            row.was_run,
+            row.was_status,
+            &row.was_instance,
+            row.was_updated,
+        ],
+    )
+    .await
+}
