@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::looks::Looked;
-use super::{SOON, ended, even, lists, member, owners, register, tells, turns};
+use super::{SOON, ended, even, member, owners, register, tells, turns};
 use crate::nodes::{becomes, data, find, node};
 use crate::support::database::Database;
 use crate::support::engine::{self, Engine};
@@ -112,7 +112,6 @@ async fn after_a_while_it_is_forgotten_by_the_others() {
     let short = |name: &str| member(name).set("instances.forget_after", "3s");
     let [a, mut b] = two(&database, &looked, short).await;
     b.kill9();
-    lists(&a, "b", "lost").await;
     a.until("/instances", SOON, |answer| {
         find(&answer.json["instances"], "b").is_null().then_some(())
     })
