@@ -1,5 +1,8 @@
 //! Where the three engines differ. Every other statement of the store is the same text on all of them.
 //!
+//! A batch is a JSON array, of objects for PostgreSQL, of arrays in the order of the columns for MySQL: MariaDB looks for
+//! each column from the start of its row, and finds a number faster than a name.
+//!
 //! In the text of a statement `?` is an argument, `NOW_MS()` the engine's clock, `FROM_DUAL` what a `SELECT` without a
 //! table needs before `WHERE`. There is no literal question mark in any statement.
 
@@ -177,15 +180,15 @@ pub(super) const fn record_verdicts(engine: Engine) -> &'static str {
              AND procwarden_nodes.owner_epoch = v.epoch AND procwarden_nodes.state = v.was"
         ),
         Engine::MySql => concat!(
-            "UPDATE procwarden_nodes AS n JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$.id', \
-             version BIGINT PATH '$.version', epoch BIGINT PATH '$.epoch', was VARCHAR(16) PATH '$.was', \
-             state VARCHAR(16) PATH '$.state', reason VARCHAR(32) PATH '$.reason', \
-             message MEDIUMTEXT PATH '$.message', method VARCHAR(16) PATH '$.method', worked BIGINT PATH '$.worked', \
-             worked_data MEDIUMTEXT PATH '$.worked_data', checked_at BIGINT PATH '$.checked_at', \
-             since BIGINT PATH '$.since', latency_ms BIGINT PATH '$.latency_ms', streak BIGINT PATH '$.streak', \
-             host_id VARCHAR(128) PATH '$.host_id', boot_id VARCHAR(64) PATH '$.boot_id', \
-             pid_ns BIGINT PATH '$.pid_ns', identity_pid BIGINT PATH '$.identity_pid', \
-             start_ticks BIGINT PATH '$.start_ticks', pidfd_inode BIGINT PATH '$.pidfd_inode')) AS v \
+            "UPDATE procwarden_nodes AS n JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', \
+             version BIGINT PATH '$[1]', epoch BIGINT PATH '$[2]', was VARCHAR(16) PATH '$[3]', \
+             state VARCHAR(16) PATH '$[4]', reason VARCHAR(32) PATH '$[5]', \
+             message MEDIUMTEXT PATH '$[6]', method VARCHAR(16) PATH '$[7]', worked BIGINT PATH '$[8]', \
+             worked_data MEDIUMTEXT PATH '$[9]', checked_at BIGINT PATH '$[10]', \
+             since BIGINT PATH '$[11]', latency_ms BIGINT PATH '$[12]', streak BIGINT PATH '$[13]', \
+             host_id VARCHAR(128) PATH '$[14]', boot_id VARCHAR(64) PATH '$[15]', \
+             pid_ns BIGINT PATH '$[16]', identity_pid BIGINT PATH '$[17]', \
+             start_ticks BIGINT PATH '$[18]', pidfd_inode BIGINT PATH '$[19]')) AS v \
              ON n.id = v.id AND n.version = v.version AND n.owner_epoch = v.epoch AND n.state = v.was SET ",
             verdict_sets!("n.")
         ),
@@ -286,22 +289,22 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              AND procwarden_migrations.updated_at = v.was_updated"
         ),
         Engine::MySql => concat!(
-            "UPDATE procwarden_migrations AS m JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$.id', \
-             was_run BIGINT PATH '$.was_run', was_status VARCHAR(16) PATH '$.was_status', \
-             was_instance VARCHAR(128) PATH '$.was_instance', was_updated BIGINT PATH '$.was_updated', instance VARCHAR(128) PATH '$.instance', \
-             host_id VARCHAR(128) PATH '$.host_id', status VARCHAR(16) PATH '$.status', \
-             state VARCHAR(16) PATH '$.state', reason VARCHAR(32) PATH '$.reason', \
-             status_source VARCHAR(32) PATH '$.status_source', error MEDIUMTEXT PATH '$.error', \
-             run BIGINT PATH '$.run', since BIGINT PATH '$.since', updated_at BIGINT PATH '$.updated_at', \
-             status_updated_at BIGINT PATH '$.status_updated_at', ended_at BIGINT PATH '$.ended_at', \
-             lock_file VARCHAR(255) PATH '$.lock_file', lock_pid BIGINT PATH '$.lock_pid', \
-             lock_started BIGINT PATH '$.lock_started', lock_dev BIGINT PATH '$.lock_dev', \
-             lock_ino BIGINT PATH '$.lock_ino', lock_mtime_ns BIGINT PATH '$.lock_mtime_ns', \
-             lock_size BIGINT PATH '$.lock_size', dir_dev BIGINT PATH '$.dir_dev', dir_ino BIGINT PATH '$.dir_ino', \
-             boot_id VARCHAR(64) PATH '$.boot_id', pid_ns BIGINT PATH '$.pid_ns', \
-             identity_pid BIGINT PATH '$.identity_pid', start_ticks BIGINT PATH '$.start_ticks', \
-             pidfd_inode BIGINT PATH '$.pidfd_inode', lock_taken BIGINT PATH '$.lock_taken', \
-             lock_data MEDIUMTEXT PATH '$.lock_data')) AS v \
+            "UPDATE procwarden_migrations AS m JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', \
+             was_run BIGINT PATH '$[1]', was_status VARCHAR(16) PATH '$[2]', \
+             was_instance VARCHAR(128) PATH '$[3]', was_updated BIGINT PATH '$[4]', instance VARCHAR(128) PATH '$[5]', \
+             host_id VARCHAR(128) PATH '$[6]', status VARCHAR(16) PATH '$[7]', \
+             state VARCHAR(16) PATH '$[8]', reason VARCHAR(32) PATH '$[9]', \
+             status_source VARCHAR(32) PATH '$[10]', error MEDIUMTEXT PATH '$[11]', \
+             run BIGINT PATH '$[12]', since BIGINT PATH '$[13]', updated_at BIGINT PATH '$[14]', \
+             status_updated_at BIGINT PATH '$[15]', ended_at BIGINT PATH '$[16]', \
+             lock_file VARCHAR(255) PATH '$[17]', lock_pid BIGINT PATH '$[18]', \
+             lock_started BIGINT PATH '$[19]', lock_dev BIGINT PATH '$[20]', \
+             lock_ino BIGINT PATH '$[21]', lock_mtime_ns BIGINT PATH '$[22]', \
+             lock_size BIGINT PATH '$[23]', dir_dev BIGINT PATH '$[24]', dir_ino BIGINT PATH '$[25]', \
+             boot_id VARCHAR(64) PATH '$[26]', pid_ns BIGINT PATH '$[27]', \
+             identity_pid BIGINT PATH '$[28]', start_ticks BIGINT PATH '$[29]', \
+             pidfd_inode BIGINT PATH '$[30]', lock_taken BIGINT PATH '$[31]', \
+             lock_data MEDIUMTEXT PATH '$[32]')) AS v \
              ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance \
              AND m.updated_at = v.was_updated SET ",
             migration_sets!("m.")
@@ -323,8 +326,8 @@ pub(super) const fn claim(engine: Engine) -> &'static str {
              WHERE procwarden_nodes.id = v.id AND procwarden_nodes.owner_epoch = v.epoch"
         }
         Engine::MySql => {
-            "UPDATE procwarden_nodes AS n JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$.id', \
-             epoch BIGINT PATH '$.epoch')) AS v ON n.id = v.id AND n.owner_epoch = v.epoch \
+            "UPDATE procwarden_nodes AS n JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', \
+             epoch BIGINT PATH '$[1]')) AS v ON n.id = v.id AND n.owner_epoch = v.epoch \
              SET n.owner = ?, n.writer = ?, n.change_seq = ?, n.owner_epoch = n.owner_epoch + 1"
         }
     }
@@ -347,11 +350,23 @@ pub(super) const fn insert_events(engine: Engine) -> &'static str {
         Engine::MySql => {
             "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run) \
              SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run \
-             FROM JSON_TABLE(?, '$[*]' COLUMNS (seq BIGINT PATH '$.seq', kind VARCHAR(16) PATH '$.kind', \
-             id BIGINT PATH '$.id', name VARCHAR(128) PATH '$.name', state VARCHAR(16) PATH '$.state', \
-             reason VARCHAR(32) PATH '$.reason', status VARCHAR(16) PATH '$.status', run BIGINT PATH '$.run')) AS v"
+             FROM JSON_TABLE(?, '$[*]' COLUMNS (seq BIGINT PATH '$[0]', kind VARCHAR(16) PATH '$[1]', \
+             id BIGINT PATH '$[2]', name VARCHAR(128) PATH '$[3]', state VARCHAR(16) PATH '$[4]', \
+             reason VARCHAR(32) PATH '$[5]', status VARCHAR(16) PATH '$[6]', run BIGINT PATH '$[7]')) AS v"
         }
     }
+}
+
+/// The columns that a statement of MySQL takes from the fields of a row, by their numbers.
+#[cfg(test)]
+pub(super) fn numbered(statement: &str) -> Vec<String> {
+    let columns = statement.split_once("COLUMNS (").unwrap().1;
+    let columns = columns.split_once("')) AS v").unwrap().0.split("', ");
+    let names = columns.enumerate().map(|(at, column)| {
+        assert!(column.trim_end_matches('\'').ends_with(&format!(" PATH '$[{at}]")), "{column}");
+        column.split(' ').next().unwrap().to_owned()
+    });
+    names.collect()
 }
 
 #[cfg(test)]

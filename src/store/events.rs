@@ -1,9 +1,10 @@
 //! Events: what turned, one row each, written with the row that turned.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::db::{Session, args};
-use super::{Lease, Store, StoreError, dialect, single};
+use super::{Engine, Lease, Store, StoreError, dialect, single};
 use crate::domain::Timestamp;
 
 /// Rows of a batch: large enough that the round trip does not count, small enough for `max_allowed_packet` (16 MiB by
@@ -79,7 +80,7 @@ pub(super) async fn insert(
         event.seq = number;
     }
     for batch in events.chunks(BATCH) {
-        let batch = json(batch)?;
+        let batch = rows(tx.engine(), batch)?;
         let statement = dialect::insert_events(tx.engine());
         tx.execute(statement, args![instance, at.0, &batch]).await?;
     }
@@ -90,6 +91,24 @@ pub(super) async fn insert(
 pub(super) fn json(batch: &(impl Serialize + ?Sized)) -> Result<String, StoreError> {
     serde_json::to_string(batch)
         .map_err(|error| StoreError::Corrupt { table: "a batch", problem: error.to_string() })
+}
+
+/// The same for rows whose fields the statement takes apart; see [`dialect`].
+pub(super) fn rows(engine: Engine, batch: &[impl Serialize]) -> Result<String, StoreError> {
+    if engine != Engine::MySql {
+        return json(batch);
+    }
+    let corrupt = |error: serde_json::Error| StoreError::Corrupt {
+        table: "a batch",
+        problem: error.to_string(),
+    };
+    let mut rows = Vec::with_capacity(batch.len());
+    for row in batch {
+        // The crate's maps keep the order of the fields.
+        let Value::Object(fields) = serde_json::to_value(row).map_err(corrupt)? else { continue };
+        rows.push(Value::Array(fields.into_iter().map(|(_, value)| value).collect()));
+    }
+    json(&rows)
 }
 
 pub(super) const NEXT_SEQ: &str =
@@ -108,5 +127,27 @@ impl Store {
             single!(self, session => session.all(LAST, args![instance, limit]))?;
         events.reverse();
         Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mysql_takes_each_field_by_its_place() {
+        let row = NewEvent {
+            seq: 1,
+            kind: "node",
+            id: 1,
+            name: "n",
+            state: "up",
+            reason: None,
+            status: None,
+            run: None,
+        };
+        let Value::Object(fields) = serde_json::to_value(&row).unwrap() else { unreachable!() };
+        let fields: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(dialect::numbered(dialect::insert_events(Engine::MySql)), fields);
     }
 }

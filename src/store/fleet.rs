@@ -120,7 +120,7 @@ async fn claim(
     let mut taken = 0;
     for batch in nodes.chunks(BATCH) {
         let batch: Vec<Claim> = batch.iter().map(|&(id, epoch)| Claim { id, epoch }).collect();
-        let batch = events::json(&batch)?;
+        let batch = events::rows(engine, &batch)?;
         taken += match engine {
             Engine::MySql => {
                 tx.execute(dialect::claim(engine), args![&batch, name, name, seq]).await?

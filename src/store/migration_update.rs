@@ -104,7 +104,7 @@ pub(super) async fn update(
         }
     } else {
         for batch in updates.chunks(BATCH) {
-            let rows = events::json(batch)?;
+            let rows = events::rows(engine, batch)?;
             changed += match engine {
                 Engine::MySql => tx.execute(statement, args![&rows, writer, seq]).await?,
                 _ => tx.execute(statement, args![writer, seq, &rows]).await?,
@@ -167,4 +167,35 @@ async fn update_one(
         ],
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::migration::Key;
+    use crate::domain::reconcile::{Rules, Scope, first_row};
+    use crate::domain::{Here, Now};
+
+    #[test]
+    fn mysql_takes_each_field_by_its_place() {
+        let rules = Rules {
+            grace: Duration::ZERO,
+            settle: Duration::ZERO,
+            scope: Scope::Local,
+            here: Here::default(),
+            instance: "a".to_owned(),
+            sole: true,
+            live: BTreeSet::new(),
+        };
+        let key = Key { mb_project_uuid: "u".to_owned(), brz_project_id: 1 };
+        let migration = first_row(&key, &rules, Now::default());
+        let row = Update::new(1, Basis::of(&migration), &migration);
+        let Value::Object(fields) = serde_json::to_value(&row).unwrap() else { unreachable!() };
+        let fields: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(dialect::numbered(dialect::update_migrations(Engine::MySql)), fields);
+    }
 }
