@@ -21,11 +21,11 @@ use procwarden::domain::migration::{
 };
 use procwarden::domain::node::Password;
 use procwarden::domain::observation::Reason;
-use procwarden::domain::reconcile::Write as RowWrite;
+use procwarden::domain::reconcile::{Basis, Write as RowWrite};
 use procwarden::domain::verdict::{State, Verdict};
 use procwarden::domain::{Identity, Method, Timestamp};
 use procwarden::monitor::Monitor;
-use procwarden::store::{Applied, Engine, Open, VerdictWrite};
+use procwarden::store::{Applied, Engine, Open, StoredMigration, VerdictWrite};
 
 type Failure = Box<dyn Error>;
 
@@ -116,17 +116,13 @@ async fn nodes(monitor: &Monitor, count: i64, flip: bool) -> Result<String, Fail
 
 async fn migrations(monitor: &Monitor, count: i64) -> Result<String, Failure> {
     let now = clock::now().wall;
-    let write = |id| {
-        let update = RowWrite::Update {
-            run: 1,
-            status: Status::InProgress,
-            instance: "bench".to_owned(),
-            row: Box::new(migration(id, now)),
-            flip: true,
-        };
-        (Some(id), update)
+    let rows = monitor.store().migrations().await?;
+    let rows = rows.into_iter().filter(|stored| stored.id <= count);
+    let write = |stored: StoredMigration| {
+        let row = Box::new(migration(stored.id, now));
+        (Some(stored.id), RowWrite::Update { basis: Basis::of(&stored.row), row, flip: true })
     };
-    let writes: Vec<(Option<i64>, RowWrite)> = (1..=count).map(write).collect();
+    let writes: Vec<(Option<i64>, RowWrite)> = rows.map(write).collect();
     let lease = monitor.lease().await?;
     let began = Instant::now();
     let applied = monitor.store().apply(lease, &writes, now).await?;

@@ -23,6 +23,9 @@ use crate::process::{ProcessError, Processes};
 use crate::registry::Registry;
 use crate::store::{Lease, Open, Store, StoreError, StoredNode, VerdictWrite};
 
+/// How long the goodbye to the database may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Why the facade cannot be opened, or could not record.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
@@ -189,15 +192,17 @@ impl Monitor {
 
     /// Gives the name back and closes the database.
     pub async fn close(&self) {
-        if let Some(lease) = self.lease.get()
-            && let Err(error) = self.store.release_name(lease).await
-        {
-            tracing::debug!(
-                error = error.chain(),
-                "the name was not given back; its lease ends by itself"
-            );
-        }
-        self.store.close().await;
+        let goodbye = async {
+            if let Some(lease) = self.lease.get()
+                && let Err(error) = self.store.release_name(lease).await
+            {
+                let error = error.chain();
+                tracing::debug!(error, "the name was not given back; its lease ends by itself");
+            }
+            self.store.close().await;
+        };
+        // A database that hangs keeps nobody from ending.
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
     /// The checker.

@@ -1,71 +1,22 @@
 //! The registry: nodes as their operator edits them. Used by HTTP, the command line and the configuration.
 
-use std::collections::{HashMap, HashSet};
+mod patch;
 
-use serde::{Deserialize, Deserializer};
+use std::collections::{HashMap, HashSet};
 
 use crate::checker::Checker;
 use crate::clock;
 use crate::config::NodeEntry;
 use crate::domain::fleet::Placement;
-use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Password, Tls, check_name};
+use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Tls};
 use crate::reconciler::nodes::Handle;
 use crate::store::{NewNode, NodeWrite, Origin, Store, StoreError, StoredNode};
 
-/// What an operator says of a node: an absent field leaves what is there, `null` clears it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(clippy::option_option)] // Absent, null and given are three things in a merge patch (RFC 7396).
-pub struct NodePatch {
-    /// Unique; see [`check_name`].
-    pub name: Option<String>,
-    /// What people call it.
-    #[serde(default, deserialize_with = "given")]
-    pub title: Option<Option<String>>,
-    /// Host name or address; 127.0.0.1 for a new node.
-    pub host: Option<String>,
-    /// TCP port; required for a new node.
-    pub port: Option<u16>,
-    /// `off` for a new node.
-    pub tls: Option<Tls>,
-    /// User of the RPC login.
-    #[serde(default, deserialize_with = "given")]
-    pub username: Option<Option<String>>,
-    /// Password of the RPC login.
-    #[serde(default, deserialize_with = "given_password")]
-    pub password: Option<Option<Password>>,
-    /// The daemon it uses.
-    #[serde(default, deserialize_with = "given")]
-    pub daemon: Option<Option<String>>,
-    /// Its PID.
-    #[serde(default, deserialize_with = "given")]
-    pub pid: Option<Option<i64>>,
-    /// A file with its PID.
-    #[serde(default, deserialize_with = "given")]
-    pub pid_file: Option<Option<String>>,
-    /// `monero-wallet-rpc` for a new node.
-    pub process_name: Option<String>,
-    /// True for a new node.
-    pub available: Option<bool>,
-    /// The instance that answers for it, or [`crate::domain::node::ANY`].
-    #[serde(default, deserialize_with = "given")]
-    pub instance: Option<Option<String>>,
-}
+pub use patch::NodePatch;
+use patch::{merged, missing, patch_of};
 
-/// Tells `null` from an absent field.
-#[allow(clippy::option_option)] // As in the structure that it fills.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
-}
-
-#[allow(clippy::option_option)] // As in the structure that it fills.
-fn given_password<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<Password>>, D::Error> {
-    Ok(Some(Option::<String>::deserialize(deserializer)?.map(Password::new)))
-}
+/// How often the registry is read again because others inserted what the configuration brings.
+const DUPLICATES: u32 = 8;
 
 /// Why the registry was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +121,8 @@ impl Registry {
     }
 
     /// Brings the registry in line with `[[node]]`, in one transaction: keys in the file win, except `available` of a
-    /// node that exists. A node that left the file stays, unless `prune` removes what the file once brought.
+    /// node that exists. A node that left the file stays, unless `prune` removes what the file once brought, this
+    /// instance's or that of one that there is no more.
     ///
     /// # Errors
     /// The first node's that cannot be written; then nothing is.
@@ -184,17 +136,28 @@ impl Registry {
             return Ok(());
         }
         let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-        let mut wrote = false;
+        let (mut wrote, mut tries) = (false, DUPLICATES);
+        let others = if prune { self.others().await? } else { HashSet::new() };
         loop {
             let mut existing = self.store.nodes_by_name(&names).await?;
             if prune {
                 existing.extend(self.store.nodes_of_config().await?);
             }
-            let writes = self.plan(&existing, entries, prune)?;
+            let writes = self.plan(&existing, entries, prune.then_some(&others))?;
+            if !wrote {
+                self.tell_of_strangers(&existing, &names);
+            }
             if writes.is_empty() {
                 break;
             }
-            let written = self.store.write_nodes(&writes, clock::now().wall).await?;
+            let written = match self.store.write_nodes(&writes, clock::now().wall).await {
+                // Another instance starts with the same entries: its nodes are there at the next look.
+                Err(StoreError::DuplicateName(_)) if tries > 0 => {
+                    tries -= 1;
+                    continue;
+                }
+                written => written?,
+            };
             written.iter().flatten().for_each(|id| self.checker.reset(*id));
             wrote = true;
             // A node that somebody else wrote in between is planned anew.
@@ -208,12 +171,41 @@ impl Registry {
         Ok(())
     }
 
-    /// The writes that bring what exists in line with the entries.
+    /// A configured node that bears the name of another host's own one is that one's: it is not looked at here.
+    fn tell_of_strangers(&self, existing: &[StoredNode], names: &[&str]) {
+        if self.store.is_sole() {
+            return;
+        }
+        let configured = existing.iter().filter(|it| names.contains(&it.node.name.as_str()));
+        for it in configured.filter(|it| it.node.placement.is_none()) {
+            if let Placement::On(owner) = Placement::of(&it.node)
+                && owner != self.instance
+            {
+                let node = &it.node.name;
+                tracing::warn!(
+                    %node,
+                    owner,
+                    "this [[node]] is another instance's: give each host's own node a name of its own"
+                );
+            }
+        }
+    }
+
+    /// The other instances, by name: what their files brought is for them to remove.
+    async fn others(&self) -> Result<HashSet<String>, StoreError> {
+        if self.store.is_sole() {
+            return Ok(HashSet::new());
+        }
+        let names = self.store.fleet().await?.instances.into_iter().map(|row| row.name);
+        Ok(names.filter(|name| *name != self.instance).collect())
+    }
+
+    /// The writes that bring what exists in line with the entries; `prune`, where wanted, with the others' names.
     fn plan(
         &self,
         existing: &[StoredNode],
         entries: &[NodeEntry],
-        prune: bool,
+        prune: Option<&HashSet<String>>,
     ) -> Result<Vec<NodeWrite>, RegistryError> {
         let by_name: HashMap<&str, &StoredNode> =
             existing.iter().map(|it| (it.node.name.as_str(), it)).collect();
@@ -226,9 +218,10 @@ impl Registry {
                 }
             });
         }
-        if prune {
+        if let Some(others) = prune {
             let named: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
             let left = existing.iter().filter(|it| it.from_config);
+            let left = left.filter(|it| !others.contains(&it.node.instance));
             let left = left.filter(|it| !named.contains(it.node.name.as_str()));
             writes.extend(left.map(|it| NodeWrite::Delete(it.node.id)));
         }
@@ -303,92 +296,6 @@ fn edit(before: &StoredNode, patch: NodePatch) -> Result<Option<NodeWrite>, Regi
     Ok(differs.then_some(NodeWrite::Update { node, version: before.version, reset }))
 }
 
-fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {
-    NodePatch {
-        name: Some(entry.name.clone()),
-        title: entry.title.clone().map(Some),
-        host: entry.host.clone(),
-        port: entry.port,
-        tls: entry.tls,
-        username: entry.username.clone().map(Some),
-        password: entry.password.clone().map(Some),
-        daemon: entry.daemon.clone().map(Some),
-        // A file that names one of the two means that the other is not used.
-        pid: entry.pid.map(Some).or_else(|| entry.pid_file.is_some().then_some(None)),
-        pid_file: entry.pid_file.clone().map(Some).or_else(|| entry.pid.is_some().then_some(None)),
-        process_name: entry.process_name.clone(),
-        available: entry.available.filter(|_| is_new),
-        instance: entry.instance.clone().map(Some),
-    }
-}
-
-fn missing(field: &'static str) -> RegistryError {
-    RegistryError::Invalid { field, problem: "is required".to_owned() }
-}
-
-/// The node as the patch makes it.
-fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryError> {
-    let mut node = before.clone();
-    let named = |field, name: String| match check_name(&name) {
-        Ok(()) => Ok(name),
-        Err(problem) => Err(RegistryError::Invalid { field, problem }),
-    };
-    if let Some(name) = patch.name {
-        node.name = named("name", name)?;
-    }
-    if let Some(placement) = patch.instance {
-        node.placement = placement.map(|name| named("instance", name)).transpose()?;
-    }
-    if let Some(host) = patch.host {
-        host.trim_matches(['[', ']']).clone_into(&mut node.host);
-    }
-    node.port = patch.port.unwrap_or(node.port);
-    node.tls = patch.tls.unwrap_or(node.tls);
-    node.title = patch.title.unwrap_or(node.title);
-    node.username = patch.username.unwrap_or(node.username);
-    node.password = patch.password.unwrap_or(node.password);
-    node.daemon = patch.daemon.unwrap_or(node.daemon);
-    node.pid = patch.pid.unwrap_or(node.pid);
-    node.pid_file = patch.pid_file.unwrap_or(node.pid_file);
-    node.process_name = patch.process_name.unwrap_or(node.process_name);
-    node.available = patch.available.unwrap_or(node.available);
-    check(&node)?;
-    Ok(node)
-}
-
-fn check(node: &Node) -> Result<(), RegistryError> {
-    let text = |field, value: &str, min: usize| {
-        let length = value.chars().count();
-        if length < min || length > 255 || value.chars().any(char::is_control) {
-            let problem = format!("must have {min} to 255 characters, none of them control");
-            return Err(RegistryError::Invalid { field, problem });
-        }
-        Ok(())
-    };
-    let number = |field, good: bool, problem: &str| {
-        if good {
-            Ok(())
-        } else {
-            Err(RegistryError::Invalid { field, problem: problem.to_owned() })
-        }
-    };
-    text("host", &node.host, 1)?;
-    let spaced = node.host.contains([' ', '/', '@', '?', '#']);
-    number("host", !spaced, "must be a host name or an address, without scheme or port")?;
-    text("process_name", &node.process_name, 1)?;
-    text("title", node.title.as_deref().unwrap_or_default(), 0)?;
-    text("username", node.username.as_deref().unwrap_or_default(), 0)?;
-    text("daemon", node.daemon.as_deref().unwrap_or_default(), 0)?;
-    text("password", node.password.as_ref().map_or("", Password::expose), 0)?;
-    let path = node.pid_file.as_deref().unwrap_or("/");
-    number("pid_file", path.len() <= 4096 && !path.is_empty(), "must have 1 to 4096 bytes")?;
-    number("port", node.port > 0, "must be 1 to 65535")?;
-    let pid_fits = node.pid.is_none_or(|pid| (1..=i64::from(i32::MAX)).contains(&pid));
-    number("pid", pid_fits, "must be 1 to 2147483647")?;
-    let one = node.pid.is_none() || node.pid_file.is_none();
-    number("pid_file", one, "cannot be given together with pid")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -396,6 +303,7 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::domain::node::ANY;
+    use crate::domain::node::Password;
     use crate::monitor::Monitor;
     use crate::store::Open;
 

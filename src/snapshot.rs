@@ -259,10 +259,11 @@ pub struct MigrationsPart {
 }
 
 impl MigrationsPart {
-    /// Locks that stand.
+    /// Locks that stand and that this instance answers for.
     #[must_use]
     pub fn locks(&self) -> usize {
-        self.migrations.iter().filter(|view| view.lock_exists).count()
+        let here = |view: &&Arc<MigrationView>| view.lock_exists && view.watch == Watch::Here;
+        self.migrations.iter().filter(here).count()
     }
 }
 

@@ -73,7 +73,9 @@ fn build(
     log: &Log,
     to_terminal: bool,
 ) -> Result<(Telemetry, Box<dyn Subscriber + Send + Sync>), TelemetryError> {
-    let filter = EnvFilter::builder().parse(&log.level)?;
+    // Its pool logs each broken connection that it finds; who called the store tells of it once.
+    let filter =
+        EnvFilter::builder().parse(&log.level)?.add_directive("sqlx_core::pool=off".parse()?);
     let sink = match &log.file {
         None => Sink::Stderr,
         Some(path) => {

@@ -52,7 +52,11 @@ impl Cli {
     /// [`CliError::Config`] with every fault.
     pub fn prepare(self) -> Result<Prepared, CliError> {
         let command = self.command.unwrap_or(Command::Serve);
-        let overrides = Overrides::from_process(self.global.config.clone(), self.global.flags())?;
+        let mut overrides =
+            Overrides::from_process(self.global.config.clone(), self.global.flags())?;
+        if !needs_name(&command) {
+            overrides.container = None;
+        }
         let loaded = if needs_settings(&command) {
             load(&overrides)?
         } else {
@@ -65,6 +69,11 @@ impl Cli {
 /// These answer whatever the configuration is.
 const fn needs_settings(command: &Command) -> bool {
     !matches!(command, Command::Openapi | Command::Health { url: Some(_) })
+}
+
+/// These do nothing in an instance's name, so in a container they need none.
+const fn needs_name(command: &Command) -> bool {
+    !matches!(command, Command::Migrate { .. } | Command::Instances(_) | Command::Health { .. })
 }
 
 impl Prepared {

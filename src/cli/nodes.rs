@@ -51,7 +51,7 @@ pub(super) async fn run(
 }
 
 async fn opened(settings: &Settings, open: Open) -> Result<(Monitor, Others), CliError> {
-    let monitor = Monitor::open(settings, open).await?;
+    let monitor = Box::pin(Monitor::open(settings, open)).await?;
     let others = Others::read(monitor.store(), settings).await?;
     Ok((monitor, others))
 }
@@ -289,6 +289,7 @@ mod tests {
         let mut nodes = monitor.registry().list().await.unwrap();
         for (stored, owner) in nodes.iter_mut().zip([Some("here"), Some("b"), Some("c"), None]) {
             stored.verdict.state = crate::domain::verdict::State::Up;
+            stored.node.placement = Some("any".to_owned());
             stored.owner = owner.map(str::to_owned);
         }
         assert!(!list(&nodes, &alone, Format::Table, 120).text.contains("OWNER"));

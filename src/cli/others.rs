@@ -60,12 +60,14 @@ impl Others {
 
     fn standing(&self, stored: &StoredNode) -> Standing {
         let Some(live) = &self.live else { return Standing::Mine };
-        match stored.owner.clone() {
+        match Placement::of(&stored.node).answers(stored.owner.as_deref()) {
             None => Standing::Released,
             Some(owner) if owner == self.here => Standing::Mine,
             // How old a verdict is only a running server can tell.
-            Some(owner) if live.contains(&owner) => Standing::Of { owner, window: Duration::MAX },
-            Some(owner) => Standing::Lost { owner },
+            Some(owner) if live.contains(owner) => {
+                Standing::Of { owner: owner.to_owned(), window: Duration::MAX }
+            }
+            Some(owner) => Standing::Lost { owner: owner.to_owned() },
         }
     }
 

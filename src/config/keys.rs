@@ -247,7 +247,7 @@ static KEYS: &[KeyInfo] = &[
         "Successes in a row before a node that is down works again.",
         |s, raw| raw.integer(1, 1000).map(|v| s.nodes.success_threshold = v)),
     key("nodes.prune", Kind::Bool, "false",
-        "Remove nodes that came from the configuration and left it.",
+        "Remove nodes that came from this instance's configuration and left it.",
         |s, raw| raw.bool().map(|v| s.nodes.prune = v)),
 
     key("health.scope", Kind::Word(&["instance", "fleet"]), "\"instance\"",

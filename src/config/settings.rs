@@ -197,7 +197,7 @@ pub struct Nodes {
     pub failure_threshold: u32,
     /// Successes in a row before a node that is down works again.
     pub success_threshold: u32,
-    /// Remove nodes that came from the configuration and left it.
+    /// Remove nodes that came from this instance's configuration and left it.
     pub prune: bool,
 }
 

@@ -200,9 +200,11 @@ fn uuid_of(params: &Params) -> Result<Option<String>, Problem> {
 
 /// A uuid is part of a file's name.
 fn check_uuid(uuid: &str) -> Result<(), String> {
-    if uuid.is_empty() || uuid.len() > MAX_UUID || uuid.chars().any(|c| c == '/' || c.is_control())
-    {
-        return Err(format!("must have 1 to {MAX_UUID} bytes, none of them '/' or control"));
+    let fits = !uuid.is_empty() && uuid.len() <= MAX_UUID && uuid.trim() == uuid;
+    if !fits || uuid.chars().any(|c| c == '/' || c.is_control()) {
+        return Err(format!(
+            "must have 1 to {MAX_UUID} bytes, none of them '/' or control, and no space at the ends"
+        ));
     }
     Ok(())
 }

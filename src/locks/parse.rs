@@ -93,8 +93,12 @@ pub(super) fn canonical_name(key: &Key) -> String {
     format!("{key}.lock")
 }
 
+/// Without spaces at the ends: MySQL takes `u` and `u ` for one key (`PAD SPACE`), the other engines for two.
 fn is_uuid(text: &str) -> bool {
-    !text.is_empty() && text.len() <= UUID_LIMIT && !text.contains(char::is_control)
+    !text.is_empty()
+        && text.len() <= UUID_LIMIT
+        && text.trim() == text
+        && !text.contains(char::is_control)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // The form that `Option::filter` asks for.
@@ -171,7 +175,7 @@ mod tests {
             assert_eq!(parse(&json!({"brz_project_id": id})).id, None, "{id}");
         }
         assert_eq!(parse(&json!({"brz_project_id": MAX_PROJECT_ID})).id, Some(MAX_PROJECT_ID));
-        for uuid in [json!(""), json!(5), json!("a\nb"), json!("x".repeat(65))] {
+        for uuid in [json!(""), json!(5), json!("a\nb"), json!("a "), json!("x".repeat(65))] {
             assert_eq!(parse(&json!({"mb_project_uuid": uuid})).uuid, None, "{uuid}");
         }
     }

@@ -1,5 +1,7 @@
 //! Opening a pool: the URL's engine, TLS, and what every new connection is told.
 
+use std::borrow::Cow;
+use std::future::Future;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +12,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
+use url::Url;
 
 use super::db::Db;
 use super::file::{DatabaseFile, make_private, sqlite_path};
@@ -17,7 +20,10 @@ use super::{Engine, Open, StoreError, redacted, schema};
 use crate::config::{Database, DatabaseTls};
 
 /// How long a writer of SQLite waits for another one before it is an error. Readers never wait (WAL).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long is looked for the reason why no connection could be had.
+const REASON_LIMIT: Duration = Duration::from_secs(1);
 
 /// Which engine a URL names.
 ///
@@ -132,9 +138,53 @@ async fn sqlite(settings: &Database, open: Open) -> Result<Opened, StoreError> {
     Ok(Opened { db: Db::Sqlite(pool), recycle: Recycle::new(), file: Some(file) })
 }
 
+/// The parameters of a URL that the driver takes. It logs any other with its value, which may be a password with a
+/// mistyped name.
+const POSTGRES_PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// The URL without the parameters that the driver does not know; their names are logged.
+fn known_parameters(url: &str) -> Cow<'_, str> {
+    // The driver says what is wrong with it.
+    let Ok(mut parsed) = Url::parse(url) else { return Cow::Borrowed(url) };
+    let is_known = |name: &str| POSTGRES_PARAMETERS.contains(&name) || name.starts_with("options[");
+    let pairs: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        pairs.into_iter().partition(|(name, _)| is_known(name));
+    if unknown.is_empty() {
+        return Cow::Borrowed(url);
+    }
+    for (name, _) in unknown {
+        tracing::warn!(
+            parameter = name,
+            "database.url has a parameter that is not known; it is ignored"
+        );
+    }
+    parsed.query_pairs_mut().clear().extend_pairs(known);
+    Cow::Owned(parsed.into())
+}
+
 fn postgres_options(settings: &Database) -> Result<PgConnectOptions, StoreError> {
     let url = settings.url.expose();
-    let mut options = PgConnectOptions::from_str(url)
+    let mut options = PgConnectOptions::from_str(&known_parameters(url))
         .map_err(|source| StoreError::opening(url, source))?
         .application_name("procwarden")
         .disable_statement_logging();
@@ -174,10 +224,32 @@ async fn postgres(settings: &Database) -> Result<Opened, StoreError> {
                 async move { Ok(keeps) }.boxed()
             }
         })
-        .connect_with(options)
-        .await
-        .map_err(|source| StoreError::opening(url, source))?;
+        .connect_with(options.clone())
+        .await;
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Err(StoreError::opening(url, why(error, options.connect()).await)),
+    };
     Ok(Opened { db: Db::Postgres(pool), recycle, file: None })
+}
+
+/// A pool for the schema's migrations: a step over a large table may take long, and those who start at once wait for
+/// each other.
+pub(super) async fn postgres_for_migrations(
+    settings: &Database,
+    patience: Duration,
+) -> Result<sqlx::PgPool, StoreError> {
+    let told = format!("SET statement_timeout = 0; SET lock_timeout = {}", patience.as_millis());
+    PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(settings.connect_timeout)
+        .after_connect(move |connection, _| {
+            let told = AssertSqlSafe(told.clone());
+            async move { connection.execute(sqlx::raw_sql(told)).await.map(drop) }.boxed()
+        })
+        .connect_with(postgres_options(settings)?)
+        .await
+        .map_err(|source| StoreError::opening(settings.url.expose(), source))
 }
 
 /// Also for the connection that holds the migrations' lock.
@@ -201,16 +273,27 @@ pub(super) fn mysql_options(settings: &Database) -> Result<MySqlConnectOptions, 
     Ok(options)
 }
 
+/// What every connection is told.
+///
+/// A value that does not fit is an error, as on the other engines; a transaction sees what others committed, so that a
+/// compare-and-set reads what it compares. A server that does not learn of our end (the network was cut) must not keep the
+/// rows of a transaction locked for the eight hours of its `wait_timeout`, nor its threads waiting for a table for a day
+/// (`lock_wait_timeout`). Only MariaDB has a limit for transactions alone.
+fn mysql_session(settings: &Database) -> String {
+    let seconds = settings.statement_timeout.as_secs().max(1);
+    let idle = settings.idle_timeout.as_secs().saturating_add(60);
+    format!(
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT'; \
+         SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds}, \
+         SESSION wait_timeout = {idle} /*M!100300 , SESSION idle_transaction_timeout = {seconds} */; \
+         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+    )
+}
+
 async fn mysql(settings: &Database) -> Result<Opened, StoreError> {
     let url = settings.url.expose();
     let options = mysql_options(settings)?;
-    // A value that does not fit is an error, as on the other engines; a transaction sees what others committed, so that
-    // a compare-and-set reads what it compares.
-    let told = format!(
-        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT'; \
-         SET SESSION innodb_lock_wait_timeout = {}; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        settings.statement_timeout.as_secs().max(1)
-    );
+    let told = mysql_session(settings);
     let recycle = Recycle::new();
     let pool = pool_options!(MySqlPoolOptions::new(), settings)
         .after_connect(move |connection, _| {
@@ -228,10 +311,27 @@ async fn mysql(settings: &Database) -> Result<Opened, StoreError> {
                 async move { Ok(keeps) }.boxed()
             }
         })
-        .connect_with(options)
-        .await
-        .map_err(|source| StoreError::opening(url, source))?;
+        .connect_with(options.clone())
+        .await;
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Err(StoreError::opening(url, why(error, options.connect()).await)),
+    };
     Ok(Opened { db: Db::MySql(pool), recycle, file: None })
+}
+
+/// A pool that tried in vain for its whole time says only that; a connection of its own says what stood in the way.
+async fn why<C>(
+    error: sqlx::Error,
+    connect: impl Future<Output = Result<C, sqlx::Error>>,
+) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match tokio::time::timeout(REASON_LIMIT, connect).await {
+        Ok(Err(reason)) => reason,
+        Ok(Ok(_)) | Err(_) => error,
+    }
 }
 
 /// In a Galera cluster two connections may be at two nodes, and a node may lag behind: reads wait for what was

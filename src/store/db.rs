@@ -127,7 +127,7 @@ enum Conn {
     MySql(PoolConnection<MySql>),
 }
 
-/// A connection of the pool, for one statement or one transaction.
+/// A connection of the pool, for one statement or one transaction. The drivers' futures are large and three: boxed.
 ///
 /// One that is dropped before [`Session::done`] or [`Session::commit`] is closed, not given back: the server rolls back,
 /// and a connection that no answer comes from does not take a place in the pool.
@@ -193,7 +193,7 @@ impl Session {
     ) -> Result<u64, StoreError> {
         let sql = dialect::sql(self.engine, sql);
         Ok(on_db!(self.conn()?, Conn, conn => {
-            bound!(sql, args).execute(&mut **conn).await?.rows_affected()
+            Box::pin(bound!(sql, args).execute(&mut **conn)).await?.rows_affected()
         }))
     }
 
@@ -205,7 +205,7 @@ impl Session {
     ) -> Result<Vec<T>, StoreError> {
         let sql = dialect::sql(self.engine, sql);
         Ok(on_db!(self.conn()?, Conn, conn => {
-            bound_as!(sql, args).fetch_all(&mut **conn).await?
+            Box::pin(bound_as!(sql, args).fetch_all(&mut **conn)).await?
         }))
     }
 
@@ -217,7 +217,7 @@ impl Session {
     ) -> Result<Option<T>, StoreError> {
         let sql = dialect::sql(self.engine, sql);
         Ok(on_db!(self.conn()?, Conn, conn => {
-            bound_as!(sql, args).fetch_optional(&mut **conn).await?
+            Box::pin(bound_as!(sql, args).fetch_optional(&mut **conn)).await?
         }))
     }
 

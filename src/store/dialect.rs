@@ -263,8 +263,8 @@ macro_rules! migration_sets {
     };
 }
 
-/// Writes migrations, with the arguments of [`record_verdicts`]; on SQLite last id, run, status and instance.
-/// A row is changed only if it still has the run, the status and the instance that it was judged by.
+/// Writes migrations, with the arguments of [`record_verdicts`]; on SQLite last what must stand in the row.
+/// A row is changed only if nobody wrote it since it was judged.
 pub(super) const fn update_migrations(engine: Engine) -> &'static str {
     match engine {
         Engine::Sqlite => {
@@ -273,38 +273,40 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, \
              lock_size = ?, dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, \
              pidfd_inode = ?, lock_taken = ?, lock_data = ?, writer = ?, change_seq = ? \
-             WHERE id = ? AND run = ? AND status = ? AND instance = ?"
+             WHERE id = ? AND run = ? AND status = ? AND instance = ? AND updated_at = ?"
         }
         Engine::Postgres => concat!(
             "UPDATE procwarden_migrations SET ",
             migration_sets!(""),
             "FROM json_to_recordset(CAST(? AS json)) AS v(id bigint, was_run bigint, was_status text, \
-             was_instance text, instance text, host_id text, status text, state text, reason text, \
+             was_instance text, was_updated bigint, instance text, host_id text, status text, state text, reason text, \
              status_source text, error text, run bigint, since bigint, updated_at bigint, status_updated_at bigint, \
              ended_at bigint, lock_file text, lock_pid bigint, lock_started bigint, lock_dev bigint, lock_ino bigint, \
              lock_mtime_ns bigint, lock_size bigint, dir_dev bigint, dir_ino bigint, boot_id text, pid_ns bigint, \
              identity_pid bigint, start_ticks bigint, pidfd_inode bigint, lock_taken bigint, lock_data text) \
              WHERE procwarden_migrations.id = v.id AND procwarden_migrations.run = v.was_run \
-             AND procwarden_migrations.status = v.was_status AND procwarden_migrations.instance = v.was_instance"
+             AND procwarden_migrations.status = v.was_status AND procwarden_migrations.instance = v.was_instance \
+             AND procwarden_migrations.updated_at = v.was_updated"
         ),
         Engine::MySql => concat!(
             "UPDATE procwarden_migrations AS m JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', \
              was_run BIGINT PATH '$[1]', was_status VARCHAR(16) PATH '$[2]', \
-             was_instance VARCHAR(128) PATH '$[3]', instance VARCHAR(128) PATH '$[4]', \
-             host_id VARCHAR(128) PATH '$[5]', status VARCHAR(16) PATH '$[6]', \
-             state VARCHAR(16) PATH '$[7]', reason VARCHAR(32) PATH '$[8]', \
-             status_source VARCHAR(32) PATH '$[9]', error MEDIUMTEXT PATH '$[10]', \
-             run BIGINT PATH '$[11]', since BIGINT PATH '$[12]', updated_at BIGINT PATH '$[13]', \
-             status_updated_at BIGINT PATH '$[14]', ended_at BIGINT PATH '$[15]', \
-             lock_file VARCHAR(255) PATH '$[16]', lock_pid BIGINT PATH '$[17]', \
-             lock_started BIGINT PATH '$[18]', lock_dev BIGINT PATH '$[19]', \
-             lock_ino BIGINT PATH '$[20]', lock_mtime_ns BIGINT PATH '$[21]', \
-             lock_size BIGINT PATH '$[22]', dir_dev BIGINT PATH '$[23]', dir_ino BIGINT PATH '$[24]', \
-             boot_id VARCHAR(64) PATH '$[25]', pid_ns BIGINT PATH '$[26]', \
-             identity_pid BIGINT PATH '$[27]', start_ticks BIGINT PATH '$[28]', \
-             pidfd_inode BIGINT PATH '$[29]', lock_taken BIGINT PATH '$[30]', \
-             lock_data MEDIUMTEXT PATH '$[31]')) AS v \
-             ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance SET ",
+             was_instance VARCHAR(128) PATH '$[3]', was_updated BIGINT PATH '$[4]', instance VARCHAR(128) PATH '$[5]', \
+             host_id VARCHAR(128) PATH '$[6]', status VARCHAR(16) PATH '$[7]', \
+             state VARCHAR(16) PATH '$[8]', reason VARCHAR(32) PATH '$[9]', \
+             status_source VARCHAR(32) PATH '$[10]', error MEDIUMTEXT PATH '$[11]', \
+             run BIGINT PATH '$[12]', since BIGINT PATH '$[13]', updated_at BIGINT PATH '$[14]', \
+             status_updated_at BIGINT PATH '$[15]', ended_at BIGINT PATH '$[16]', \
+             lock_file VARCHAR(255) PATH '$[17]', lock_pid BIGINT PATH '$[18]', \
+             lock_started BIGINT PATH '$[19]', lock_dev BIGINT PATH '$[20]', \
+             lock_ino BIGINT PATH '$[21]', lock_mtime_ns BIGINT PATH '$[22]', \
+             lock_size BIGINT PATH '$[23]', dir_dev BIGINT PATH '$[24]', dir_ino BIGINT PATH '$[25]', \
+             boot_id VARCHAR(64) PATH '$[26]', pid_ns BIGINT PATH '$[27]', \
+             identity_pid BIGINT PATH '$[28]', start_ticks BIGINT PATH '$[29]', \
+             pidfd_inode BIGINT PATH '$[30]', lock_taken BIGINT PATH '$[31]', \
+             lock_data MEDIUMTEXT PATH '$[32]')) AS v \
+             ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance \
+             AND m.updated_at = v.was_updated SET ",
             migration_sets!("m.")
         ),
     }
@@ -353,6 +355,18 @@ pub(super) const fn insert_events(engine: Engine) -> &'static str {
              reason VARCHAR(32) PATH '$[5]', status VARCHAR(16) PATH '$[6]', run BIGINT PATH '$[7]')) AS v"
         }
     }
+}
+
+/// The columns that a statement of MySQL takes from the fields of a row, by their numbers.
+#[cfg(test)]
+pub(super) fn numbered(statement: &str) -> Vec<String> {
+    let columns = statement.split_once("COLUMNS (").unwrap().1;
+    let columns = columns.split_once("')) AS v").unwrap().0.split("', ");
+    let names = columns.enumerate().map(|(at, column)| {
+        assert!(column.trim_end_matches('\'').ends_with(&format!(" PATH '$[{at}]")), "{column}");
+        column.split(' ').next().unwrap().to_owned()
+    });
+    names.collect()
 }
 
 #[cfg(test)]

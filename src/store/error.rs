@@ -107,7 +107,7 @@ pub enum StoreError {
     #[error("the database gave no answer for {} s", .0.as_secs_f32())]
     Timeout(Duration),
     /// Our name was taken over by another instance: nothing is written in its name any more.
-    #[error("the name '{0}' was taken over by another instance")]
+    #[error("the name '{0}' was taken over by another instance, or was forgotten")]
     LostName(String),
     /// Any other failure of the database.
     #[error("the database failed")]
@@ -131,13 +131,13 @@ impl StoreError {
         match self {
             Self::Timeout(_) => true,
             Self::Open { source, .. } | Self::Database(source) => match source {
-                // 57P03: starting up; 53300, 1040: too many connections; 1047: a Galera node that is not ready.
-                sqlx::Error::Database(error) => {
-                    matches!(
-                        code(&**error).as_str(),
-                        "57P03" | "57P01" | "57P02" | "53300" | "1040" | "1047"
-                    )
-                }
+                // 57P03: starting up; 53300, 1040, 1203, 1226: too many connections, of all or of this user; 1047: a Galera
+                // node that is not ready; 1053: shutting down; class 08: what poolers say that reach no server.
+                sqlx::Error::Database(error) => match code(&**error).as_str() {
+                    "57P03" | "57P01" | "57P02" | "53300" | "1040" | "1047" | "1053" | "1203"
+                    | "1226" => true,
+                    code => code.len() == 5 && code.starts_with("08"),
+                },
                 sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => true,
                 _ => false,
             },
@@ -150,7 +150,7 @@ impl StoreError {
         match self {
             Self::ReadOnly(_) => true,
             Self::Database(sqlx::Error::Database(error)) => {
-                matches!(code(&**error).as_str(), "1047" | "57P01" | "57P02" | "57P03")
+                matches!(code(&**error).as_str(), "1047" | "1053" | "57P01" | "57P02" | "57P03")
             }
             _ => false,
         }
@@ -176,8 +176,9 @@ impl From<sqlx::Error> for StoreError {
         let sqlx::Error::Database(database) = &error else { return Self::Database(error) };
         let is_sqlite = database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
         match (code(&**database).as_str(), is_sqlite) {
-            // serialization_failure, deadlock_detected; ER_LOCK_DEADLOCK.
-            ("40001" | "40P01" | "1213", false) => Self::Conflict(error),
+            // serialization_failure, deadlock_detected; ER_LOCK_DEADLOCK, ER_AUTOINC_READ_FAILED: what InnoDB says of a
+            // deadlock over a table's next id.
+            ("40001" | "40P01" | "1213" | "1467", false) => Self::Conflict(error),
             // read_only_sql_transaction; ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
             // ER_READ_ONLY_MODE; SQLITE_READONLY and its extended codes.
             ("25006" | "1290" | "1792" | "1836", false)
@@ -221,7 +222,7 @@ fn advice(error: &sqlx::Error) -> &'static str {
         "42501" | "1044" => {
             " (the user lacks a right: `procwarden check-config` prints the GRANTs)"
         }
-        "53300" | "1040" => " (the server has too many connections)",
+        "53300" | "1040" | "1203" | "1226" => " (the server has too many connections)",
         _ => "",
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::db::{Session, args};
-use super::{Engine, Lease, Store, StoreError, dialect, read};
+use super::{Engine, Lease, Store, StoreError, dialect, single};
 use crate::domain::Timestamp;
 
 /// Rows of a batch: large enough that the round trip does not count, small enough for `max_allowed_packet` (16 MiB by
@@ -124,8 +124,30 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn events(&self, instance: &str, limit: i64) -> Result<Vec<Event>, StoreError> {
         let mut events: Vec<Event> =
-            read!(self, session => session.all(LAST, args![instance, limit]))?;
+            single!(self, session => session.all(LAST, args![instance, limit]))?;
         events.reverse();
         Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mysql_takes_each_field_by_its_place() {
+        let row = NewEvent {
+            seq: 1,
+            kind: "node",
+            id: 1,
+            name: "n",
+            state: "up",
+            reason: None,
+            status: None,
+            run: None,
+        };
+        let Value::Object(fields) = serde_json::to_value(&row).unwrap() else { unreachable!() };
+        let fields: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(dialect::numbered(dialect::insert_events(Engine::MySql)), fields);
     }
 }

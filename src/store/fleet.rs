@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::db::{Session, args};
 use super::events::{self, BATCH, next_seq};
 use super::instances::{InstanceRow, columns};
-use super::{Engine, Lease, Store, StoreError, dialect, read, write};
+use super::{Engine, Lease, Store, StoreError, dialect, single, write};
 
 /// All instances at one moment of the database's clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn fleet(&self) -> Result<Fleet, StoreError> {
-        let rows: Vec<FleetRow> = read!(self, session => session.all(FLEET, &[]))?;
+        let rows: Vec<FleetRow> = single!(self, session => session.all(FLEET, &[]))?;
         let first = rows.first();
         Ok(Fleet {
             now: first.map_or(0, |row| row.now),

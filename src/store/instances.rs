@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::db::{Session, args};
-use super::{Store, StoreError, read, write};
+use super::{Store, StoreError, single, write};
 use crate::domain::fleet::{Heartbeat, live};
 use crate::domain::{Here, Timestamp, Uptime};
 
@@ -31,7 +31,8 @@ pub struct Holder {
 pub struct Lease {
     /// `instance.name`.
     pub name: String,
-    /// Grows each time that the name is taken.
+    /// Grows each time that the name is taken; begins at the database's time, so that a name that was forgotten and taken
+    /// again has none that it had before.
     pub epoch: i64,
 }
 
@@ -125,8 +126,9 @@ pub(super) const FIRST_SEQ: &str = "SELECT MAX(seq) FROM (SELECT MAX(seq) AS seq
      UNION ALL SELECT MAX(change_seq) FROM procwarden_migrations WHERE writer = ?) AS used";
 pub(super) const INSERT: &str = "INSERT INTO procwarden_instances \
      (name, host_id, boot_id, pid_ns, pid, start_ticks, version, since, last_beat, expires_at, lease_ms, epoch, seq) \
-     SELECT ?, ?, ?, ?, ?, ?, ?, ?, NOW_MS(), NOW_MS() + ?, ?, 1, ? FROM_DUAL \
+     SELECT ?, ?, ?, ?, ?, ?, ?, ?, NOW_MS(), NOW_MS() + ?, ?, NOW_MS(), ? FROM_DUAL \
      WHERE NOT EXISTS (SELECT 1 FROM procwarden_instances WHERE name = ?)";
+pub(super) const EPOCH: &str = "SELECT epoch FROM procwarden_instances WHERE name = ?";
 pub(super) const TAKE: &str = "UPDATE procwarden_instances SET host_id = ?, boot_id = ?, pid_ns = ?, pid = ?, start_ticks = ?, \
      version = ?, since = ?, last_beat = NOW_MS(), expires_at = NOW_MS() + ?, lease_ms = ?, epoch = epoch + 1, \
      seq = CASE WHEN seq < ? THEN ? ELSE seq END \
@@ -172,7 +174,7 @@ impl Store {
     pub async fn beat(&self, lease: &Lease, beat: &Beat) -> Result<(), StoreError> {
         self.require_in_place()?;
         let (wall, up) = beat.swept.unzip();
-        let changed = read!(self, session => session.execute(BEAT, args![
+        let changed = single!(self, session => session.execute(BEAT, args![
             wall.map(|it| it.0), up.map(|it| it.0), beat.swept_ago.map(ms), beat.tick_ms, ms(beat.window), beat.nodes,
             beat.locks, &lease.name, lease.epoch,
         ]))?;
@@ -184,7 +186,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn release_name(&self, lease: &Lease) -> Result<(), StoreError> {
-        read!(self, session => session.execute(RELEASE, args![&lease.name, lease.epoch])).map(drop)
+        single!(self, session => session.execute(RELEASE, args![&lease.name, lease.epoch]))
+            .map(drop)
     }
 }
 
@@ -212,5 +215,5 @@ async fn take(
             name,
         ]).await?
     };
-    Ok((changed == 1).then(|| from.map_or(1, |from| from.epoch + 1)))
+    if changed == 1 { tx.number(EPOCH, args![name]).await } else { Ok(None) }
 }

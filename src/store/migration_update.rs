@@ -10,7 +10,8 @@ use super::dialect::storable;
 use super::events::{self, BATCH};
 use super::identity::IdentityColumns;
 use super::{Engine, StoreError, dialect};
-use crate::domain::migration::{Migration, Reason, Source, Status};
+use crate::domain::migration::{Migration, Reason, Source};
+use crate::domain::reconcile::Basis;
 
 pub(super) const WRITTEN: &str =
     "SELECT id FROM procwarden_migrations WHERE writer = ? AND change_seq = ?";
@@ -21,7 +22,8 @@ pub(super) struct Update<'a> {
     id: i64,
     was_run: i64,
     was_status: &'static str,
-    was_instance: &'a str,
+    was_instance: String,
+    was_updated: i64,
     // What hosts and files say goes into a JSON text here, so it is made storable before.
     instance: Cow<'a, str>,
     host_id: Cow<'a, str>,
@@ -51,16 +53,13 @@ pub(super) struct Update<'a> {
 }
 
 impl<'a> Update<'a> {
-    pub(super) fn new(
-        id: i64,
-        (run, status, instance): (i64, Status, &'a str),
-        row: &'a Migration,
-    ) -> Self {
+    pub(super) fn new(id: i64, basis: Basis, row: &'a Migration) -> Self {
         Self {
             id,
-            was_run: run,
-            was_status: status.as_str(),
-            was_instance: instance,
+            was_run: basis.run,
+            was_status: basis.status.as_str(),
+            was_instance: basis.instance,
+            was_updated: basis.updated_at.0,
             instance: storable(&row.instance),
             host_id: storable(&row.host_id),
             status: row.status.as_str(),
@@ -163,8 +162,40 @@ async fn update_one(
             row.id,
             row.was_run,
             row.was_status,
-            row.was_instance,
+            &row.was_instance,
+            row.was_updated,
         ],
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::migration::Key;
+    use crate::domain::reconcile::{Rules, Scope, first_row};
+    use crate::domain::{Here, Now};
+
+    #[test]
+    fn mysql_takes_each_field_by_its_place() {
+        let rules = Rules {
+            grace: Duration::ZERO,
+            settle: Duration::ZERO,
+            scope: Scope::Local,
+            here: Here::default(),
+            instance: "a".to_owned(),
+            sole: true,
+            live: BTreeSet::new(),
+        };
+        let key = Key { mb_project_uuid: "u".to_owned(), brz_project_id: 1 };
+        let migration = first_row(&key, &rules, Now::default());
+        let row = Update::new(1, Basis::of(&migration), &migration);
+        let Value::Object(fields) = serde_json::to_value(&row).unwrap() else { unreachable!() };
+        let fields: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(dialect::numbered(dialect::update_migrations(Engine::MySql)), fields);
+    }
 }

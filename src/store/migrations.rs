@@ -4,10 +4,10 @@ use super::db::{Session, args};
 use super::events::{self, NewEvent, next_seq};
 use super::identity::IdentityColumns;
 use super::migration_update::{Update, update};
-use super::{Lease, Store, StoreError, read, write};
+use super::{Lease, Store, StoreError, single, write};
 use crate::domain::Timestamp;
 use crate::domain::migration::{DirMark, Key, Mark, Migration, Reason, Source, State, Status};
-use crate::domain::reconcile::Write;
+use crate::domain::reconcile::{Basis, Write};
 
 /// A migration's row with its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +23,30 @@ pub struct StoredMigration {
 pub enum Applied {
     /// It stands; the row as it is now.
     Done(Box<StoredMigration>),
-    /// The row had another run, status or instance, or was inserted by somebody else: nothing was written.
+    /// The row was written by somebody else since it was read, or was inserted by somebody else: nothing was written.
     Lost,
+}
+
+/// What one transaction on a server may weigh. The heartbeat waits for the instance's row meanwhile: 25 first sights take
+/// 2.5 s over a network that takes 50 ms there and back, and a statement may take 5 s by default.
+const HEAVIEST: usize = 500;
+
+/// A first sight is two statements of its own, other rows share one by the hundreds.
+const fn weight(write: &Write) -> usize {
+    match write {
+        Write::Insert(_) => 20,
+        Write::None | Write::Update { .. } => 1,
+    }
+}
+
+/// How many of the writes the next transaction takes.
+fn part<T>(writes: &[(T, Write)]) -> usize {
+    let mut weighs = 0;
+    let fits = writes.iter().take_while(|(_, write)| {
+        weighs += weight(write);
+        weighs <= HEAVIEST
+    });
+    fits.count()
 }
 
 /// The columns of [`MigrationRow`].
@@ -147,7 +169,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn migrations(&self) -> Result<Vec<StoredMigration>, StoreError> {
-        stored(read!(self, session => session.all(ALL, &[]))?)
+        stored(single!(self, session => session.all(ALL, &[]))?)
     }
 
     /// The migrations that an instance has written after the number `after`.
@@ -159,15 +181,33 @@ impl Store {
         writer: &str,
         after: i64,
     ) -> Result<Vec<StoredMigration>, StoreError> {
-        stored(read!(self, session => session.all(CHANGED, args![writer, after]))?)
+        stored(single!(self, session => session.all(CHANGED, args![writer, after]))?)
     }
 
-    /// Applies writes in one transaction, each by compare-and-set, with the events of those that flipped. At most one
+    /// Applies writes, each by compare-and-set, with the events of those that flipped in the same transaction. At most one
     /// write is for any one row.
     ///
     /// # Errors
-    /// [`StoreError::LostName`], [`StoreError::Database`]: then nothing is written.
+    /// [`StoreError::LostName`], [`StoreError::Database`]: then a part of the writes may stand, or none; rows are to be read
+    /// again.
     pub async fn apply(
+        &self,
+        lease: &Lease,
+        writes: &[(Option<i64>, Write)],
+        now: Timestamp,
+    ) -> Result<Vec<Applied>, StoreError> {
+        let mut applied = Vec::with_capacity(writes.len());
+        let mut rest = writes;
+        while !rest.is_empty() {
+            let count = if self.is_sole() { rest.len() } else { part(rest) };
+            applied.extend(self.apply_part(lease, &rest[..count], now).await?);
+            rest = &rest[count..];
+        }
+        Ok(applied)
+    }
+
+    /// One transaction.
+    async fn apply_part(
         &self,
         lease: &Lease,
         writes: &[(Option<i64>, Write)],
@@ -199,13 +239,13 @@ async fn apply(
         targets.push(match write {
             Write::None => None,
             Write::Insert(row) => insert(tx, row).await?.map(|id| {
-                updates.push(Update::new(id, (row.run, row.status, &row.instance), row));
+                updates.push(Update::new(id, Basis::of(row), row));
                 // A first sight is no flip, unless the row is born finished by its runner's report.
                 (id, row.as_ref(), row.status.is_final())
             }),
-            Write::Update { run, status, instance, row, flip } => {
+            Write::Update { basis, row, flip } => {
                 let id = id.unwrap_or_default();
-                updates.push(Update::new(id, (*run, *status, instance), row));
+                updates.push(Update::new(id, basis.clone(), row));
                 Some((id, row.as_ref(), *flip))
             }
         });

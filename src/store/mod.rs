@@ -57,40 +57,14 @@ const WAIT_PAUSE: Duration = Duration::from_millis(250);
 
 const CHARSET: &str = "SELECT CAST(@@character_set_database AS CHAR) AS charset";
 
-/// One statement outside of a transaction, within the time that it may take.
-macro_rules! read {
-    ($store:ident, $session:ident => $work:expr) => {
-        $store
-            .limited(async {
-                let mut session = $store.db.session().await?;
-                let $session = &mut session;
-                let result = $work.await?;
-                session.done();
-                Ok(result)
-            })
-            .await
-    };
-}
-use read;
-
-/// One transaction, within the time that it may take, tried again while others are in the way.
+/// Works again while others' transactions are in the way.
 ///
 /// Macros, not functions that take closures: rustc cannot prove futures of async closures that borrow to be `Send`.
-macro_rules! write {
-    ($store:ident, $tx:ident => $work:expr) => {{
+macro_rules! patiently {
+    ($work:expr) => {{
         let mut tries = 1;
         loop {
-            let result = $store
-                .limited(async {
-                    let mut session = $store.begin().await?;
-                    let $tx = &mut session;
-                    let result = $work.await?;
-                    crate::failpoint::at("in-transaction");
-                    session.commit().await?;
-                    Ok(result)
-                })
-                .await;
-            match result {
+            match $work.await {
                 Err(StoreError::Conflict(_)) if tries < $crate::store::TRIES => {
                     tokio::time::sleep($crate::store::PAUSE * 2_u32.pow(tries - 1)).await;
                     tries += 1;
@@ -99,6 +73,35 @@ macro_rules! write {
             }
         }
     }};
+}
+use patiently;
+
+/// One statement that commits by itself, within the time that it may take.
+macro_rules! single {
+    ($store:ident, $session:ident => $work:expr) => {
+        $crate::store::patiently!($store.limited(Box::pin(async {
+            let mut session = $store.db.session().await?;
+            let $session = &mut session;
+            let result = $work.await?;
+            session.done();
+            Ok(result)
+        })))
+    };
+}
+use single;
+
+/// One transaction, within the time that it may take.
+macro_rules! write {
+    ($store:ident, $tx:ident => $work:expr) => {
+        $crate::store::patiently!($store.limited(Box::pin(async {
+            let mut session = $store.begin().await?;
+            let $tx = &mut session;
+            let result = $work.await?;
+            crate::failpoint::at("in-transaction");
+            session.commit().await?;
+            Ok(result)
+        })))
+    };
 }
 use write;
 
@@ -130,7 +133,7 @@ impl Store {
     pub async fn open(settings: &Database, open: Open) -> Result<Self, StoreError> {
         let store = Self::connect(settings, open).await?;
         match open {
-            Open::Create => store.migrate().await?,
+            Open::Create => Box::pin(store.migrate()).await?,
             Open::Existing => store.require_current_schema().await?,
         }
         Ok(store)
@@ -144,7 +147,8 @@ impl Store {
     pub async fn connect(settings: &Database, open: Open) -> Result<Self, StoreError> {
         let end = tokio::time::Instant::now() + settings.wait;
         loop {
-            match connect::open(settings, open).await {
+            // Three engines' ways to connect make a large future; callers need not carry it.
+            match Box::pin(connect::open(settings, open)).await {
                 Ok(Opened { db, recycle, file }) => {
                     let store = Self { db, settings: settings.clone(), recycle, file };
                     store.require_charset().await?;
@@ -188,7 +192,7 @@ impl Store {
     /// [`StoreError::Database`] if it does not answer, [`StoreError::Replaced`].
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.require_in_place()?;
-        read!(self, session => session.number("SELECT 1", &[])).map(drop)
+        single!(self, session => session.number("SELECT 1", &[])).map(drop)
     }
 
     fn require_in_place(&self) -> Result<(), StoreError> {
@@ -200,7 +204,7 @@ impl Store {
         if self.engine() != Engine::MySql {
             return Ok(());
         }
-        let charset: Option<(String,)> = read!(self, session => session.first(CHARSET, &[]))?;
+        let charset: Option<(String,)> = single!(self, session => session.first(CHARSET, &[]))?;
         match charset {
             Some((charset,)) if charset != "utf8mb4" => Err(StoreError::Charset(charset)),
             _ => Ok(()),
@@ -212,6 +216,16 @@ impl Store {
         self.db.begin().await
     }
 
+    /// How long a call may take at most, as long as nobody else's transactions are in its way.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        let statement = match self.engine() {
+            Engine::Sqlite => connect::BUSY_TIMEOUT,
+            Engine::Postgres | Engine::MySql => self.settings.statement_timeout,
+        };
+        self.settings.connect_timeout + statement
+    }
+
     /// A server may leave us without an answer for ever. SQLite never does: its busy timeout and the pool's end every
     /// wait, and to give up on its commit from outside would leave it unknown whether it happened.
     async fn limited<T>(
@@ -221,7 +235,7 @@ impl Store {
         let result = if self.is_sole() {
             work.await
         } else {
-            let limit = self.settings.connect_timeout + self.settings.statement_timeout;
+            let limit = self.limit();
             tokio::time::timeout(limit, work).await.unwrap_or(Err(StoreError::Timeout(limit)))
         };
         if let Err(error) = &result

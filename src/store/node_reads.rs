@@ -3,7 +3,7 @@
 use super::db::args;
 use super::events::{self, BATCH};
 use super::nodes::{NodeRow, select, stored};
-use super::{Engine, Store, StoreError, StoredNode, read};
+use super::{Engine, Store, StoreError, StoredNode, single};
 
 pub(super) const CHANGED: &str = select!("WHERE writer = ? AND change_seq > ? ORDER BY id");
 pub(super) const OF_CONFIG: &str = select!("WHERE origin = 'config' ORDER BY id");
@@ -57,7 +57,7 @@ impl Store {
         writer: &str,
         after: i64,
     ) -> Result<Vec<StoredNode>, StoreError> {
-        stored(read!(self, session => session.all(CHANGED, args![writer, after]))?)
+        stored(single!(self, session => session.all(CHANGED, args![writer, after]))?)
     }
 
     /// The nodes with these ids that there are.
@@ -68,7 +68,8 @@ impl Store {
         let mut rows: Vec<NodeRow> = Vec::with_capacity(ids.len());
         for batch in ids.chunks(BATCH) {
             let (statement, batch) = (by_ids(self.engine()), events::json(batch)?);
-            let more: Vec<NodeRow> = read!(self, session => session.all(statement, args![&batch]))?;
+            let more: Vec<NodeRow> =
+                single!(self, session => session.all(statement, args![&batch]))?;
             rows.extend(more);
         }
         stored(rows)
@@ -82,7 +83,8 @@ impl Store {
         let mut rows: Vec<NodeRow> = Vec::with_capacity(names.len());
         for batch in names.chunks(BATCH) {
             let (statement, batch) = (by_names(self.engine()), events::json(batch)?);
-            let more: Vec<NodeRow> = read!(self, session => session.all(statement, args![&batch]))?;
+            let more: Vec<NodeRow> =
+                single!(self, session => session.all(statement, args![&batch]))?;
             rows.extend(more);
         }
         stored(rows)
@@ -93,7 +95,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn nodes_of_config(&self) -> Result<Vec<StoredNode>, StoreError> {
-        stored(read!(self, session => session.all(OF_CONFIG, &[]))?)
+        stored(single!(self, session => session.all(OF_CONFIG, &[]))?)
     }
 
     /// Of every node, by id, what tells whether it has to be read again.
@@ -101,6 +103,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn node_versions(&self) -> Result<Vec<NodeVersion>, StoreError> {
-        read!(self, session => session.all(VERSIONS, &[]))
+        single!(self, session => session.all(VERSIONS, &[]))
     }
 }

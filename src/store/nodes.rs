@@ -2,7 +2,7 @@
 
 use super::db::{Session, args};
 use super::identity::IdentityColumns;
-use super::{Store, StoreError, read, write};
+use super::{Store, StoreError, single, write};
 use crate::domain::node::{Method, Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
@@ -202,7 +202,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
-        stored(read!(self, session => session.all(ALL, &[]))?)
+        stored(single!(self, session => session.all(ALL, &[]))?)
     }
 
     /// A node by its id, or by its name.
@@ -215,8 +215,8 @@ impl Store {
         name: &str,
     ) -> Result<Option<StoredNode>, StoreError> {
         let row: Option<NodeRow> = match id {
-            Some(id) => read!(self, session => session.first(BY_ID, args![id]))?,
-            None => read!(self, session => session.first(BY_NAME, args![name]))?,
+            Some(id) => single!(self, session => session.first(BY_ID, args![id]))?,
+            None => single!(self, session => session.first(BY_NAME, args![name]))?,
         };
         row.map(StoredNode::try_from).transpose()
     }
@@ -239,7 +239,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn revision(&self) -> Result<i64, StoreError> {
-        let revision = read!(self, session => session.number(REVISION, &[]))?;
+        let revision = single!(self, session => session.number(REVISION, &[]))?;
         Ok(revision.unwrap_or(0))
     }
 }

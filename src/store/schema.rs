@@ -8,7 +8,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions as _, MySqlConnection};
 
 use super::db::{Db, Session};
-use super::{Engine, Store, StoreError, connect, dialect, read};
+use super::{Engine, Store, StoreError, connect, dialect, single};
 use crate::config::Database;
 
 /// Our own bookkeeping table: hosts have tables called `migrations` and `_sqlx_migrations` of their own.
@@ -72,7 +72,12 @@ impl Store {
                 let _turn = turn(path).await?;
                 Ok(migrator(Engine::Sqlite).run(pool).await?)
             }
-            Db::Postgres(pool) => Ok(migrator(Engine::Postgres).run(pool).await?),
+            Db::Postgres(_) => {
+                let pool = connect::postgres_for_migrations(&self.settings, TURN_LIMIT).await?;
+                let done = migrator(Engine::Postgres).run(&pool).await;
+                pool.close().await;
+                Ok(done?)
+            }
             Db::MySql(pool) => {
                 let lock = mysql_turn(&self.settings).await?;
                 let done = migrator(Engine::MySql).run(pool).await;
@@ -111,7 +116,7 @@ impl Store {
     }
 
     async fn newest_applied(&self) -> Result<i64, StoreError> {
-        Ok(read!(self, session => newest(session))?.unwrap_or(0))
+        Ok(single!(self, session => newest(session))?.unwrap_or(0))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every statement of the store in one list, so that a server can be asked whether it understands them all.
 
 use super::db::Session;
-use super::{Engine, Store, StoreError, dialect, read};
+use super::{Engine, Store, StoreError, dialect, single};
 use super::{events, fleet, instances, migration_update, migrations, node_reads, nodes, schema};
 
 /// Name and text of each.
@@ -19,6 +19,7 @@ const ALL: &[(&str, &str)] = &[
     ("fleet::MOVE_OWNED", fleet::MOVE_OWNED),
     ("instances::FIRST_SEQ", instances::FIRST_SEQ),
     ("instances::INSERT", instances::INSERT),
+    ("instances::EPOCH", instances::EPOCH),
     ("instances::TAKE", instances::TAKE),
     ("instances::BEAT", instances::BEAT),
     ("instances::RELEASE", instances::RELEASE),
@@ -65,7 +66,7 @@ impl Store {
         let own = PER_ENGINE.iter().map(|(name, text)| (*name, text(self.engine())));
         let mut count = 0;
         for (name, text) in ALL.iter().copied().chain(own) {
-            read!(self, session => prepare(session, text))
+            single!(self, session => prepare(session, text))
                 .map_err(|error| StoreError::Statement { name, source: Box::new(error) })?;
             count += 1;
         }

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::migration::{Key, Migration, Reason, Source, Status};
 use crate::domain::node::{Node, Password, Tls};
 use crate::domain::process::Here;
-use crate::domain::reconcile::{Rules, Scope, Write, finish, first_row};
+use crate::domain::reconcile::{Basis, Rules, Scope, Write, finish, first_row};
 use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Identity, Now, Timestamp, Uptime};
 
@@ -110,9 +110,8 @@ fn error(stored: &StoredMigration) -> (Option<i64>, Write) {
     let mut next = stored.row.clone();
     let now = Now { wall: Timestamp(9000), up: Uptime(9000) };
     finish(&mut next, Status::Error, Reason::ProcessGone, Source::Monitor, now);
-    let (run, status) = (stored.row.run, stored.row.status);
-    let instance = stored.row.instance.clone();
-    (Some(stored.id), Write::Update { run, status, instance, row: Box::new(next), flip: true })
+    let basis = Basis::of(&stored.row);
+    (Some(stored.id), Write::Update { basis, row: Box::new(next), flip: true })
 }
 
 #[tokio::test]

@@ -197,3 +197,28 @@ fn event(write: &VerdictWrite) -> NewEvent<'_> {
         run: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn mysql_takes_each_field_by_its_place() {
+        let write = VerdictWrite {
+            id: 1,
+            name: "n".to_owned(),
+            version: 1,
+            owner_epoch: 0,
+            was: State::Unknown,
+            host_id: "h".to_owned(),
+            verdict: Verdict::default(),
+            flip: false,
+        };
+        let row = VerdictRow::of(&write);
+        let Value::Object(fields) = serde_json::to_value(&row).unwrap() else { unreachable!() };
+        let fields: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(dialect::numbered(dialect::record_verdicts(Engine::MySql)), fields);
+    }
+}

@@ -10,7 +10,9 @@
 )]
 
 mod cli;
+mod failover;
 mod faults;
+mod fleet;
 mod house;
 mod http;
 mod migrations;

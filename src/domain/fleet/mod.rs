@@ -37,6 +37,16 @@ impl<'a> Placement<'a> {
         }
     }
 
+    /// Who answers for the node: its operator's word counts before the row says that it was followed. Nobody, if it was
+    /// released.
+    #[must_use]
+    pub fn answers(self, owner: Option<&'a str>) -> Option<&'a str> {
+        match self {
+            Self::On(name) => owner.map(|_| name),
+            Self::Any => owner,
+        }
+    }
+
     /// May this instance look at the node, if it owns it?
     #[must_use]
     pub fn allows(self, instance: &str) -> bool {

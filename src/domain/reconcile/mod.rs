@@ -114,6 +114,32 @@ pub enum Standing {
     Foreign,
 }
 
+/// What must stand in a row that is written: that it was written since by anybody makes what was judged worthless.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Basis {
+    /// The run.
+    pub run: i64,
+    /// The status.
+    pub status: Status,
+    /// The instance: what was seen of another one's process says nothing about its row.
+    pub instance: String,
+    /// The last write.
+    pub updated_at: Timestamp,
+}
+
+impl Basis {
+    /// The row as it was judged.
+    #[must_use]
+    pub fn of(row: &Migration) -> Self {
+        Self {
+            run: row.run,
+            status: row.status,
+            instance: row.instance.clone(),
+            updated_at: row.updated_at,
+        }
+    }
+}
+
 /// What is to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Write {
@@ -123,12 +149,8 @@ pub enum Write {
     Insert(Box<Migration>),
     /// This row instead of the one that has `run`, `status` and `instance` now.
     Update {
-        /// The run that must stand there.
-        run: i64,
-        /// The status that must stand there.
-        status: Status,
-        /// The instance that must stand there: what was seen of another one's process says nothing about its row.
-        instance: String,
+        /// What must stand there.
+        basis: Basis,
         /// What shall stand there.
         row: Box<Migration>,
         /// A status turned or another run began: an event in the same transaction.

@@ -1,7 +1,7 @@
 //! The row: which run a lock belongs to, how a run ends, and what is worth a write.
 
 use super::standing::rewritten;
-use super::{Rules, Sight, Standing, Write};
+use super::{Basis, Rules, Sight, Standing, Write};
 use crate::domain::migration::{Key, Lock, LockPid, Migration, Reason, Source, State, Status};
 use crate::domain::time::Now;
 
@@ -148,6 +148,5 @@ pub fn write(row: Option<&Migration>, next: &Migration, now: Now) -> Write {
     let flip = next.status != row.status || (next.run != row.run && row.status.is_final());
     let mut next = next.clone();
     next.updated_at = now.wall;
-    let (run, status, instance) = (row.run, row.status, row.instance.clone());
-    Write::Update { run, status, instance, row: Box::new(next), flip }
+    Write::Update { basis: Basis::of(row), row: Box::new(next), flip }
 }

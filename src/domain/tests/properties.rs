@@ -250,9 +250,9 @@ impl Truth {
 
     fn check(&self, decision: &Decision) {
         let old = self.w.row.as_ref();
-        if let Write::Update { run, status, row, .. } = &decision.write {
+        if let Write::Update { basis, row, .. } = &decision.write {
             let old = old.unwrap();
-            assert_eq!((*run, *status), (old.run, old.status));
+            assert_eq!((basis.run, basis.status), (old.run, old.status));
             assert!(row.run == old.run || row.run == old.run + 1);
             if old.status.is_final() && row.status != old.status {
                 assert_eq!((row.run, row.status), (old.run + 1, Status::InProgress));

@@ -188,7 +188,6 @@ fn the_write_names_what_it_may_change() {
     let (write, _) =
         report(&key(), w.row.as_ref(), None, &says(Status::Success), false, &w.rules, w.now)
             .unwrap();
-    let Write::Update { run: 1, status: Status::InProgress, flip: true, .. } = write else {
-        panic!("{write:?}")
-    };
+    let Write::Update { basis, flip: true, .. } = write else { panic!("{write:?}") };
+    assert_eq!((basis.run, basis.status), (1, Status::InProgress));
 }

@@ -282,8 +282,8 @@ fn a_write_names_the_run_and_status_that_it_may_change_and_loses_to_a_faster_one
     w.look();
     w.pass(5);
     let judged = w.decide();
-    let Write::Update { run, status, .. } = &judged.write else { panic!("{:?}", judged.write) };
-    assert_eq!((*run, *status), (1, Status::InProgress));
+    let Write::Update { basis, .. } = &judged.write else { panic!("{:?}", judged.write) };
+    assert_eq!((basis.run, basis.status), (1, Status::InProgress));
     // The runner reports between the look and the write.
     assert_eq!(w.patch(&says(Status::Success), false), Ok(true));
     assert!(!w.store(&judged.write));

@@ -9,7 +9,7 @@ use crate::domain::process::{
     Alive, DeathProof, Exit, Here, INITIAL_PID_NS, Identity, OtherNamespaces, Presence, Unknowable,
 };
 use crate::domain::reconcile::{
-    Decision, LockSight, Memory, Rules, Scope, Sight, Write, evaluate, needs_namespace_scan,
+    Basis, Decision, LockSight, Memory, Rules, Scope, Sight, Write, evaluate, needs_namespace_scan,
     subject,
 };
 use crate::domain::report::{Refusal, Report, report, take};
@@ -233,9 +233,7 @@ impl World {
                 self.row = Some(row.as_ref().clone());
                 true
             }
-            (Write::Update { run, status, instance, row, flip }, Some(old))
-                if (old.run, old.status, &old.instance) == (*run, *status, instance) =>
-            {
+            (Write::Update { basis, row, flip }, Some(old)) if Basis::of(old) == *basis => {
                 if *flip {
                     self.events.push(format!("{}:{}", row.run, row.status));
                 }

@@ -1,6 +1,6 @@
 //! What the monitor would do, told by a program that is not the monitor. Writes nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +40,9 @@ pub async fn dry_run(
         LockDir::new(path),
         settings.migrations.clone(),
         settings.instance.name.clone(),
-        true,
+        store.is_none_or(Store::is_sole),
     );
+    observer.live = live(settings, store).await?;
     let mut memory: HashMap<Key, Memory> = HashMap::new();
     let mut look = take_look(&mut observer, &rows)?;
     if remember(&look, Arc::make_mut(&mut rows), &mut memory) {
@@ -91,4 +92,18 @@ fn remember(look: &Look, rows: &mut Rows, memory: &mut HashMap<Key, Memory>) -> 
         }
     }
     memory.values().any(|it| it.dead.is_some() || it.absent.is_some())
+}
+
+/// Whose word counts: this instance's, and that of those whose heartbeat holds.
+async fn live(
+    settings: &Settings,
+    store: Option<&Store>,
+) -> Result<BTreeSet<String>, RequestError> {
+    let mut live = BTreeSet::from([settings.instance.name.clone()]);
+    if let Some(store) = store {
+        let fleet = store.fleet().await.map_err(|e| RequestError::Store(e.chain()))?;
+        let rows = fleet.instances.iter().filter(|row| row.is_live(fleet.now));
+        live.extend(rows.map(|row| row.name.clone()));
+    }
+    Ok(live)
 }

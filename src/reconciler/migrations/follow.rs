@@ -27,21 +27,26 @@ impl Cursors {
         Self { seen: fleet.instances.iter().map(|it| (it.name.clone(), it.seq)).collect() }
     }
 
-    /// The rows that others wrote since.
+    /// The rows that others wrote since; none if all must be read again: numbers went back, so the database is another.
     pub(super) async fn news(
         &mut self,
         store: &Store,
         fleet: &FleetPart,
-    ) -> Result<Vec<StoredMigration>, StoreError> {
+    ) -> Result<Option<Vec<StoredMigration>>, StoreError> {
+        let next = Self::at(fleet);
+        let seen = |name: &str| self.seen.get(name).copied().unwrap_or(0);
+        if fleet.instances.iter().any(|it| it.seq < seen(&it.name)) {
+            return Ok(None);
+        }
         let mut rows = Vec::new();
         for other in fleet.instances.iter().filter(|it| it.name != fleet.here) {
-            let seen = self.seen.get(&other.name).copied().unwrap_or(0);
-            if other.seq > seen {
-                rows.extend(store.migrations_changed(&other.name, seen).await?);
-                self.seen.insert(other.name.clone(), other.seq);
+            if other.seq > seen(&other.name) {
+                rows.extend(store.migrations_changed(&other.name, seen(&other.name)).await?);
             }
         }
-        Ok(rows)
+        // Only once all were read; one that was forgotten begins anew.
+        *self = next;
+        Ok(Some(rows))
     }
 }
 
@@ -60,7 +65,18 @@ pub async fn publish_records(
     let mut known: Option<(Cursors, BTreeMap<i64, StoredMigration>)> = None;
     loop {
         let fleet = Arc::clone(&published.load().fleet);
-        match read(&store, &fleet, known.take()).await {
+        if fleet.here.is_empty() {
+            // Nobody knows yet who there is: everybody would be shown as lost.
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = published.fleet_news() => continue,
+            }
+        }
+        let result = tokio::select! {
+            () = token.cancelled() => return,
+            result = read(&store, &fleet, known.take()) => result,
+        };
+        match result {
             Ok((cursors, rows)) => {
                 let live = fleet.live();
                 let view = |stored: &StoredMigration| {
@@ -80,13 +96,13 @@ pub async fn publish_records(
             }
             Err(error) => {
                 super::super::trouble::fails(&store_trouble, &error);
-                tokio::time::sleep(REST).await;
             }
         }
+        // While the database fails nobody has news; then all is read again after a while.
         tokio::select! {
             () = token.cancelled() => return,
-            () = published.fleet_news(), if known.is_some() => {}
-            () = std::future::ready(()), if known.is_none() => {}
+            () = published.fleet_news() => {}
+            () = tokio::time::sleep(REST), if known.is_none() => {}
         }
     }
 }
@@ -101,8 +117,9 @@ async fn read(
         let rows = store.migrations().await?;
         return Ok((cursors, rows.into_iter().map(|row| (row.id, row)).collect()));
     };
-    for row in cursors.news(store, fleet).await? {
-        rows.insert(row.id, row);
+    match cursors.news(store, fleet).await? {
+        Some(news) => rows.extend(news.into_iter().map(|row| (row.id, row))),
+        None => return Box::pin(read(store, fleet, None)).await,
     }
     Ok((cursors, rows))
 }

@@ -26,7 +26,7 @@ use crate::domain::reconcile::{Memory, Rules};
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::{Published, Unreadable};
-use crate::store::{Lease, Store};
+use crate::store::{Lease, Store, StoreError};
 
 pub use dry_run::dry_run;
 use follow::Cursors;
@@ -169,7 +169,8 @@ impl Reconciler {
         if let Some((look, _)) = looking
             && let Ok(ended) = tokio::time::timeout(LAST_LOOK, look).await
         {
-            self.finish(ended).await;
+            // Nobody waits for a database that hangs: the next start finishes what was begun.
+            let _ = tokio::time::timeout(LAST_LOOK, self.finish(ended)).await;
         }
     }
 
@@ -203,6 +204,9 @@ impl Reconciler {
         if self.rows.is_some() && !self.reread {
             return true;
         }
+        if self.database_fails() {
+            return false;
+        }
         let cursors = Cursors::at(&self.parts.published.load().fleet);
         match self.parts.store.migrations().await {
             Ok(rows) => {
@@ -213,7 +217,7 @@ impl Reconciler {
                 true
             }
             Err(error) => {
-                super::trouble::fails(&self.parts.store_trouble, &error);
+                self.store_fails(&error);
                 false
             }
         }
@@ -226,8 +230,12 @@ impl Reconciler {
         }
         let fleet = Arc::clone(&self.parts.published.load().fleet);
         let rows = match self.cursors.news(&self.parts.store, &fleet).await {
-            Ok(rows) => rows,
-            Err(error) => return super::trouble::fails(&self.parts.store_trouble, &error),
+            Ok(Some(rows)) => rows,
+            Ok(None) => {
+                self.reread = true;
+                return self.wake_in(Duration::ZERO);
+            }
+            Err(error) => return self.store_fails(&error),
         };
         let live = fleet.live();
         if rows.is_empty() && live == self.live {
@@ -251,6 +259,14 @@ impl Reconciler {
                 tracing::error!(%error, "a look at the lock directory failed inside");
                 self.observer = Some(self.parts.observer());
             }
+        }
+    }
+
+    /// The database was waited for in vain; readers are told that this loop turns all the same.
+    fn store_fails(&self, error: &StoreError) {
+        super::trouble::fails(&self.parts.store_trouble, error);
+        if self.rules.is_some() {
+            self.publish();
         }
     }
 

@@ -45,6 +45,8 @@ impl Reconciler {
             self.rows.iter().flat_map(|rows| rows.values()).collect();
         rows.sort_unstable_by_key(|stored| stored.id);
         let window = (self.parts.settings.interval.max(self.took) * 3).max(SLACK);
+        // A database that gives no answer is waited for so long, and then this is published again.
+        let window = window + self.parts.store.limit();
         self.parts.published.publish_migrations(MigrationsPart {
             generation: 0,
             migrations: rows.into_iter().map(|stored| Arc::new(self.view(stored))).collect(),

@@ -9,7 +9,9 @@ use crate::causes::chain;
 use crate::clock;
 use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration};
-use crate::domain::reconcile::{LockSight, Rules, Sight, Standing, Write, evaluate, standing};
+use crate::domain::reconcile::{
+    Basis, LockSight, Rules, Sight, Standing, Write, evaluate, standing,
+};
 use crate::domain::report::{Refusal, Report, may_take, report, take as taken};
 use crate::locks::Removal;
 use crate::snapshot::MigrationView;
@@ -121,10 +123,8 @@ impl Reconciler {
         }
         let row = Migration { lock_taken: false, reason: None, ..stored.row.clone() };
         let write = Write::Update {
-            run: row.run,
-            status: row.status,
-            instance: row.instance.clone(),
-            row: Box::new(row.clone()),
+            basis: Basis::of(&stored.row),
+            row: Box::new(Migration { updated_at: now, ..row.clone() }),
             flip: false,
         };
         self.commit(&row.key, write, now).await?;
@@ -132,7 +132,10 @@ impl Reconciler {
     }
 
     async fn inspect(&mut self, target: &Target) -> Result<Inspection, RequestError> {
-        self.require_rows().await?;
+        // What is looked at is the process; the rows as last read do for that.
+        if self.rows.is_none() {
+            self.require_rows().await?;
+        }
         let key = match self.candidates(target).await?.as_slice() {
             [] => return Err(RequestError::NotFound(target.id)),
             [key] => key.clone(),

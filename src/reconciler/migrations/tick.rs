@@ -1,6 +1,7 @@
 //! The second half of a tick: judge what was seen, write it by compare-and-set, and remove what may go.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::observe::{Look, Rows, Seen};
@@ -23,11 +24,13 @@ struct Removable {
 
 impl Reconciler {
     /// Judges one look. Nothing is removed without the database's word.
-    pub(super) async fn tick(&mut self, look: Look) {
+    pub(super) async fn tick(&mut self, mut look: Look) {
         self.took = look.took;
         self.report_trouble(&look);
         self.forget_gone(&look);
         self.rules = Some(look.rules.clone());
+        // Two instances that write the same rows in one order wait for each other; in two orders they block each other.
+        look.seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let now = clock::now();
         let mut judged: Vec<(Seen, Decision)> = Vec::with_capacity(look.seen.len());
         for seen in look.seen {
@@ -59,7 +62,7 @@ impl Reconciler {
         self.publish();
     }
 
-    /// Writes every decision in one transaction and remembers; gives what may be removed now.
+    /// Writes every decision and remembers; gives what may be removed now.
     async fn write(
         &mut self,
         mut judged: Vec<(Seen, Decision)>,
@@ -77,7 +80,7 @@ impl Reconciler {
             .collect();
         let mut outcome = vec![true; judged.len()];
         if !writes.is_empty() {
-            match self.apply(&writes, now.wall).await {
+            match self.apply_unless_it_fails(&writes, now.wall).await {
                 Some(applied) => {
                     for (at, applied) in due.iter().zip(applied) {
                         outcome[*at] = self.adopt(applied);
@@ -103,7 +106,25 @@ impl Reconciler {
         removable
     }
 
-    /// One transaction; `None` if the database failed. Fail points frame it.
+    /// The same as [`Self::apply`], but a database that fails is not waited for again: the heartbeats try whether it is
+    /// back.
+    async fn apply_unless_it_fails(
+        &mut self,
+        writes: &[(Option<i64>, Write)],
+        now: crate::domain::Timestamp,
+    ) -> Option<Vec<Applied>> {
+        if self.database_fails() {
+            self.wake_in(Duration::from_secs(1));
+            return None;
+        }
+        self.apply(writes, now).await
+    }
+
+    pub(super) fn database_fails(&self) -> bool {
+        self.parts.store_trouble.load(Ordering::Relaxed)
+    }
+
+    /// `None` if the database failed; then a part of it may stand. Fail points frame it.
     pub(super) async fn apply(
         &mut self,
         writes: &[(Option<i64>, Write)],
@@ -127,7 +148,9 @@ impl Reconciler {
                 Some(applied)
             }
             Err(error) => {
-                super::super::trouble::fails(&self.parts.store_trouble, &error);
+                self.store_fails(&error);
+                // It may stand although the answer was lost.
+                self.reread = true;
                 self.wake_in(Duration::from_secs(1));
                 None
             }

@@ -13,6 +13,9 @@ use crate::store::{Fleet, InstanceRow};
 /// A part of the window after which what an owner vouches for is taken over into its nodes' views: not at each beat.
 const VOUCH_SHARE: u32 = 4;
 
+/// How far the database's clock may run from ours between two looks: slow answers, and a clock that is being adjusted.
+const CLOCK_JUMP_MS: i64 = 2000;
+
 /// What is known of the instances.
 #[derive(Debug)]
 pub(super) struct View {
@@ -22,7 +25,11 @@ pub(super) struct View {
     rows: BTreeMap<String, Other>,
     /// Sorted names of those that are live, ours included.
     live: Vec<String>,
+    /// Sorted names of those that are gone for good, as far as can be told.
+    lost: Vec<String>,
+    /// The last time read from the database's clock, and when that was.
     now: i64,
+    read_at: Option<Uptime>,
 }
 
 /// An instance as last read.
@@ -30,6 +37,8 @@ pub(super) struct View {
 struct Other {
     row: InstanceRow,
     live: bool,
+    /// Its last heartbeat would not hold any more, had it said goodbye or not: one that only starts again is not mourned.
+    lost: bool,
     /// When it last looked at all its nodes, on our boot clock.
     swept: Option<Uptime>,
     /// The same, as its nodes' views have it.
@@ -39,11 +48,24 @@ struct Other {
 impl View {
     pub(super) fn new(me: String, sole: bool, lease: Duration) -> Self {
         let live = vec![me.clone()];
-        Self { me, sole, patience: Patience::new(lease), rows: BTreeMap::new(), live, now: 0 }
+        Self {
+            me,
+            sole,
+            patience: Patience::new(lease),
+            rows: BTreeMap::new(),
+            live,
+            lost: Vec::new(),
+            now: 0,
+            read_at: None,
+        }
     }
 
     /// Takes over what was read; true if somebody came, went, or is judged otherwise.
     pub(super) fn update(&mut self, synced: &Synced) -> bool {
+        if self.clock_jumped(synced) {
+            // Every lease is measured by another clock now.
+            self.patience.trouble();
+        }
         if synced.beaten {
             self.patience.beat_ok(synced.at.up);
         }
@@ -58,19 +80,31 @@ impl View {
                 || (!may_judge && row.expires_at != 0);
             let swept = row.swept_db.map(|swept| ago(synced.at, fleet.now - swept));
             let vouched = before.and_then(|before| before.vouched);
-            rows.insert(row.name.clone(), Other { row: row.clone(), live, swept, vouched });
+            let lost = !live && fleet.now >= row.last_beat.saturating_add(row.lease_ms);
+            rows.insert(row.name.clone(), Other { row: row.clone(), live, lost, swept, vouched });
         }
         self.rows = rows;
         self.now = fleet.now;
+        self.read_at = Some(synced.at.up);
         let mut live: Vec<String> =
             self.rows.iter().filter(|(_, it)| it.live).map(|(name, _)| name.clone()).collect();
         if !live.contains(&self.me) {
             live.push(self.me.clone());
             live.sort();
         }
-        let changed = live != self.live;
+        let lost: Vec<String> =
+            self.rows.iter().filter(|(_, it)| it.lost).map(|(name, _)| name.clone()).collect();
+        let changed = live != self.live || lost != self.lost;
         self.live = live;
+        self.lost = lost;
         changed
+    }
+
+    /// Did the database's clock go otherwise than ours since the last look?
+    fn clock_jumped(&self, synced: &Synced) -> bool {
+        let Some(read_at) = self.read_at else { return false };
+        let ours = i64::try_from(synced.at.up.since(read_at).as_millis()).unwrap_or(i64::MAX);
+        (synced.fleet.now - self.now - ours).abs() > CLOCK_JUMP_MS
     }
 
     /// The database failed: nobody can be judged by its word for a while.
@@ -83,18 +117,13 @@ impl View {
         if self.sole {
             return Standing::Mine;
         }
-        let Some(owner) = owner else { return Standing::Released };
-        // Its operator's word counts before the row says that it was followed.
-        let owner = match placement {
-            Placement::On(name) => name,
-            Placement::Any => owner,
-        };
+        let Some(owner) = placement.answers(owner) else { return Standing::Released };
         if owner == self.me {
             return Standing::Mine;
         }
         let other = self.rows.get(owner);
         // What every instance can reach is taken over before long; till then its verdict grows old by itself.
-        if placement == Placement::Any || other.is_some_and(|other| other.live) {
+        if placement == Placement::Any || other.is_some_and(|other| !other.lost) {
             let window = other.map_or(0, |other| other.row.window_ms);
             let window = Duration::from_millis(u64::try_from(window).unwrap_or(0));
             Standing::Of { owner: owner.to_owned(), window }

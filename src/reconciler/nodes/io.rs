@@ -27,6 +27,8 @@ pub(super) enum Job {
 pub(super) struct Known {
     /// The registry's revision.
     pub(super) revision: Option<i64>,
+    /// Read every row again: what is recorded is in doubt.
+    pub(super) reload: bool,
     /// The last number seen of each instance.
     pub(super) cursors: BTreeMap<String, i64>,
     /// Rows that somebody else wrote, or that were not read yet.
@@ -129,7 +131,10 @@ async fn sync(
     // Before the rows: what is written in between is read again, not missed.
     let fleet = store.fleet().await?;
     let at = clock::now();
-    let nodes = match known.revision {
+    let seen = |name: &str| known.cursors.get(name).copied().unwrap_or(0);
+    // Numbers that went back: it is another database, or one that lacks the last that was written.
+    let went_back = fleet.instances.iter().any(|it| it.seq < seen(&it.name));
+    let nodes = match known.revision.filter(|_| !known.reload && !went_back) {
         None => Rows::All(store.nodes().await?),
         Some(revision) => {
             let (rows, gone) = changed(store, lease, known, &fleet).await?;

@@ -36,8 +36,13 @@ impl Reconciler {
         if self.pace.reload || self.plan || !self.known.stale.is_empty() {
             return Some(synced_at);
         }
-        let sync = synced_at + SYNC_EVERY;
+        let sync = synced_at + self.sync_every();
         Some(self.record_due().map_or(sync, |due| due.min(sync)))
+    }
+
+    /// A heartbeat goes with it, so a shorter one quickens it: its lease would end in between.
+    fn sync_every(&self) -> Duration {
+        SYNC_EVERY.min(self.parts.settings.instance.heartbeat)
     }
 
     /// What turned is recorded as soon as the last record is paid for, else once a second.
@@ -50,14 +55,20 @@ impl Reconciler {
         (!self.dirty.is_empty()).then(|| self.pace.recorded_at + pause)
     }
 
+    /// Two reads in a row only if there is nothing to write: a slow database would be read for ever.
     fn next_job(&mut self, now: Instant) -> Option<Job> {
         let pace = &self.pace;
-        let sync = pace.synced_at.is_none_or(|at| at + SYNC_EVERY <= now)
+        let sync = pace.synced_at.is_none_or(|at| at + self.sync_every() <= now)
             || pace.reload
             || !self.known.stale.is_empty();
-        if sync {
+        if sync && !pace.synced_last {
             return Some(self.sync(now));
         }
+        self.pace.synced_last = false;
+        self.write_job(now).or_else(|| sync.then(|| self.sync(now)))
+    }
+
+    fn write_job(&mut self, now: Instant) -> Option<Job> {
         if std::mem::take(&mut self.plan) {
             let mut claims = self.fleet.claims(&self.entries);
             if !claims.is_empty() {
@@ -78,23 +89,27 @@ impl Reconciler {
                 return Some(Job::Forget(name.to_owned(), after));
             }
         }
-        if self.record_due().is_some_and(|due| due <= now) {
-            let here = &self.parts.here;
-            let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id));
-            self.pace.recorded_at = now;
-            let writes = dirty.take(ROWS_AT_ONCE).map(|entry| entry.write(here)).collect();
-            return Some(Job::Record(writes));
+        if self.record_due().is_none_or(|due| due > now) {
+            return None;
         }
-        None
+        let here = &self.parts.here;
+        let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id)).take(ROWS_AT_ONCE);
+        let writes: Vec<_> = dirty.map(|entry| entry.write(here)).collect();
+        self.pace.recorded_at = now;
+        self.pace.vouching = self.passes.swept.filter(|_| writes.len() == self.dirty.len());
+        Some(Job::Record(writes))
     }
 
     fn sync(&mut self, now: Instant) -> Job {
         self.pace.synced_at = Some(now);
+        self.pace.synced_last = true;
         self.pace.reload = false;
+        self.waiting.reading.append(&mut self.waiting.read);
         // A heartbeat is a write, so it is what tells that the database is back.
         let beat_every = self.parts.settings.instance.heartbeat;
         let due = self.pace.beat_at.is_none_or(|at| at + beat_every <= now)
             || self.pace.passed
+            || self.pace.failed_at.is_some()
             || self.database_fails();
         let beat = due.then(|| {
             self.pace.beat_at = Some(now);
@@ -115,11 +130,15 @@ impl Reconciler {
         lost.take(ROWS_AT_ONCE).collect()
     }
 
-    /// It vouches for every verdict that did not change.
-    fn heartbeat(&self) -> Beat {
+    /// It vouches for every verdict that did not change, so for no pass of which something is still to be recorded.
+    fn heartbeat(&mut self) -> Beat {
+        if self.dirty.is_empty() {
+            self.pace.vouched = self.passes.swept;
+        }
+        let swept = self.pace.vouched;
         Beat {
-            swept: self.passes.swept.map(|now| (now.wall, now.up)),
-            swept_ago: self.passes.swept.map(|now| clock::now().up.since(now.up)),
+            swept: swept.map(|now| (now.wall, now.up)),
+            swept_ago: swept.map(|now| clock::now().up.since(now.up)),
             tick_ms: i64::try_from(self.passes.last.as_millis()).unwrap_or(i64::MAX),
             window: self.window(),
             nodes: i64::try_from(self.available).unwrap_or(i64::MAX),
@@ -147,6 +166,8 @@ impl Reconciler {
     fn succeed(&mut self, done: Done) {
         match done {
             Done::Synced(synced) => {
+                // From its end: one that takes longer than the pause leaves room for others.
+                self.pace.synced_at = Some(Instant::now());
                 if synced.beaten {
                     self.store_works();
                 }
@@ -156,6 +177,7 @@ impl Reconciler {
                 self.store_works();
                 self.pace.record_cost = self.pace.recorded_at.elapsed();
                 self.recorded(sent, &left);
+                self.pace.vouched = self.pace.vouching.take().or(self.pace.vouched);
                 self.known.stale.extend(left);
             }
             Done::Claimed { asked, taken } => {
@@ -176,6 +198,10 @@ impl Reconciler {
             let Some(entry) = self.entries.get_mut(&write.id) else { continue };
             if entry.version != write.version || entry.owner_epoch != write.owner_epoch {
                 continue;
+            }
+            if !entry.view.is_mine() {
+                // What was recorded of a lost one's node is what the others show of it.
+                entry.judge(write.verdict.clone());
             }
             entry.recorded = write.verdict;
             if !entry.is_dirty() {
@@ -198,9 +224,12 @@ impl Reconciler {
         let dirty = self.dirty.iter().filter_map(|id| self.entries.get(id));
         let writes: Vec<_> = dirty.map(|entry| entry.write(here)).collect();
         let (store, lease) = (self.parts.store.clone(), self.parts.lease.clone());
+        self.dirty.clear();
+        let beat = self.heartbeat();
         let words = async {
+            // The heartbeat vouches for what the record before it says, and is not sent without it.
             store.record_verdicts(&lease, &writes, clock::now().wall).await?;
-            store.beat(&lease, &self.heartbeat()).await
+            store.beat(&lease, &beat).await
         };
         if let Ok(Err(error)) = tokio::time::timeout(LAST_WORDS, words).await {
             self.store_fails(&error);
@@ -225,6 +254,9 @@ impl Reconciler {
 
     fn store_fails(&mut self, error: &StoreError) {
         self.pace.failed_at = Some(Instant::now());
+        // A write may stand although its answer was lost, and the server that comes back may be one that lacks the last.
+        // Read once a heartbeat got through, which waits for the row that a commit under way holds.
+        self.known.reload = true;
         // What was asked for is asked for again, as a whole.
         self.pace.synced_at = None;
         self.plan = true;

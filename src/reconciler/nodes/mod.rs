@@ -6,6 +6,7 @@ mod fleet;
 mod handle;
 mod io;
 mod jobs;
+mod pace;
 mod pass;
 mod publish;
 mod registry;
@@ -32,6 +33,7 @@ use entry::Entry;
 pub use handle::Handle;
 use handle::Request;
 use io::{Io, Known};
+use pace::Pace;
 use pass::Passes;
 use registry::{Taking, Vouching};
 
@@ -44,7 +46,8 @@ const RECORD_WAIT: Duration = Duration::from_secs(2);
 /// After a record that took this share of the time, the next flip waits: ten thousand flips in a row are a few batches.
 const RECORD_SHARE: u32 = 10;
 
-/// How often the database is asked what others wrote, and at most the heartbeat is written.
+/// How often the database is asked what others wrote and the heartbeat may be written; more often only if that is to
+/// come more often.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the last words may take at the end, each.
@@ -109,44 +112,13 @@ pub struct Reconciler {
     waiting: Waiting,
 }
 
-/// When what is due.
-#[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Each is its own fact; none excludes another.
-struct Pace {
-    /// There is something to publish, since then.
-    changed: Option<Instant>,
-    /// Something turned since the last publication.
-    flipped: bool,
-    /// The registry is to be read now.
-    reload: bool,
-    /// Something was recorded since the last publication.
-    recorded: bool,
-    started: Instant,
-    published_at: Instant,
-    recorded_at: Instant,
-    record_cost: Duration,
-    synced_at: Option<Instant>,
-    beat_at: Option<Instant>,
-    /// A pass ended since the last heartbeat.
-    passed: bool,
-    /// A heartbeat was written: one that is lost for long is found by time alone, so now it is looked for.
-    beaten: bool,
-    /// When the database failed us last.
-    failed_at: Option<Instant>,
-}
-
-impl Pace {
-    /// There is something to publish.
-    fn change(&mut self) {
-        self.changed.get_or_insert_with(Instant::now);
-    }
-}
-
 /// Who waits for readers to see the registry as it is.
 #[derive(Debug, Default)]
 struct Waiting {
     /// For it to be read.
     read: Vec<oneshot::Sender<()>>,
+    /// For the read that is under way, which began after they asked.
+    reading: Vec<oneshot::Sender<()>>,
     /// For what was read to be published.
     published: Vec<oneshot::Sender<()>>,
 }
@@ -182,21 +154,7 @@ impl Reconciler {
             taking: None,
             vouching: None,
             known: Known::default(),
-            pace: Pace {
-                changed: None,
-                flipped: false,
-                reload: false,
-                recorded: false,
-                started,
-                published_at: started,
-                recorded_at: started,
-                record_cost: Duration::ZERO,
-                synced_at: None,
-                beat_at: None,
-                passed: false,
-                beaten: false,
-                failed_at: None,
-            },
+            pace: Pace::new(started),
             dirty: BTreeSet::new(),
             plan: false,
             waiting: Waiting::default(),

@@ -94,6 +94,7 @@ impl Reconciler {
         self.known.revision = Some(taking.revision);
         self.known.cursors = taking.cursors;
         self.known.stale.clear();
+        self.known.reload = false;
         if let Some(versions) = versions {
             gone.extend(self.compare(&versions));
         }
@@ -105,9 +106,9 @@ impl Reconciler {
             self.plan = true;
             self.pace.change();
         }
-        // Whoever waits for the registry waits for all of it, and for a look after its own write.
-        if self.known.stale.is_empty() && !self.pace.reload {
-            self.waiting.published.append(&mut self.waiting.read);
+        // Whoever waits for the registry waits for all of it.
+        if self.known.stale.is_empty() {
+            self.waiting.published.append(&mut self.waiting.reading);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use procwarden::config::Settings;
 use procwarden::domain::migration::{Key, Mark, Migration, Reason, Source, State, Status};
 use procwarden::domain::node::Password;
-use procwarden::domain::reconcile::{Rules, Scope, Write, first_row};
+use procwarden::domain::reconcile::{Basis, Rules, Scope, Write, first_row};
 use procwarden::domain::{Here, Identity, Now, Timestamp};
 use procwarden::monitor::Monitor;
 use procwarden::store::{Applied, Open, StoredMigration};
@@ -53,8 +53,10 @@ fn ended(before: &StoredMigration) -> (Option<i64>, Write) {
         ended_at: Some(Timestamp(1_717_243_200_123)),
         ..before.row.clone()
     };
-    let (run, status, instance) = (1, Status::InProgress, "a".to_owned());
-    (Some(before.id), Write::Update { run, status, instance, row: Box::new(row), flip: true })
+    (
+        Some(before.id),
+        Write::Update { basis: Basis::of(&before.row), row: Box::new(row), flip: true },
+    )
 }
 
 #[tokio::test]

@@ -6,24 +6,31 @@ use serde_json::json;
 
 use crate::migrations::{SOON, events, gone, long_grace, ticks_pass, wait};
 use crate::support::job::{self, Lock};
-use crate::support::{Answer, Warden, db, engine, eventually};
+use crate::support::{Answer, Warden, WardenConfig, db, engine, eventually};
+
+/// A server that does not answer is a failure only after the statement's limit; a file that is held, after three seconds.
+fn short_limit() -> WardenConfig {
+    long_grace().set("database.statement_timeout", "2s").set("database.connect_timeout", "2s")
+}
 
 #[tokio::test]
 async fn gone_between_the_status_and_the_removal() {
-    let mut warden = Warden::prepare(long_grace().env("FAILPOINTS", "after-flip=1*sleep(4000)"));
+    let mut warden = Warden::prepare(short_limit().env("FAILPOINTS", "after-flip=1*sleep(4000)"));
     let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&warden.lock_dir());
     warden.launch();
-    warden.ready().await;
+    // The fail point keeps a thread of the service, so nothing is asked of it meanwhile.
     eventually(SOON, || async {
-        let ends = db::query(
+        let ends = db::try_query(
             warden.database(),
             "SELECT id FROM procwarden_migrations WHERE status = 'error'",
-        );
-        if ends.is_empty() { Err("not judged yet") } else { Ok(()) }
+        )
+        .map_err(|error| error.to_string())?;
+        if ends.is_empty() { Err("not judged yet".to_owned()) } else { Ok(()) }
     })
     .await;
     let held = db::hold(warden.database());
     assert!(path.exists(), "the removal comes after the commit");
+    warden.ready().await;
     // What was committed is committed: the removal needs no database, and readers are answered from memory.
     gone(&path).await;
     wait(&warden, 1, "error finished process_gone run1").await;
@@ -36,7 +43,7 @@ async fn gone_between_the_status_and_the_removal() {
 
 #[tokio::test]
 async fn gone_before_the_status_nothing_is_removed() {
-    let warden = Warden::start(long_grace()).await;
+    let warden = Warden::start(short_limit()).await;
     let mut job = crate::support::program::Program::sleeper(warden.dir());
     let path = Lock::new(1, job.pid()).started_ago(9000).write(&warden.lock_dir());
     wait(&warden, 1, "in_progress alive - run1").await;
@@ -86,7 +93,8 @@ async fn nodes_stay_fresh_while_the_database_is_held() {
     let exe = std::env::current_exe().unwrap();
     let ours = exe.file_name().unwrap().to_str().unwrap();
     let node = json!({ "name": "n", "port": port, "process_name": ours });
-    let config = long_grace().set("nodes.interval", "200ms").set("nodes.method", "port").node(node);
+    let config =
+        short_limit().set("nodes.interval", "200ms").set("nodes.method", "port").node(node);
     let warden = Warden::start(config).await;
     let healthy = |answer: &Answer| (answer.status == 200).then_some(());
     warden.until("/health", SOON, healthy).await;

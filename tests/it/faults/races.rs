@@ -9,7 +9,8 @@ use crate::support::job::{self, Lock};
 use crate::support::program::Program;
 use crate::support::{Warden, db, eventually};
 
-/// Long enough for a test to act on a busy machine; what is slept at most once.
+/// Long enough for a test to act on a busy machine; what is slept at most once. It keeps a thread of the service, and
+/// with it a request or two: what has to happen meanwhile does not wait for an answer.
 const HOLD: &str = "1*sleep(4000)";
 
 fn held_at(point: &str) -> Warden {
@@ -42,11 +43,11 @@ async fn a_lock_replaced_between_judgement_and_removal_stays() {
     let dir = warden.lock_dir();
     Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&dir);
     warden.launch();
-    warden.ready().await;
     judged(&warden).await;
     let live = Program::sleeper(warden.dir());
     let newer = Lock::new(1, live.pid());
     let path = newer.replace(&dir);
+    warden.ready().await;
     wait(&warden, 1, "in_progress alive - run2").await;
     ticks_pass(&warden).await;
     assert_eq!(fs::read_to_string(path).unwrap(), newer.text());
@@ -60,11 +61,11 @@ async fn a_lock_rewritten_in_place_between_judgement_and_removal_stays() {
     let dir = warden.lock_dir();
     Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&dir);
     warden.launch();
-    warden.ready().await;
     judged(&warden).await;
     let live = Program::sleeper(warden.dir());
     let newer = Lock::new(1, live.pid());
     let path = newer.write(&dir);
+    warden.ready().await;
     wait(&warden, 1, "in_progress alive - run2").await;
     ticks_pass(&warden).await;
     assert_eq!(fs::read_to_string(path).unwrap(), newer.text());
@@ -77,11 +78,11 @@ async fn a_new_lock_that_appears_while_the_old_one_is_aside_stays() {
     let dir = warden.lock_dir();
     Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&dir);
     warden.launch();
-    warden.ready().await;
     aside(&dir).await;
     let live = Program::sleeper(warden.dir());
     let newer = Lock::new(1, live.pid());
     let path = newer.write(&dir);
+    warden.ready().await;
     wait(&warden, 1, "in_progress alive - run2").await;
     ticks_pass(&warden).await;
     assert_eq!(fs::read_to_string(path).unwrap(), newer.text());
@@ -96,7 +97,6 @@ async fn a_writer_that_holds_the_lock_open_gets_it_back() {
         let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&dir);
         let mut held = job::hold_open(&path);
         warden.launch();
-        warden.ready().await;
         aside(&dir).await;
         // The runner of the next attempt writes through what it opened before.
         let live = Program::sleeper(warden.dir());
@@ -104,6 +104,7 @@ async fn a_writer_that_holds_the_lock_open_gets_it_back() {
         held.set_len(0).unwrap();
         held.seek(SeekFrom::Start(0)).unwrap();
         held.write_all(newer.as_bytes()).unwrap();
+        warden.ready().await;
         wait(&warden, 1, "in_progress alive - run2").await;
         ticks_pass(&warden).await;
         assert_eq!(fs::read_to_string(&path).unwrap(), newer, "{point}");
@@ -128,10 +129,10 @@ async fn the_compare_and_set_loses_to_a_row_that_ended_meanwhile() {
     let dir = warden.lock_dir();
     Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&dir);
     warden.launch();
-    warden.ready().await;
     eventually(SOON, || async {
-        let rows = db::migrations(warden.database());
-        if rows.is_empty() { Err("no row yet") } else { Ok(()) }
+        let rows = db::try_query(warden.database(), "SELECT id FROM procwarden_migrations")
+            .map_err(|error| error.to_string())?;
+        if rows.is_empty() { Err("no row yet".to_owned()) } else { Ok(()) }
     })
     .await;
     let ended = db::execute(
@@ -140,6 +141,7 @@ async fn the_compare_and_set_loses_to_a_row_that_ended_meanwhile() {
          status_source = 'runner', ended_at = 1 WHERE brz_project_id = 1 AND status = 'in_progress'",
     );
     assert_eq!(ended, 1);
+    warden.ready().await;
     ticks_pass(&warden).await;
     assert_eq!(source(&warden, 1), "runner");
     assert!(!events(&warden, 1).contains(&"1:error".to_owned()), "{:?}", events(&warden, 1));

@@ -1,11 +1,9 @@
 //! A server with the certificate that it makes for itself, X.509 v1 without a name in it, and with a proper one.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use serde_json::json;
 
 use super::{becomes, live, node_with};
+use crate::support::authority::authority;
 use crate::support::wallet::WalletOptions;
 use crate::support::{Wallet, Warden, WardenConfig, kernel};
 
@@ -40,25 +38,6 @@ async fn its_own_certificate_is_taken_only_when_told_so() {
             (alone && node["last_check"] != connections && node["state"] == "up").then_some(())
         })
         .await;
-}
-
-fn openssl(dir: &Path, args: &[&str]) {
-    let output = Command::new("openssl").args(args).current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// An authority, and a server's key and certificate for this address, in files of this directory.
-fn authority(dir: &Path, address: &str) -> (PathBuf, PathBuf, PathBuf) {
-    let name = format!("subjectAltName=IP:{address}");
-    std::fs::write(dir.join("name"), name).unwrap();
-    let key = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"];
-    let ca = [&["req", "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem"], &key[..]];
-    openssl(dir, &ca.concat());
-    openssl(dir, &[&["req", "-keyout", "key.pem", "-out", "asked.pem"], &key[..]].concat());
-    let sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "name"];
-    let made = ["x509", "-req", "-days", "2", "-in", "asked.pem", "-out", "cert.pem"];
-    openssl(dir, &[&made[..], &sign[..]].concat());
-    (dir.join("ca.pem"), dir.join("key.pem"), dir.join("cert.pem"))
 }
 
 #[tokio::test]

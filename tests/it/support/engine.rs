@@ -53,6 +53,14 @@ pub fn only_sqlite(why: &str) -> bool {
     is(Engine::Sqlite)
 }
 
+/// For the first line of a test of several instances: a file is one server's. Says so where there is nothing to show.
+pub fn is_shared() -> bool {
+    if is(Engine::Sqlite) {
+        println!("nothing to show on a file: it is one instance's");
+    }
+    !is(Engine::Sqlite)
+}
+
 /// The server of all tests; started by the first that asks, ended with the process.
 pub fn postgres_server() -> &'static postgres::Server {
     static SERVER: OnceLock<postgres::Server> = OnceLock::new();

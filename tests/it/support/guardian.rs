@@ -43,6 +43,9 @@ if [ -n "$pid" ]; then
     kill -KILL -- "-$pid" 2>/dev/null
     wait "$pid"
 fi
+# A PostgreSQL that was killed leaves a segment of shared memory, whose number stands here.
+left=$dir/data/postmaster.pid
+[ ! -r "$left" ] || ipcrm -m "$(awk 'NR == 7 { print $2 }' "$left")" 2>/dev/null
 rm -rf -- "$dir" || { sleep 1; rm -rf -- "$dir"; }
 "#;
 

@@ -17,12 +17,21 @@ pub fn state(pid: i32) -> Option<char> {
 
 /// Does this process own the listening socket of this port?
 pub fn listens(pid: i32, port: u16) -> bool {
-    let sockets: Vec<String> =
-        rows(port, LISTEN).map(|inode| format!("socket:[{inode}]")).collect();
+    owns(pid, rows(port, LISTEN))
+}
+
+fn owns(pid: i32, sockets: impl Iterator<Item = u64>) -> bool {
+    let sockets: Vec<String> = sockets.map(|inode| format!("socket:[{inode}]")).collect();
     let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     fds.flatten()
         .filter_map(|fd| fs::read_link(fd.path()).ok())
         .any(|target| sockets.iter().any(|socket| target.to_str() == Some(socket)))
+}
+
+/// Whose of these is the connection that comes from this local port?
+pub fn connector(pids: impl IntoIterator<Item = i32>, from: u16) -> Option<i32> {
+    let sockets: Vec<u64> = rows(from, ESTABLISHED).collect();
+    pids.into_iter().find(|pid| owns(*pid, sockets.iter().copied()))
 }
 
 /// Connections that stand to this local port, by the server's side.

@@ -1,6 +1,7 @@
 //! What the tests stand on. Each file does one job; none judges the service.
 #![allow(dead_code, reason = "a toolbox: not every tool is used in every feature set")]
 
+pub mod authority;
 pub mod database;
 pub mod db;
 pub mod engine;

@@ -1,4 +1,4 @@
-//! A real PgBouncer in session mode: one session of a client, one of the server.
+//! A real pooler of connections to PostgreSQL, in session mode: one session of a client, one of the server.
 
 use std::fs;
 use std::time::Duration;

@@ -1,0 +1,147 @@
+//! What an operator says of a node, as a merge patch: applied to the node as it is, and held to its rules.
+
+use serde::{Deserialize, Deserializer};
+
+use super::RegistryError;
+use crate::config::NodeEntry;
+use crate::domain::node::{Node, Password, Tls, check_name};
+
+/// What an operator says of a node: an absent field leaves what is there, `null` clears it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(clippy::option_option)] // Absent, null and given are three things in a merge patch (RFC 7396).
+pub struct NodePatch {
+    /// Unique; see [`check_name`].
+    pub name: Option<String>,
+    /// What people call it.
+    #[serde(default, deserialize_with = "given")]
+    pub title: Option<Option<String>>,
+    /// Host name or address; 127.0.0.1 for a new node.
+    pub host: Option<String>,
+    /// TCP port; required for a new node.
+    pub port: Option<u16>,
+    /// `off` for a new node.
+    pub tls: Option<Tls>,
+    /// User of the RPC login.
+    #[serde(default, deserialize_with = "given")]
+    pub username: Option<Option<String>>,
+    /// Password of the RPC login.
+    #[serde(default, deserialize_with = "given_password")]
+    pub password: Option<Option<Password>>,
+    /// The daemon it uses.
+    #[serde(default, deserialize_with = "given")]
+    pub daemon: Option<Option<String>>,
+    /// Its PID.
+    #[serde(default, deserialize_with = "given")]
+    pub pid: Option<Option<i64>>,
+    /// A file with its PID.
+    #[serde(default, deserialize_with = "given")]
+    pub pid_file: Option<Option<String>>,
+    /// `monero-wallet-rpc` for a new node.
+    pub process_name: Option<String>,
+    /// True for a new node.
+    pub available: Option<bool>,
+    /// The instance that answers for it, or [`crate::domain::node::ANY`].
+    #[serde(default, deserialize_with = "given")]
+    pub instance: Option<Option<String>>,
+}
+
+/// Tells `null` from an absent field.
+#[allow(clippy::option_option)] // As in the structure that it fills.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+#[allow(clippy::option_option)] // As in the structure that it fills.
+fn given_password<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<Password>>, D::Error> {
+    Ok(Some(Option::<String>::deserialize(deserializer)?.map(Password::new)))
+}
+pub(super) fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {
+    NodePatch {
+        name: Some(entry.name.clone()),
+        title: entry.title.clone().map(Some),
+        host: entry.host.clone(),
+        port: entry.port,
+        tls: entry.tls,
+        username: entry.username.clone().map(Some),
+        password: entry.password.clone().map(Some),
+        daemon: entry.daemon.clone().map(Some),
+        // A file that names one of the two means that the other is not used.
+        pid: entry.pid.map(Some).or_else(|| entry.pid_file.is_some().then_some(None)),
+        pid_file: entry.pid_file.clone().map(Some).or_else(|| entry.pid.is_some().then_some(None)),
+        process_name: entry.process_name.clone(),
+        available: entry.available.filter(|_| is_new),
+        instance: entry.instance.clone().map(Some),
+    }
+}
+
+pub(super) fn missing(field: &'static str) -> RegistryError {
+    RegistryError::Invalid { field, problem: "is required".to_owned() }
+}
+
+/// The node as the patch makes it.
+pub(super) fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryError> {
+    let mut node = before.clone();
+    let named = |field, name: String| match check_name(&name) {
+        Ok(()) => Ok(name),
+        Err(problem) => Err(RegistryError::Invalid { field, problem }),
+    };
+    if let Some(name) = patch.name {
+        node.name = named("name", name)?;
+    }
+    if let Some(placement) = patch.instance {
+        node.placement = placement.map(|name| named("instance", name)).transpose()?;
+    }
+    if let Some(host) = patch.host {
+        host.trim_matches(['[', ']']).clone_into(&mut node.host);
+    }
+    node.port = patch.port.unwrap_or(node.port);
+    node.tls = patch.tls.unwrap_or(node.tls);
+    node.title = patch.title.unwrap_or(node.title);
+    node.username = patch.username.unwrap_or(node.username);
+    node.password = patch.password.unwrap_or(node.password);
+    node.daemon = patch.daemon.unwrap_or(node.daemon);
+    node.pid = patch.pid.unwrap_or(node.pid);
+    node.pid_file = patch.pid_file.unwrap_or(node.pid_file);
+    node.process_name = patch.process_name.unwrap_or(node.process_name);
+    node.available = patch.available.unwrap_or(node.available);
+    check(&node)?;
+    Ok(node)
+}
+
+fn check(node: &Node) -> Result<(), RegistryError> {
+    let text = |field, value: &str, min: usize| {
+        let length = value.chars().count();
+        if length < min || length > 255 || value.chars().any(char::is_control) {
+            let problem = format!("must have {min} to 255 characters, none of them control");
+            return Err(RegistryError::Invalid { field, problem });
+        }
+        Ok(())
+    };
+    let number = |field, good: bool, problem: &str| {
+        if good {
+            Ok(())
+        } else {
+            Err(RegistryError::Invalid { field, problem: problem.to_owned() })
+        }
+    };
+    text("host", &node.host, 1)?;
+    let spaced = node.host.contains([' ', '/', '@', '?', '#']);
+    number("host", !spaced, "must be a host name or an address, without scheme or port")?;
+    text("process_name", &node.process_name, 1)?;
+    text("title", node.title.as_deref().unwrap_or_default(), 0)?;
+    text("username", node.username.as_deref().unwrap_or_default(), 0)?;
+    text("daemon", node.daemon.as_deref().unwrap_or_default(), 0)?;
+    text("password", node.password.as_ref().map_or("", Password::expose), 0)?;
+    let path = node.pid_file.as_deref().unwrap_or("/");
+    number("pid_file", path.len() <= 4096 && !path.is_empty(), "must have 1 to 4096 bytes")?;
+    number("port", node.port > 0, "must be 1 to 65535")?;
+    let pid_fits = node.pid.is_none_or(|pid| (1..=i64::from(i32::MAX)).contains(&pid));
+    number("pid", pid_fits, "must be 1 to 2147483647")?;
+    let one = node.pid.is_none() || node.pid_file.is_none();
+    number("pid_file", one, "cannot be given together with pid")
+}

@@ -1,0 +1,23 @@
+//! The database goes away and comes back: what is told meanwhile, and what is recorded after it.
+
+mod conflicts;
+mod fleet;
+mod frozen;
+mod full;
+mod galera;
+mod network;
+mod own;
+mod pooler;
+mod proxy;
+mod refused;
+mod replica;
+mod scene;
+mod secrets;
+mod stopped;
+mod switch;
+mod writes;
+
+use std::time::Duration;
+
+/// Longest wait for what happens within seconds, on a machine that is busy with other servers.
+const SOON: Duration = Duration::from_mins(1);
