@@ -41,7 +41,8 @@ impl Host {
     /// The words before a command that make it run there; it ends with the process that is started by them.
     pub fn words(&self) -> Vec<String> {
         let init = self.init.to_string();
-        let mut words: Vec<&str> = vec!["nsenter", "--target", &init, "--pid", "--mount"];
+        // With its root: in a chroot that is another one than its mount namespace's.
+        let mut words: Vec<&str> = vec!["nsenter", "--target", &init, "--pid", "--mount", "--root"];
         if !rustix::process::geteuid().is_root() {
             words.extend(["--user", "--preserve-credentials"]);
         }
