@@ -41,8 +41,9 @@ impl Host {
     /// The words before a command that make it run there; it ends with the process that is started by them.
     pub fn words(&self) -> Vec<String> {
         let init = self.init.to_string();
-        // With its root: in a chroot that is another one than its mount namespace's.
-        let mut words: Vec<&str> = vec!["nsenter", "--target", &init, "--pid", "--mount", "--root"];
+        // With its root and directory: in a chroot they are others than its mount namespace's.
+        let mut words: Vec<&str> = vec!["nsenter", "--target", &init, "--pid", "--mount"];
+        words.extend(["--root", "--wd"]);
         if !rustix::process::geteuid().is_root() {
             words.extend(["--user", "--preserve-credentials"]);
         }
