@@ -14,6 +14,7 @@ use crate::domain::migration::{self, Migration};
 use crate::domain::node::Node;
 use crate::domain::observation::Reason;
 use crate::domain::process::Exit;
+use crate::domain::reconcile::shown;
 use crate::domain::time::Uptime;
 use crate::domain::verdict::{State, Verdict};
 
@@ -205,11 +206,7 @@ impl MigrationView {
     /// The state and the reason that readers are told.
     #[must_use]
     pub fn state(&self) -> (migration::State, Option<migration::Reason>) {
-        if self.watch == Watch::Lost && !self.row.status.is_final() {
-            (migration::State::Unknown, Some(migration::Reason::InstanceLost))
-        } else {
-            (self.row.state, self.row.reason)
-        }
+        shown(&self.row, self.watch == Watch::Lost)
     }
 }
 

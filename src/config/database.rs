@@ -44,6 +44,16 @@ impl Engine {
             _ => None,
         }
     }
+
+    /// What people call it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+            Self::MySql => "MariaDB/MySQL",
+        }
+    }
 }
 
 /// What the URL of a database server names, decoded; without the password.

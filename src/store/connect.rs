@@ -30,15 +30,10 @@ const REASON_LIMIT: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`StoreError::Url`] for any other.
 pub(super) fn engine_of(url: &str) -> Result<Engine, StoreError> {
-    match url.split(':').next().unwrap_or_default() {
-        "sqlite" => Ok(Engine::Sqlite),
-        "postgres" | "postgresql" => Ok(Engine::Postgres),
-        "mysql" | "mariadb" => Ok(Engine::MySql),
-        _ => Err(StoreError::Url(format!(
-            "'{}' is none of sqlite://, postgres://, mysql://",
-            redacted(url)
-        ))),
-    }
+    Engine::of(url).ok_or_else(|| {
+        let url = redacted(url);
+        StoreError::Url(format!("'{url}' is none of sqlite://, postgres://, mysql://"))
+    })
 }
 
 /// Tells the pool which connections are from before a moment: they are closed instead of being used again.
@@ -88,6 +83,17 @@ macro_rules! pool_options {
             .idle_timeout($settings.idle_timeout)
             .max_lifetime($settings.max_lifetime)
     };
+}
+
+/// Those of the servers.
+macro_rules! server_options {
+    ($options:expr, $settings:expr, $recycle:expr) => {{
+        let recycle = $recycle.clone();
+        pool_options!($options, $settings).before_acquire(move |_, meta| {
+            let keeps = recycle.keeps(meta.age);
+            async move { Ok(keeps) }.boxed()
+        })
+    }};
 }
 
 pub(super) async fn open(settings: &Database, open: Open) -> Result<Opened, StoreError> {
@@ -212,17 +218,10 @@ async fn postgres(settings: &Database) -> Result<Opened, StoreError> {
         settings.statement_timeout.as_millis()
     );
     let recycle = Recycle::new();
-    let pool = pool_options!(PgPoolOptions::new(), settings)
+    let pool = server_options!(PgPoolOptions::new(), settings, recycle)
         .after_connect(move |connection, _| {
             let told = AssertSqlSafe(told.clone());
             async move { connection.execute(sqlx::raw_sql(told)).await.map(drop) }.boxed()
-        })
-        .before_acquire({
-            let recycle = recycle.clone();
-            move |_, meta| {
-                let keeps = recycle.keeps(meta.age);
-                async move { Ok(keeps) }.boxed()
-            }
         })
         .connect_with(options.clone())
         .await;
@@ -295,7 +294,7 @@ async fn mysql(settings: &Database) -> Result<Opened, StoreError> {
     let options = mysql_options(settings)?;
     let told = mysql_session(settings);
     let recycle = Recycle::new();
-    let pool = pool_options!(MySqlPoolOptions::new(), settings)
+    let pool = server_options!(MySqlPoolOptions::new(), settings, recycle)
         .after_connect(move |connection, _| {
             let told = AssertSqlSafe(told.clone());
             async move {
@@ -303,13 +302,6 @@ async fn mysql(settings: &Database) -> Result<Opened, StoreError> {
                 read_your_writes(connection).await
             }
             .boxed()
-        })
-        .before_acquire({
-            let recycle = recycle.clone();
-            move |_, meta| {
-                let keeps = recycle.keeps(meta.age);
-                async move { Ok(keeps) }.boxed()
-            }
         })
         .connect_with(options.clone())
         .await;

@@ -5,7 +5,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::{FromRow, MySql, MySqlPool, PgPool, Postgres, Sqlite, SqlitePool};
 
 use super::StoreError;
-use super::dialect::{self, Engine};
+use super::dialect;
+use crate::config::Engine;
 
 /// The pool of the engine that the URL names.
 #[derive(Debug, Clone)]

@@ -10,38 +10,17 @@ use std::borrow::Cow;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
-/// Which engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    /// SQLite, in this process.
-    Sqlite,
-    /// PostgreSQL.
-    Postgres,
-    /// MariaDB or MySQL.
-    MySql,
-}
+use crate::config::Engine;
 
-impl Engine {
-    /// What people call it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sqlite => "SQLite",
-            Self::Postgres => "PostgreSQL",
-            Self::MySql => "MariaDB/MySQL",
-        }
-    }
-
-    /// Epoch milliseconds by the engine's clock.
-    const fn now_ms(self) -> &'static str {
-        match self {
-            // `unixepoch('subsec')` is 3.42 and later; the bundled one is newer.
-            Self::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-            // Not the transaction's start: leases are taken at the moment of the statement.
-            Self::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-            Self::MySql => {
-                "CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS SIGNED)"
-            }
+/// Epoch milliseconds by the engine's clock.
+const fn now_ms(engine: Engine) -> &'static str {
+    match engine {
+        // `unixepoch('subsec')` is 3.42 and later; the bundled one is newer.
+        Engine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        // Not the transaction's start: leases are taken at the moment of the statement.
+        Engine::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        Engine::MySql => {
+            "CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 AS SIGNED)"
         }
     }
 }
@@ -59,7 +38,7 @@ pub(super) fn sql(engine: Engine, text: &'static str) -> SqlStr {
 fn spelled(engine: Engine, text: &'static str) -> Cow<'static, str> {
     let mut text = Cow::Borrowed(text);
     if text.contains("NOW_MS()") {
-        text = Cow::Owned(text.replace("NOW_MS()", engine.now_ms()));
+        text = Cow::Owned(text.replace("NOW_MS()", now_ms(engine)));
     }
     if text.contains("FROM_DUAL") {
         let dual = if engine == Engine::MySql { "FROM DUAL" } else { "" };

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use crate::config::Database;
 
-pub use dialect::Engine;
+pub use crate::config::Engine;
 pub use error::StoreError;
 pub use events::Event;
 pub use file::sqlite_path;

@@ -19,10 +19,11 @@ pub fn is_ours(row: &Migration, rules: &Rules) -> bool {
         || (row.identity.as_ref().is_some_and(|id| id.is_of(&rules.here)) && is_lost(row, rules))
 }
 
-/// What is shown of a row, for it is not written: nobody can tell about an unfinished run of a lost instance.
+/// What is shown of a row whose instance is lost (`lost`) or not, for it is not written: nobody can tell about an
+/// unfinished run of a lost one.
 #[must_use]
-pub fn shown(row: &Migration, rules: &Rules) -> (State, Option<Reason>) {
-    if !row.status.is_final() && !is_ours(row, rules) && is_lost(row, rules) {
+pub fn shown(row: &Migration, lost: bool) -> (State, Option<Reason>) {
+    if lost && !row.status.is_final() {
         (State::Unknown, Some(Reason::InstanceLost))
     } else {
         (row.state, row.reason)

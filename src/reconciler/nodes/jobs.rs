@@ -79,6 +79,7 @@ impl Reconciler {
             if !writes.is_empty() {
                 // There may be more.
                 self.plan = true;
+                self.pace.recorded_at = now;
                 return Some(Job::Record(writes));
             }
         }
@@ -157,7 +158,7 @@ impl Reconciler {
             Ok(Ok(done)) => self.succeed(done),
             Err(error) => {
                 tracing::error!(%error, "the work with the database failed inside");
-                self.pace.failed_at = Some(Instant::now());
+                self.start_over();
             }
         }
         Ok(())
@@ -177,7 +178,8 @@ impl Reconciler {
                 self.store_works();
                 self.pace.record_cost = self.pace.recorded_at.elapsed();
                 self.recorded(sent, &left);
-                self.pace.vouched = self.pace.vouching.take().or(self.pace.vouched);
+                let vouching = self.pace.vouching.take().filter(|_| left.is_empty());
+                self.pace.vouched = vouching.or(self.pace.vouched);
                 self.known.stale.extend(left);
             }
             Done::Claimed { asked, taken } => {
@@ -253,15 +255,21 @@ impl Reconciler {
     }
 
     fn store_fails(&mut self, error: &StoreError) {
+        self.start_over();
+        self.fleet.trouble();
+        self.pace.change();
+        super::super::trouble::fails(&self.parts.store_trouble, error);
+    }
+
+    /// The job that was under way did not come to its end.
+    fn start_over(&mut self) {
         self.pace.failed_at = Some(Instant::now());
+        self.pace.vouching = None;
         // A write may stand although its answer was lost, and the server that comes back may be one that lacks the last.
         // Read once a heartbeat got through, which waits for the row that a commit under way holds.
         self.known.reload = true;
         // What was asked for is asked for again, as a whole.
         self.pace.synced_at = None;
         self.plan = true;
-        self.fleet.trouble();
-        self.pace.change();
-        super::super::trouble::fails(&self.parts.store_trouble, error);
     }
 }
