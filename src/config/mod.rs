@@ -4,6 +4,7 @@
 //! by itself, so that all faults are told at once. [`known_keys`] is the one table from which reading,
 //! the detection of unknown keys and the example configuration follow.
 
+mod adopt;
 mod container;
 mod database;
 mod fault;
@@ -19,6 +20,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::*;
 pub use database::Engine;
 pub use fault::{Fault, Faults};
 pub use grants::grants;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::adopt::Adopt;
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls};
 
@@ -26,6 +27,8 @@ pub struct Settings {
     pub health: Health,
     /// `[migrations]`
     pub migrations: Migrations,
+    /// `[adopt]`
+    pub adopt: Adopt,
     /// `[log]`
     pub log: Log,
     /// The file that was read, if one was.
