@@ -134,7 +134,7 @@ const fn of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::Missing(_) | StoreError::OlderSchema { .. } => Exit::CouldNotTell,
         StoreError::DuplicateName(_) => Exit::Usage,
-        StoreError::Url(_) => Exit::Config,
+        StoreError::Url(_) | StoreError::Theirs { .. } => Exit::Config,
         StoreError::LostName(_) => Exit::Held,
         _ => Exit::Unavailable,
     }

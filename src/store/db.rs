@@ -5,7 +5,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{FromRow, MySql, MySqlPool, PgPool, Postgres, Sqlite, SqlitePool};
 
 use super::StoreError;
-use super::dialect;
+use super::dialect::{self, Text};
 use crate::config::Engine;
 
 /// The pool of the engine that the URL names.
@@ -189,10 +189,10 @@ impl Session {
     /// Runs a statement; how many rows it changed (on every engine: matched).
     pub(super) async fn execute(
         &mut self,
-        sql: &'static str,
+        sql: impl Into<Text>,
         args: &[Arg<'_>],
     ) -> Result<u64, StoreError> {
-        let sql = dialect::sql(self.engine, sql);
+        let sql = dialect::sql(self.engine, sql.into());
         Ok(on_db!(self.conn()?, Conn, conn => {
             Box::pin(bound!(sql, args).execute(&mut **conn)).await?.rows_affected()
         }))
@@ -201,10 +201,10 @@ impl Session {
     /// All rows of a query.
     pub(super) async fn all<T: Row>(
         &mut self,
-        sql: &'static str,
+        sql: impl Into<Text>,
         args: &[Arg<'_>],
     ) -> Result<Vec<T>, StoreError> {
-        let sql = dialect::sql(self.engine, sql);
+        let sql = dialect::sql(self.engine, sql.into());
         Ok(on_db!(self.conn()?, Conn, conn => {
             Box::pin(bound_as!(sql, args).fetch_all(&mut **conn)).await?
         }))
@@ -213,10 +213,10 @@ impl Session {
     /// The first row of a query, if there is one.
     pub(super) async fn first<T: Row>(
         &mut self,
-        sql: &'static str,
+        sql: impl Into<Text>,
         args: &[Arg<'_>],
     ) -> Result<Option<T>, StoreError> {
-        let sql = dialect::sql(self.engine, sql);
+        let sql = dialect::sql(self.engine, sql.into());
         Ok(on_db!(self.conn()?, Conn, conn => {
             Box::pin(bound_as!(sql, args).fetch_optional(&mut **conn)).await?
         }))
@@ -225,7 +225,7 @@ impl Session {
     /// A number: the only column of the first row. None if there is no row or it is NULL.
     pub(super) async fn number(
         &mut self,
-        sql: &'static str,
+        sql: impl Into<Text>,
         args: &[Arg<'_>],
     ) -> Result<Option<i64>, StoreError> {
         let row: Option<(Option<i64>,)> = self.first(sql, args).await?;
@@ -233,9 +233,9 @@ impl Session {
     }
 
     /// Is the statement understood by the engine? It is not run.
-    pub(super) async fn prepare(&mut self, sql: &'static str) -> Result<(), StoreError> {
+    pub(super) async fn prepare(&mut self, sql: impl Into<Text>) -> Result<(), StoreError> {
         use sqlx::Executor as _;
-        let sql = dialect::sql(self.engine, sql);
+        let sql = dialect::sql(self.engine, sql.into());
         on_db!(self.conn()?, Conn, conn => {
             (&mut **conn).prepare(sql).await.map(drop)?;
         });

@@ -7,6 +7,7 @@
 //! table needs before `WHERE`. There is no literal question mark in any statement.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
@@ -25,17 +26,46 @@ const fn now_ms(engine: Engine) -> &'static str {
     }
 }
 
-/// The statement as the engine reads it.
-pub(super) fn sql(engine: Engine, text: &'static str) -> SqlStr {
-    let text = spelled(engine, text);
-    match text {
-        Cow::Borrowed(text) => text.into_sql_str(),
-        // Made of the crate's own texts alone.
-        Cow::Owned(text) => AssertSqlSafe(text).into_sql_str(),
+/// The text of a statement.
+#[derive(Debug, Clone)]
+pub(super) enum Text {
+    /// One of the crate's own.
+    Own(&'static str),
+    /// One about tables that the configuration names; made by [`named`].
+    Named(Arc<str>),
+}
+
+impl From<&'static str> for Text {
+    fn from(text: &'static str) -> Self {
+        Self::Own(text)
     }
 }
 
-fn spelled(engine: Engine, text: &'static str) -> Cow<'static, str> {
+impl From<&Self> for Text {
+    fn from(text: &Self) -> Self {
+        text.clone()
+    }
+}
+
+/// A statement about tables that the configuration names, as the engine reads it. Every name in it is quoted.
+pub(super) fn named(engine: Engine, text: &str) -> Text {
+    Text::Named(spelled(engine, text).into())
+}
+
+/// The statement as the engine reads it.
+pub(super) fn sql(engine: Engine, text: Text) -> SqlStr {
+    match text {
+        Text::Own(text) => match spelled(engine, text) {
+            Cow::Borrowed(text) => text.into_sql_str(),
+            // Made of the crate's own texts alone.
+            Cow::Owned(text) => AssertSqlSafe(text).into_sql_str(),
+        },
+        // Values are arguments in it too, and the names are quoted.
+        Text::Named(text) => AssertSqlSafe(text).into_sql_str(),
+    }
+}
+
+fn spelled(engine: Engine, text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     if text.contains("NOW_MS()") {
         text = Cow::Owned(text.replace("NOW_MS()", now_ms(engine)));

@@ -109,6 +109,24 @@ pub enum StoreError {
     /// Our name was taken over by another instance: nothing is written in its name any more.
     #[error("the name '{0}' was taken over by another instance, or was forgotten")]
     LostName(String),
+    /// A table that the configuration adopts is not there, or not as it is described.
+    #[error("{table}: {problem}")]
+    Theirs {
+        /// As the configuration names it.
+        table: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// We may not write a table that the configuration adopts.
+    #[error(
+        "{table} may not be written: `procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs"
+    )]
+    TheirsDenied {
+        /// As the configuration names it.
+        table: String,
+        /// What the database says.
+        source: Box<StoreError>,
+    },
     /// Any other failure of the database.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),

@@ -21,6 +21,7 @@ mod server_lock;
 mod statements;
 #[cfg(test)]
 mod tests;
+mod their_columns;
 mod verdicts;
 
 use std::future::Future;
