@@ -159,6 +159,7 @@ fn migration(id: i64, now: Timestamp) -> Migration {
         dir: None,
         identity: Some(identity()),
         lock_taken: true,
+        their_status: None,
         lock_data: Some(LOCK.to_owned()),
     }
 }

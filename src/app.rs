@@ -69,6 +69,8 @@ pub struct App {
     settings: Arc<Settings>,
     monitor: Monitor,
     lease: Lease,
+    /// Their table of migrations.
+    adopted: Option<migrations::Adopted>,
     listener: TcpListener,
     /// Held until the process ends; a database on a server has its lease instead.
     _lock: Option<ServerLock>,
@@ -81,6 +83,16 @@ fn take_file(url: &str) -> Result<Option<ServerLock>, AppError> {
         LockHeld::Io { source, .. } => AppError::Store(StoreError::unopenable(url, source)),
         held @ LockHeld::Held { .. } => AppError::Held(held),
     })
+}
+
+/// Their table of migrations, if one is adopted: it must be there, with its columns.
+async fn adopted(
+    settings: &Settings,
+    monitor: &Monitor,
+) -> Result<Option<migrations::Adopted>, StoreError> {
+    let Some(table) = settings.adopt.migrations() else { return Ok(None) };
+    let table = Arc::new(monitor.store().their_migrations(table).await?);
+    Ok(Some(migrations::Adopted { table, writes: settings.adopt.writes() }))
 }
 
 /// Its name, whether it was told to end, and how it ended.
@@ -99,11 +111,12 @@ impl App {
         let monitor = Monitor::open(&settings, Open::Create).await?;
         let lease = monitor.wait_for_lease().await?.clone();
         monitor.registry().apply_config(&settings.node, settings.nodes.prune).await?;
+        let adopted = adopted(&settings, &monitor).await?;
         let address = settings.server.listen;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| AppError::Bind { address, source })?;
-        Ok(Self { settings: Arc::new(settings), monitor, lease, listener, _lock: lock })
+        Ok(Self { settings: Arc::new(settings), monitor, lease, adopted, listener, _lock: lock })
     }
 
     /// The address that is listened on; the port is the real one where 0 was asked for.
@@ -201,6 +214,7 @@ impl App {
                 published: Arc::clone(&published),
                 settings: self.settings.migrations.clone(),
                 lease,
+                adopted: self.adopted.clone(),
                 store_trouble: Arc::clone(&store_trouble),
             });
             let token = stop.clone();

@@ -248,6 +248,7 @@ mod tests {
             dir: None,
             identity: None,
             lock_taken: false,
+            their_status: None,
             lock_data: Some("{\"total_pages\":42,\"webhook_url\":\"***\"}".into()),
         }
     }

@@ -87,7 +87,7 @@ pub struct Adopt {
     pub nodes: Option<TableName>,
     /// Their table of migrations.
     pub migrations: Option<MigrationsTable>,
-    /// The APP_KEY that their passwords are encrypted with, as in their `.env`.
+    /// The `APP_KEY` that their passwords are encrypted with, as in their `.env`.
     pub laravel_key: Option<Password>,
     /// Keys of before.
     pub laravel_previous_keys: Vec<Password>,

@@ -289,6 +289,8 @@ pub struct Migration {
     pub lock_taken: bool,
     /// What the lock said at the last write of the row: masked JSON.
     pub lock_data: Option<String>,
+    /// What the adopted table's row said when it was taken over last; see `domain::adopt`.
+    pub their_status: Option<String>,
 }
 
 impl Migration {
@@ -301,6 +303,12 @@ impl Migration {
             LockPid::Missing => true,
             LockPid::Number(pid) => self.lock_pid == Some(pid) && self.lock_started == lock.started,
         }
+    }
+
+    /// Was no lock of this run seen yet? The row was made, or set back, by what an adopted table says.
+    #[must_use]
+    pub const fn is_announced(&self) -> bool {
+        self.lock_file.is_none() && self.their_status.is_some()
     }
 
     /// Death was proven at two looks, or the run is over.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat};
 use serde::{Serialize, Serializer};
 
 /// A moment on the wall clock, in milliseconds since the Unix epoch.
@@ -26,6 +26,19 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// From a time as databases print it, `2025-01-15 10:30:45`, with or without a fraction and a zone; UTC without one.
+    /// None for anything else, such as `0000-00-00 00:00:00`.
+    #[must_use]
+    pub fn lenient(text: &str) -> Option<Self> {
+        let text = text.trim().replacen('T', " ", 1).replace('Z', "+00");
+        let zoned = DateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f%#z");
+        let naive = || NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f");
+        let ms = zoned
+            .map(|it| it.timestamp_millis())
+            .or_else(|_| naive().map(|it| it.and_utc().timestamp_millis()));
+        ms.ok().map(Self)
     }
 
     /// RFC 3339, UTC, whole seconds, `+00:00` (the contract's form for every time we make).
@@ -90,6 +103,26 @@ mod tests {
     fn times_are_shown_in_utc_with_an_offset() {
         assert_eq!(Timestamp(1_736_937_045_999).rfc3339(), "2025-01-15T10:30:45+00:00");
         assert_eq!(Timestamp(-1).rfc3339(), "1969-12-31T23:59:59+00:00");
+    }
+
+    #[test]
+    fn a_time_as_databases_print_it() {
+        let same = Some(Timestamp(1_736_937_045_000));
+        for text in [
+            "2025-01-15 10:30:45",
+            "2025-01-15 10:30:45.000000",
+            "2025-01-15 10:30:45+00",
+            "2025-01-15 13:30:45+03",
+            "2025-01-15 13:30:45.000+03:00",
+            "2025-01-15T10:30:45Z",
+            "2025-01-15T10:30:45.000000Z",
+            "2025-01-15T10:30:45+00:00",
+        ] {
+            assert_eq!(Timestamp::lenient(text), same, "{text}");
+        }
+        for text in ["", "0000-00-00 00:00:00", "2025-01-15", "1736937045", "now"] {
+            assert_eq!(Timestamp::lenient(text), None, "{text}");
+        }
     }
 
     #[test]

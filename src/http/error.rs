@@ -160,6 +160,7 @@ impl From<RequestError> for Problem {
             RequestError::RunMismatch(run) => conflict("run_mismatch").with("run", run),
             RequestError::ProcessAlive(_) => conflict("process_alive"),
             RequestError::NotRemoved(_) => conflict("lock_changed"),
+            RequestError::Shadow => conflict("shadow"),
             RequestError::Off => conflict("migrations_off"),
             RequestError::Locks(_) => busy("locks_unreadable"),
             RequestError::Store(_) => database_unavailable(detail),

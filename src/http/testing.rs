@@ -106,6 +106,7 @@ impl World {
         });
         let migrations = settings.migrations.lock_dir.clone().map(|path| {
             let (reconciler, handle) = migrations::Reconciler::new(migrations::Parts {
+                adopted: None,
                 store: store.clone(),
                 processes: processes.clone(),
                 dir: LockDir::new(path),
@@ -293,6 +294,7 @@ pub fn migration(uuid: &str, id: i64, status: Status, created: i64) -> Migration
         dir: None,
         identity: None,
         lock_taken: false,
+        their_status: None,
         lock_data: None,
     };
     let lock = lock.as_object().cloned().map(Arc::new);

@@ -265,6 +265,8 @@ macro_rules! migration_sets {
             $t,
             "lock_data = v.lock_data, ",
             $t,
+            "their_status = v.their_status, ",
+            $t,
             "writer = ?, ",
             $t,
             "change_seq = ? "
@@ -281,7 +283,7 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              status_source = ?, error = ?, run = ?, since = ?, updated_at = ?, status_updated_at = ?, ended_at = ?, \
              lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, \
              lock_size = ?, dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, \
-             pidfd_inode = ?, lock_taken = ?, lock_data = ?, writer = ?, change_seq = ? \
+             pidfd_inode = ?, lock_taken = ?, lock_data = ?, their_status = ?, writer = ?, change_seq = ? \
              WHERE id = ? AND run = ? AND status = ? AND instance = ? AND updated_at = ?"
         }
         Engine::Postgres => concat!(
@@ -292,7 +294,7 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              status_source text, error text, run bigint, since bigint, updated_at bigint, status_updated_at bigint, \
              ended_at bigint, lock_file text, lock_pid bigint, lock_started bigint, lock_dev bigint, lock_ino bigint, \
              lock_mtime_ns bigint, lock_size bigint, dir_dev bigint, dir_ino bigint, boot_id text, pid_ns bigint, \
-             identity_pid bigint, start_ticks bigint, pidfd_inode bigint, lock_taken bigint, lock_data text) \
+             identity_pid bigint, start_ticks bigint, pidfd_inode bigint, lock_taken bigint, lock_data text, their_status text) \
              WHERE procwarden_migrations.id = v.id AND procwarden_migrations.run = v.was_run \
              AND procwarden_migrations.status = v.was_status AND procwarden_migrations.instance = v.was_instance \
              AND procwarden_migrations.updated_at = v.was_updated"
@@ -313,7 +315,7 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              boot_id VARCHAR(64) PATH '$[26]', pid_ns BIGINT PATH '$[27]', \
              identity_pid BIGINT PATH '$[28]', start_ticks BIGINT PATH '$[29]', \
              pidfd_inode BIGINT PATH '$[30]', lock_taken BIGINT PATH '$[31]', \
-             lock_data MEDIUMTEXT PATH '$[32]')) AS v \
+             lock_data MEDIUMTEXT PATH '$[32]', their_status VARCHAR(32) PATH '$[33]')) AS v \
              ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance \
              AND m.updated_at = v.was_updated SET ",
             migration_sets!("m.")

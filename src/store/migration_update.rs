@@ -50,6 +50,7 @@ pub(super) struct Update<'a> {
     identity: IdentityColumns,
     lock_taken: i64,
     lock_data: Option<Cow<'a, str>>,
+    their_status: Option<&'a str>,
 }
 
 impl<'a> Update<'a> {
@@ -84,6 +85,7 @@ impl<'a> Update<'a> {
             identity: IdentityColumns::of(row.identity.as_ref()),
             lock_taken: i64::from(row.lock_taken),
             lock_data: row.lock_data.as_deref().map(storable),
+            their_status: row.their_status.as_deref(),
         }
     }
 }
@@ -157,6 +159,7 @@ async fn update_one(
             identity.pidfd_inode,
             row.lock_taken,
             row.lock_data.as_deref(),
+            row.their_status,
             writer,
             seq,
             row.id,

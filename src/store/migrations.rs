@@ -1,10 +1,14 @@
 //! Migrations as rows, and the one compare-and-set that writes them.
 
+use std::collections::BTreeMap;
+
 use super::db::{Session, args};
 use super::events::{self, NewEvent, next_seq};
 use super::identity::IdentityColumns;
 use super::migration_update::{Update, update};
-use super::{Lease, Store, StoreError, single, write};
+use super::{
+    Lease, Store, StoreError, TheirMigrations, TheirWrite, single, their_migrations, write,
+};
 use crate::domain::Timestamp;
 use crate::domain::migration::{DirMark, Key, Mark, Migration, Reason, Source, State, Status};
 use crate::domain::reconcile::{Basis, Write};
@@ -25,6 +29,30 @@ pub enum Applied {
     Done(Box<StoredMigration>),
     /// The row was written by somebody else since it was read, or was inserted by somebody else: nothing was written.
     Lost,
+    /// The adopted row is not as it was read: nothing was written, of ours neither.
+    TheirsMoved,
+    /// Nothing was to be written here; the adopted row says it now.
+    Told,
+}
+
+/// What is written into an adopted table with the writes: for each of them at most one row, written first, and only if
+/// it stands as it was read is ours written.
+#[derive(Debug, Clone, Copy)]
+pub struct Tells<'a> {
+    /// The table.
+    pub table: &'a TheirMigrations,
+    /// One for each of the writes.
+    pub rows: &'a [Option<TheirWrite>],
+}
+
+impl<'a> Tells<'a> {
+    fn part(self, from: usize, count: usize) -> Self {
+        Self { rows: &self.rows[from..from + count], ..self }
+    }
+
+    fn of(self, at: usize) -> Option<&'a TheirWrite> {
+        self.rows.get(at).and_then(Option::as_ref)
+    }
 }
 
 /// What one transaction on a server may weigh. The heartbeat waits for the instance's row meanwhile: 25 first sights take
@@ -56,7 +84,7 @@ macro_rules! select {
             "SELECT id, mb_project_uuid, brz_project_id, instance, host_id, status, state, reason, status_source, error, \
              run, since, created_at, updated_at, status_updated_at, ended_at, lock_file, lock_pid, lock_started, \
              lock_dev, lock_ino, lock_mtime_ns, lock_size, dir_dev, dir_ino, boot_id, pid_ns, identity_pid, \
-             start_ticks, pidfd_inode, lock_taken, lock_data FROM procwarden_migrations ",
+             start_ticks, pidfd_inode, lock_taken, lock_data, their_status FROM procwarden_migrations ",
             $rest
         )
     };
@@ -101,6 +129,7 @@ struct MigrationRow {
     identity: IdentityColumns,
     lock_taken: i64,
     lock_data: Option<String>,
+    their_status: Option<String>,
 }
 
 impl TryFrom<MigrationRow> for StoredMigration {
@@ -139,6 +168,7 @@ impl TryFrom<MigrationRow> for StoredMigration {
                 identity: row.identity.into_identity(),
                 lock_taken: row.lock_taken != 0,
                 lock_data: row.lock_data,
+                their_status: row.their_status,
             },
         })
     }
@@ -196,12 +226,26 @@ impl Store {
         writes: &[(Option<i64>, Write)],
         now: Timestamp,
     ) -> Result<Vec<Applied>, StoreError> {
+        self.apply_and_tell(lease, writes, None, now).await
+    }
+
+    /// The same, with what is written into an adopted table in the same transaction.
+    ///
+    /// # Errors
+    /// As [`Store::apply`]; [`StoreError::TheirsDenied`] if that table may not be written.
+    pub async fn apply_and_tell(
+        &self,
+        lease: &Lease,
+        writes: &[(Option<i64>, Write)],
+        tells: Option<Tells<'_>>,
+        now: Timestamp,
+    ) -> Result<Vec<Applied>, StoreError> {
         let mut applied = Vec::with_capacity(writes.len());
-        let mut rest = writes;
-        while !rest.is_empty() {
+        while applied.len() < writes.len() {
+            let (from, rest) = (applied.len(), &writes[applied.len()..]);
             let count = if self.is_sole() { rest.len() } else { part(rest) };
-            applied.extend(self.apply_part(lease, &rest[..count], now).await?);
-            rest = &rest[count..];
+            let tells = tells.map(|tells| tells.part(from, count));
+            applied.extend(self.apply_part(lease, &rest[..count], tells, now).await?);
         }
         Ok(applied)
     }
@@ -211,14 +255,15 @@ impl Store {
         &self,
         lease: &Lease,
         writes: &[(Option<i64>, Write)],
+        tells: Option<Tells<'_>>,
         now: Timestamp,
     ) -> Result<Vec<Applied>, StoreError> {
-        match write!(self, tx => apply(tx, lease, writes, now)) {
+        match write!(self, tx => apply(tx, lease, writes, tells, now)) {
             // Two instances inserted the same key at once. Nothing stands of ours; the second look finds the other's row.
             Err(StoreError::Database(sqlx::Error::Database(error)))
                 if error.is_unique_violation() =>
             {
-                write!(self, tx => apply(tx, lease, writes, now))
+                write!(self, tx => apply(tx, lease, writes, tells, now))
             }
             result => result,
         }
@@ -229,19 +274,36 @@ async fn apply(
     tx: &mut Session,
     lease: &Lease,
     writes: &[(Option<i64>, Write)],
+    tells: Option<Tells<'_>>,
     now: Timestamp,
 ) -> Result<Vec<Applied>, StoreError> {
     let seq = next_seq(tx, lease, writes.len()).await?;
+    let mut moved = BTreeMap::new();
+    for at in 0..writes.len() {
+        if let Some((table, row)) = tells.and_then(|tells| Some((tells.table, tells.of(at)?))) {
+            let stands = their_migrations::write(tx, table, row).await?;
+            moved.insert(at, if stands { Applied::Told } else { Applied::TheirsMoved });
+        }
+    }
     let mut updates = Vec::with_capacity(writes.len());
     // For each write the id of its row, and whether it is told of.
     let mut targets = Vec::with_capacity(writes.len());
-    for (id, write) in writes {
+    for (at, (id, write)) in writes.iter().enumerate() {
+        if moved.get(&at) == Some(&Applied::TheirsMoved) {
+            targets.push(None);
+            continue;
+        }
         targets.push(match write {
             Write::None => None,
             Write::Insert(row) => insert(tx, row).await?.map(|id| {
                 updates.push(Update::new(id, Basis::of(row), row));
-                // A first sight is no flip, unless the row is born finished by its runner's report.
-                (id, row.as_ref(), row.status.is_final())
+                // A first sight is no flip, unless the row is born finished by its runner's report: what others have
+                // recorded long ago is no news.
+                (
+                    id,
+                    row.as_ref(),
+                    row.status.is_final() && row.status_source != Some(Source::Adopted),
+                )
             }),
             Write::Update { basis, row, flip } => {
                 let id = id.unwrap_or_default();
@@ -261,7 +323,16 @@ async fn apply(
         }
         None => Applied::Lost,
     };
-    Ok(targets.iter().map(applied).collect())
+    let mut applied: Vec<Applied> = targets.iter().map(applied).collect();
+    for (at, outcome) in moved {
+        // A row of ours that was written says it by itself; one that lost its race undoes what was told.
+        match (&writes[at].1, &applied[at], &outcome) {
+            (_, _, Applied::TheirsMoved) | (Write::None, ..) => applied[at] = outcome,
+            (_, Applied::Lost, _) => return Err(StoreError::Undone),
+            _ => {}
+        }
+    }
+    Ok(applied)
 }
 
 /// A row's id, the row, and whether an event tells of it.

@@ -9,6 +9,7 @@ mod dialect;
 mod error;
 mod events;
 mod file;
+mod findings;
 mod fleet;
 mod identity;
 mod instances;
@@ -22,6 +23,7 @@ mod statements;
 #[cfg(test)]
 mod tests;
 mod their_columns;
+mod their_migrations;
 mod verdicts;
 
 use std::future::Future;
@@ -34,13 +36,15 @@ pub use crate::config::Engine;
 pub use error::StoreError;
 pub use events::Event;
 pub use file::sqlite_path;
+pub use findings::Finding;
 pub use fleet::{Fleet, Forgotten};
 pub use instances::{Beat, Holder, InstanceRow, Lease};
-pub use migrations::{Applied, StoredMigration};
+pub use migrations::{Applied, StoredMigration, Tells};
 pub use node_reads::NodeVersion;
 pub use nodes::{NewNode, NodeWrite, Origin, StoredNode};
 pub use schema::{SchemaState, embedded};
 pub use server_lock::{LockHeld, ServerLock};
+pub use their_migrations::{TheirMigrations, TheirWrite};
 pub use verdicts::VerdictWrite;
 
 use connect::{Opened, Recycle};

@@ -2,13 +2,19 @@
 
 use super::db::Session;
 use super::{Engine, Store, StoreError, dialect, single};
-use super::{events, fleet, instances, migration_update, migrations, node_reads, nodes, schema};
+use super::{
+    events, findings, fleet, instances, migration_update, migrations, node_reads, nodes, schema,
+};
 
 /// Name and text of each.
 const ALL: &[(&str, &str)] = &[
     ("events::NEXT_SEQ", events::NEXT_SEQ),
     ("events::READ_SEQ", events::READ_SEQ),
     ("events::LAST", events::LAST),
+    ("findings::ALL", findings::ALL),
+    ("findings::UPDATE", findings::UPDATE),
+    ("findings::INSERT", findings::INSERT),
+    ("findings::PRUNE", findings::PRUNE),
     ("fleet::FLEET", fleet::FLEET),
     ("fleet::CLAIMED", fleet::CLAIMED),
     ("fleet::FORGET", fleet::FORGET),

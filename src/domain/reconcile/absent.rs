@@ -15,7 +15,8 @@ pub(super) fn absent(
     rules: &Rules,
     now: Now,
 ) -> Decision {
-    let Some(row) = row.filter(|row| !row.status.is_final()) else {
+    // A run of which no lock was seen yet has none to miss.
+    let Some(row) = row.filter(|row| !row.status.is_final() && !row.is_announced()) else {
         return unchanged(row, Memory::default(), Vec::new());
     };
     if row.dir.is_some() && row.dir != sight.dir {

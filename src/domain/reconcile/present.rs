@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::explain::explain;
-use super::row::{finish, row_for, set_state, write};
+use super::row::{finish, is_another_attempt, row_for, set_state, write};
 use super::standing::standing;
-use super::{Dead, Decision, Memory, Outcome, Rules, Sight, Standing};
+use super::{Dead, Decision, Memory, Outcome, Rules, Sight, Standing, unchanged};
 use crate::domain::migration::{Key, Lock, LockPid, Migration, Reason, Source, State, Status};
 use crate::domain::process::{DeathProof, Exit};
 use crate::domain::time::{Now, Uptime};
@@ -20,6 +20,15 @@ pub(super) fn present(
     now: Now,
 ) -> Decision {
     let standing = standing(row, sight, rules, now.wall);
+    if row.is_some_and(|row| {
+        row.is_announced()
+            && row.death_recorded()
+            && !row.status.is_final()
+            && !is_another_attempt(row, lock, &standing)
+    }) {
+        // Set back by an adopted table: the lock that was left by the attempt before means nothing.
+        return unchanged(row, Memory::default(), Vec::new());
+    }
     let mut next = row_for(key, row, lock, &standing, sight, rules, now);
     let unfinished = !next.status.is_final();
     let age = lock.age(now.wall);

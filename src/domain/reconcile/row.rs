@@ -23,6 +23,9 @@ pub fn row_for(
         }
         Some(row) => row.clone(),
     };
+    if next.status == Status::Pending {
+        next.status = Status::InProgress;
+    }
     if !next.is_attempt_of(lock) {
         if next.status.is_final() {
             // An older attempt's lock under a finished row: it changes nothing that is recorded.
@@ -87,12 +90,13 @@ pub fn first_row(key: &Key, rules: &Rules, now: Now) -> Migration {
         dir: None,
         identity: None,
         lock_taken: false,
+        their_status: None,
         lock_data: None,
     }
 }
 
 /// A row whose run is over, or dead for certain, and a lock that shows a process or a start after that.
-fn is_another_attempt(row: &Migration, lock: &Lock, standing: &Standing) -> bool {
+pub(super) fn is_another_attempt(row: &Migration, lock: &Lock, standing: &Standing) -> bool {
     if !(row.status.is_final() || row.death_recorded()) {
         return false;
     }
@@ -101,7 +105,9 @@ fn is_another_attempt(row: &Migration, lock: &Lock, standing: &Standing) -> bool
         _ if same && lock.started.is_some() => false,
         // A row that its runner's report made, its lock unseen: only what began after that end is another attempt.
         Standing::Alive(Some(_)) if row.identity.is_none() && row.lock_pid.is_none() => {
-            row.ended_at.is_some_and(|ended| lock.began() > ended)
+            // When it ended by an adopted table's word is told by another clock, in a zone that nobody names.
+            let by_theirs = row.is_announced() && row.status_source != Some(Source::Runner);
+            by_theirs || row.ended_at.is_some_and(|ended| lock.began() > ended)
         }
         Standing::Alive(Some(alive)) => row.identity.as_ref().map_or(!same, |recorded| {
             recorded.boot_id != alive.identity.boot_id || recorded.differs_from(&alive.identity)

@@ -51,6 +51,9 @@ pub enum RequestError {
     /// The process lives, or it cannot be told whether it does.
     #[error("{0}")]
     ProcessAlive(String),
+    /// Nothing of theirs is touched.
+    #[error("adopt.mode is shadow: no lock is removed; remove it where it was removed before")]
+    Shadow,
     /// The lock could not be removed.
     #[error("the lock was not removed: {0}")]
     NotRemoved(String),

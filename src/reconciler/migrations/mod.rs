@@ -1,5 +1,6 @@
 //! The migration reconciler: scan the locks, ask the process table, judge, compare-and-set, and only then remove.
 
+mod adoption;
 mod dry_run;
 mod follow;
 mod handle;
@@ -10,7 +11,7 @@ mod tick;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -28,6 +29,8 @@ use crate::process::Processes;
 use crate::snapshot::{Published, Unreadable};
 use crate::store::{Lease, Store, StoreError};
 
+pub use adoption::Adopted;
+use adoption::Adoption;
 pub use dry_run::dry_run;
 use follow::Cursors;
 pub use follow::publish_records;
@@ -59,6 +62,8 @@ pub struct Parts {
     pub settings: config::Migrations,
     /// Our name.
     pub lease: Lease,
+    /// Their table, where one is adopted.
+    pub adopted: Option<Adopted>,
     /// Set while the database fails.
     pub store_trouble: Arc<AtomicBool>,
 }
@@ -97,6 +102,7 @@ pub struct Reconciler {
     memory: HashMap<Key, Memory>,
     exits: HashMap<Key, Exit>,
     locks: HashMap<Key, Option<Arc<Map<String, Value>>>>,
+    adoption: Option<Adoption>,
     unreadable: Vec<Unreadable>,
     foreign_files: u64,
     trouble: Option<String>,
@@ -134,6 +140,9 @@ impl Reconciler {
             memory: HashMap::new(),
             exits: HashMap::new(),
             locks: HashMap::new(),
+            adoption: parts.adopted.clone().map(|adopted| {
+                Adoption::new(adopted, parts.lease.name.clone(), parts.settings.interval)
+            }),
             unreadable: Vec::new(),
             foreign_files: 0,
             trouble: None,
@@ -187,6 +196,11 @@ impl Reconciler {
         if !self.load_rows().await && self.rows.is_none() {
             self.next = Instant::now() + Duration::from_secs(1);
             return None;
+        }
+        if let Some(adoption) = &mut self.adoption
+            && !self.parts.store_trouble.load(Ordering::Relaxed)
+        {
+            adoption.read(&self.parts.store).await;
         }
         // Before every look until the directory could be read once, and never for a request: a GET removes nothing.
         self.put_asides_back().await;

@@ -157,7 +157,9 @@ impl Observer {
             })
             .collect();
         for (key, stored) in rows.iter().filter(|(key, _)| !standing.contains(*key)) {
-            if stored.row.status.is_final() || !is_ours(&stored.row, rules) {
+            // Without a lock there is nothing to learn of what is over, another's, or not begun as far as we saw.
+            let row = &stored.row;
+            if row.status.is_final() || row.is_announced() || !is_ours(row, rules) {
                 continue;
             }
             let lock = if blind {

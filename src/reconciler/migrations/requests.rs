@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::adoption::Adoption;
 use super::handle::{Request, RequestError, Taken, Target};
 use super::observe::Seen;
 use super::{Inspection, Reconciler};
@@ -74,6 +75,9 @@ impl Reconciler {
     }
 
     async fn take(&mut self, target: &Target, force: bool) -> Result<Taken, RequestError> {
+        if self.adoption.as_ref().is_some_and(Adoption::is_shadow) {
+            return Err(RequestError::Shadow);
+        }
         for _ in 0..ATTEMPTS {
             self.require_rows().await?;
             let key = self.find(target).await?.ok_or(RequestError::NotFound(target.id))?;
@@ -173,7 +177,7 @@ impl Reconciler {
             return Ok(self.row(key).map(|stored| StoredMigration::clone(stored)));
         }
         let applied = self
-            .apply(&[(id, write)], now)
+            .apply(&[(id, write)], &[None], now)
             .await
             .ok_or_else(|| RequestError::Store("nothing was changed".to_owned()))?;
         if let Some(Applied::Done(stored)) = applied.into_iter().next() {

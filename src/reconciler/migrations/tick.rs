@@ -4,15 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::adoption::{Adoption, Sighting};
 use super::observe::{Look, Rows, Seen};
 use super::{LOOK_LIMIT, Reconciler};
 use crate::causes::chain;
 use crate::clock;
 use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration, Status};
-use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
+use crate::domain::reconcile::{Decision, Memory, Rules, Write, evaluate};
 use crate::locks::{FoundLock, Removal, RemoveError};
-use crate::store::{Applied, StoredMigration};
+use crate::store::{Applied, StoreError, StoredMigration, Tells, TheirWrite};
+
+/// Between two parts of a table that is taken over for the first time.
+const MIRROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// What was seen of one migration and what follows.
+#[derive(Debug)]
+struct Verdict {
+    seen: Seen,
+    decision: Decision,
+    tell: Option<TheirWrite>,
+}
 
 /// A lock that may go once the row stands.
 #[derive(Debug)]
@@ -32,16 +44,25 @@ impl Reconciler {
         // Two instances that write the same rows in one order wait for each other; in two orders they block each other.
         look.seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let now = clock::now();
-        let mut judged: Vec<(Seen, Decision)> = Vec::with_capacity(look.seen.len());
+        let mut judged: Vec<Verdict> = Vec::with_capacity(look.seen.len());
+        let mut sightings = Vec::new();
         for seen in look.seen {
-            let row = self.row(&seen.key).map(|stored| &stored.row);
+            let stored = self.row(&seen.key).cloned();
+            let row = stored.as_ref().map(|stored| &stored.row);
             if row != seen.basis.as_ref() {
                 // A report or an operator came in between: what was seen belongs to the row of before.
                 self.wake_in(Duration::ZERO);
                 continue;
             }
             let memory = self.memory.get(&seen.key).cloned().unwrap_or_default();
-            let decision = evaluate(&seen.key, row, &seen.sight, &memory, &look.rules, now);
+            let (decision, tell) = if let Some(adoption) = &mut self.adoption {
+                let judged = adoption.judge(&seen, row, &memory, &look.rules, now);
+                let removable = judged.removable;
+                sightings.push(Sighting::of(&seen, row, &memory, removable, &look.rules, now));
+                (judged.decision, judged.tell)
+            } else {
+                (evaluate(&seen.key, row, &seen.sight, &memory, &look.rules, now), None)
+            };
             match (seen.sight.exit, &seen.sight.process) {
                 (Some(exit), _) => {
                     self.exits.insert(seen.key.clone(), exit);
@@ -54,43 +75,47 @@ impl Reconciler {
             if seen.found.is_some() {
                 self.locks.insert(seen.key.clone(), seen.data.clone());
             }
-            judged.push((seen, decision));
+            judged.push(Verdict { seen, decision, tell });
         }
         let removable = self.write(judged, now).await;
         self.remove(removable).await;
+        if look.trouble.is_none() {
+            self.reconcile_with_theirs(&sightings, &look.rules, now).await;
+        }
         crate::failpoint::at("before-publish");
         self.publish();
     }
 
     /// Writes every decision and remembers; gives what may be removed now.
-    async fn write(
-        &mut self,
-        mut judged: Vec<(Seen, Decision)>,
-        now: crate::domain::Now,
-    ) -> Vec<Removable> {
-        let due: Vec<usize> =
-            (0..judged.len()).filter(|at| !matches!(judged[*at].1.write, Write::None)).collect();
-        let writes: Vec<(Option<i64>, Write)> = due
-            .iter()
-            .map(|at| {
-                let (seen, decision) = &mut judged[*at];
-                let write = std::mem::replace(&mut decision.write, Write::None);
-                (self.row(&seen.key).map(|stored| stored.id), write)
+    async fn write(&mut self, mut judged: Vec<Verdict>, now: crate::domain::Now) -> Vec<Removable> {
+        let due: Vec<usize> = (0..judged.len())
+            .filter(|at| {
+                let it = &judged[*at];
+                it.tell.is_some() || !matches!(it.decision.write, Write::None)
             })
             .collect();
+        let (mut writes, mut tells) =
+            (Vec::with_capacity(due.len()), Vec::with_capacity(due.len()));
+        for at in &due {
+            let it = &mut judged[*at];
+            let write = std::mem::replace(&mut it.decision.write, Write::None);
+            writes.push((self.row(&it.seen.key).map(|stored| stored.id), write));
+            tells.push(it.tell.clone());
+        }
         let mut outcome = vec![true; judged.len()];
         if !writes.is_empty() {
-            match self.apply_unless_it_fails(&writes, now.wall).await {
+            match self.apply_unless_it_fails(&writes, &tells, now.wall).await {
                 Some(applied) => {
-                    for (at, applied) in due.iter().zip(applied) {
-                        outcome[*at] = self.adopt(applied);
+                    for ((at, applied), tell) in due.iter().zip(applied).zip(tells) {
+                        let key = judged[*at].seen.key.clone();
+                        outcome[*at] = self.applied(&key, applied, tell.as_ref());
                     }
                 }
                 None => due.iter().for_each(|at| outcome[*at] = false),
             }
         }
         let mut removable = Vec::new();
-        for ((seen, decision), stands) in judged.into_iter().zip(outcome) {
+        for (Verdict { seen, decision, .. }, stands) in judged.into_iter().zip(outcome) {
             if let Some(wake) = decision.wake {
                 self.wake_in(wake.since(now.up));
             }
@@ -111,13 +136,14 @@ impl Reconciler {
     async fn apply_unless_it_fails(
         &mut self,
         writes: &[(Option<i64>, Write)],
+        tells: &[Option<TheirWrite>],
         now: crate::domain::Timestamp,
     ) -> Option<Vec<Applied>> {
         if self.database_fails() {
             self.wake_in(Duration::from_secs(1));
             return None;
         }
-        self.apply(writes, now).await
+        self.apply(writes, tells, now).await
     }
 
     pub(super) fn database_fails(&self) -> bool {
@@ -128,6 +154,7 @@ impl Reconciler {
     pub(super) async fn apply(
         &mut self,
         writes: &[(Option<i64>, Write)],
+        tells: &[Option<TheirWrite>],
         now: crate::domain::Timestamp,
     ) -> Option<Vec<Applied>> {
         let flips =
@@ -136,7 +163,10 @@ impl Reconciler {
         if flips {
             crate::failpoint::at("before-flip");
         }
-        match self.parts.store.apply(&self.parts.lease, writes, now).await {
+        let table = self.adoption.as_ref().map(Adoption::table);
+        let tells = table.map(|table| Tells { table, rows: tells });
+        let (store, lease) = (&self.parts.store, &self.parts.lease);
+        match store.apply_and_tell(lease, writes, tells, now).await {
             Ok(applied) => {
                 super::super::trouble::works(&self.parts.store_trouble);
                 if inserts {
@@ -146,6 +176,15 @@ impl Reconciler {
                     crate::failpoint::at("after-flip");
                 }
                 Some(applied)
+            }
+            Err(error @ (StoreError::TheirsDenied { .. } | StoreError::Undone)) => {
+                if let Some(adoption) = &mut self.adoption {
+                    adoption.refused(&error);
+                }
+                // A part of it may stand. Judged again, without what was refused.
+                self.reread = true;
+                self.wake_in(Duration::ZERO);
+                None
             }
             Err(error) => {
                 self.store_fails(&error);
@@ -169,11 +208,61 @@ impl Reconciler {
                 self.set_row(*stored);
                 true
             }
-            Applied::Lost => {
+            Applied::Told => true,
+            Applied::Lost | Applied::TheirsMoved => {
                 self.reread = true;
                 self.wake_in(Duration::ZERO);
                 false
             }
+        }
+    }
+
+    /// The same, and what became of the write to theirs that went with it.
+    fn applied(&mut self, key: &Key, applied: Applied, tell: Option<&TheirWrite>) -> bool {
+        if let (Some(adoption), Some(tell)) = (&mut self.adoption, tell) {
+            match applied {
+                Applied::Done(_) | Applied::Told => adoption.told(key, tell),
+                Applied::TheirsMoved => adoption.moved(),
+                Applied::Lost => {}
+            }
+        }
+        self.adopt(applied)
+    }
+
+    /// What their table says of migrations that were not looked at, what is still to be said there, and what differs.
+    async fn reconcile_with_theirs(
+        &mut self,
+        sightings: &[Sighting],
+        rules: &Rules,
+        now: crate::domain::Now,
+    ) {
+        let (Some(adoption), Some(rows)) = (&mut self.adoption, self.rows.clone()) else { return };
+        let seen = sightings.iter().map(|it| it.key.clone()).collect();
+        let more = adoption.mirror(&rows, &seen, rules, now);
+        if !more.is_empty() {
+            let (mut writes, mut tells, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+            for it in more {
+                keys.push(it.key);
+                writes.push((it.id, it.write));
+                tells.push(it.tell);
+            }
+            // There may be more of them than were taken.
+            self.wake_in(MIRROR_PAUSE);
+            let applied = self.apply_unless_it_fails(&writes, &tells, now.wall).await;
+            for ((key, applied), tell) in keys.iter().zip(applied.unwrap_or_default()).zip(&tells) {
+                self.applied(key, applied, tell.as_ref());
+            }
+        }
+        let (Some(adoption), Some(rows)) = (&mut self.adoption, &self.rows) else { return };
+        adoption.compare(rows, sightings, now);
+        let wake = adoption.book.end_look(now);
+        if !self.parts.store_trouble.load(Ordering::Relaxed)
+            && let Err(error) = adoption.book.flush(&self.parts.store, now).await
+        {
+            self.store_fails(&error);
+        }
+        if let Some(wake) = wake {
+            self.wake_in(wake.since(now.up));
         }
     }
 

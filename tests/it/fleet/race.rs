@@ -101,7 +101,9 @@ async fn race(rounds: i64, rows: i64) {
             .into_iter()
             .map(|applied| match applied {
                 Applied::Done(stored) => *stored,
-                Applied::Lost => panic!("a fresh row was lost"),
+                Applied::Lost | Applied::TheirsMoved | Applied::Told => {
+                    panic!("a fresh row was lost")
+                }
             })
             .collect();
         let forth = fresh.iter().map(|row| one.death(row)).collect();

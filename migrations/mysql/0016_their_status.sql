@@ -1,0 +1,1 @@
+ALTER TABLE procwarden_migrations ADD COLUMN their_status VARCHAR(32)

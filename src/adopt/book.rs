@@ -1,0 +1,159 @@
+//! What adoption found so far: told once, written when it changes, closed when it is seen no more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::adopt::{Code, Difference};
+use crate::domain::{Now, Uptime};
+use crate::store::{Finding, Store, StoreError};
+
+/// How long what is over stays in the report.
+const KEPT: Duration = Duration::from_hours(24 * 30);
+
+/// The findings about one kind of subject.
+#[derive(Debug)]
+pub struct Book {
+    instance: String,
+    /// What every subject of this book begins with, such as `migration:`.
+    prefix: &'static str,
+    /// A difference that passes sooner is none: each side looks at its own moments.
+    patience: Duration,
+    entries: BTreeMap<(String, Code), Entry>,
+    changed: Vec<Finding>,
+    /// Those that an earlier life of this program left open, until it is known whether they still are.
+    left: Option<Vec<Finding>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    difference: Difference,
+    since: Now,
+    /// It is in the report.
+    told: bool,
+    seen: bool,
+}
+
+impl Book {
+    /// An empty one.
+    #[must_use]
+    pub fn new(instance: String, prefix: &'static str, patience: Duration) -> Self {
+        let entries = BTreeMap::new();
+        Self { instance, prefix, patience, entries, changed: Vec::new(), left: None }
+    }
+
+    /// It is so now. `subject` is without the prefix.
+    pub fn see(&mut self, subject: &str, difference: Difference, now: Now) {
+        let key = (subject.to_owned(), difference.code);
+        let entry = self.entries.entry(key).or_insert_with(|| Entry {
+            difference: difference.clone(),
+            since: now,
+            told: false,
+            seen: true,
+        });
+        entry.seen = true;
+        let changed = entry.difference != difference;
+        entry.difference = difference;
+        let code = entry.difference.code;
+        let due = code.is_fault() || now.up.since(entry.since.up) >= self.patience;
+        if due && (!entry.told || changed) {
+            if !entry.told {
+                tell(self.prefix, subject, &entry.difference);
+            }
+            entry.told = true;
+            let finding = finding(&self.instance, self.prefix, subject, entry, None);
+            self.changed.push(finding);
+        }
+    }
+
+    /// It happened, and is over.
+    pub fn happened(&mut self, subject: &str, difference: Difference, now: Now) {
+        tell(self.prefix, subject, &difference);
+        let entry = Entry { difference, since: now, told: true, seen: true };
+        let until = Some(now.wall.0);
+        self.changed.push(finding(&self.instance, self.prefix, subject, &entry, until));
+    }
+
+    /// Everything was looked at: what was not seen since the last call is over. When the next of those that are seen is
+    /// worth telling.
+    pub fn end_look(&mut self, now: Now) -> Option<Uptime> {
+        let (instance, prefix, changed) = (&self.instance, self.prefix, &mut self.changed);
+        self.entries.retain(|(subject, _), entry| {
+            let seen = std::mem::take(&mut entry.seen);
+            if !seen && entry.told {
+                changed.push(finding(instance, prefix, subject, entry, Some(now.wall.0)));
+            }
+            seen
+        });
+        let waiting = self.entries.values().filter(|entry| !entry.told);
+        waiting.map(|entry| entry.since.up.plus(self.patience)).min()
+    }
+
+    /// Writes what changed.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is written next time.
+    pub async fn flush(&mut self, store: &Store, now: Now) -> Result<(), StoreError> {
+        if self.left.is_none() {
+            let mine = |it: &Finding| {
+                it.until.is_none()
+                    && it.instance == self.instance
+                    && it.subject.starts_with(self.prefix)
+            };
+            self.left = Some(store.findings().await?.into_iter().filter(mine).collect());
+        }
+        self.close_left(now);
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let keep = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+        store.record_findings(&self.changed, now.wall.0.saturating_sub(keep)).await?;
+        self.changed.clear();
+        Ok(())
+    }
+
+    /// What an earlier life left open goes on, or is over.
+    fn close_left(&mut self, now: Now) {
+        for mut finding in self.left.replace(Vec::new()).into_iter().flatten() {
+            let subject = finding.subject[self.prefix.len()..].to_owned();
+            let open = self
+                .entries
+                .iter()
+                .any(|((known, code), _)| *known == subject && code.as_str() == finding.code);
+            if !open {
+                finding.until = Some(now.wall.0);
+                self.changed.push(finding);
+            }
+        }
+    }
+}
+
+fn finding(
+    instance: &str,
+    prefix: &str,
+    subject: &str,
+    entry: &Entry,
+    until: Option<i64>,
+) -> Finding {
+    let difference = &entry.difference;
+    let is_fault = difference.code.is_fault();
+    Finding {
+        instance: instance.to_owned(),
+        subject: format!("{prefix}{subject}"),
+        code: difference.code.as_str().to_owned(),
+        kind: if is_fault { "fault" } else { "difference" }.to_owned(),
+        theirs: difference.theirs.clone(),
+        ours: difference.ours.clone(),
+        rule: difference.rule.to_owned(),
+        since: entry.since.wall.0,
+        until,
+    }
+}
+
+fn tell(prefix: &str, subject: &str, difference: &Difference) {
+    let (code, theirs, ours) = (difference.code.as_str(), &difference.theirs, &difference.ours);
+    if difference.code.is_fault() {
+        tracing::warn!(subject = %format_args!("{prefix}{subject}"), code, theirs, ours, "{}", difference.rule);
+    } else {
+        tracing::info!(subject = %format_args!("{prefix}{subject}"), code, theirs, ours, "{}", difference.rule);
+    }
+}

@@ -1,0 +1,437 @@
+//! Their table of migrations beside ours: read before a look, taken over, told of our errors, compared.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::observe::{Rows, Seen};
+use crate::adopt::Book;
+use crate::domain::adopt::{
+    Code, Difference, Fault, Record, Said, Situation, differences, first, lock_gone, settle,
+    take_over,
+};
+use crate::domain::migration::{Key, MAX_PROJECT_ID, Migration, Source, Status};
+use crate::domain::reconcile::{
+    Decision, LockSight, Memory, Outcome, Rules, Standing, Write, evaluate, is_ours, standing,
+    write,
+};
+use crate::domain::{Now, Timestamp};
+use crate::store::{Store, StoreError, TheirMigrations, TheirWrite};
+
+/// It is read again at most this often, whatever wakes a look.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// After a refusal it is tried again, for somebody may have granted it.
+const DENIED_FOR: Duration = Duration::from_secs(60);
+
+/// Rows of theirs that are taken over at a look: the first look at an old table is not to hold up the judgement.
+const TAKEN_AT_ONCE: usize = 1000;
+
+/// Longest `mb_project_uuid` that our table takes.
+const UUID_LIMIT: usize = 64;
+
+/// What the reconciler is given.
+#[derive(Debug, Clone)]
+pub struct Adopted {
+    /// Their table.
+    pub table: Arc<TheirMigrations>,
+    /// May it be written, and locks removed?
+    pub writes: bool,
+}
+
+/// Their table as it was read last, and what was found.
+#[derive(Debug)]
+pub(super) struct Adoption {
+    adopted: Adopted,
+    records: HashMap<Key, Record>,
+    /// Rows that are nobody's as far as we can tell, by what identifies them.
+    bad: Vec<(String, &'static str)>,
+    readable: bool,
+    read_at: Option<Instant>,
+    denied_until: Option<Instant>,
+    /// Errors of ours that were not told, and what stood there then: as long as it stands, it is still to be told.
+    owed: HashMap<Key, String>,
+    no_room: HashSet<Key>,
+    pub(super) book: Book,
+    trouble: Option<String>,
+}
+
+impl Adoption {
+    pub(super) fn new(adopted: Adopted, instance: String, interval: Duration) -> Self {
+        Self {
+            adopted,
+            records: HashMap::new(),
+            bad: Vec::new(),
+            readable: false,
+            read_at: None,
+            denied_until: None,
+            owed: HashMap::new(),
+            no_room: HashSet::new(),
+            book: Book::new(instance, "migration:", interval * 2),
+            trouble: None,
+        }
+    }
+
+    pub(super) fn table(&self) -> &TheirMigrations {
+        &self.adopted.table
+    }
+
+    /// Is nothing of theirs to be touched?
+    pub(super) const fn is_shadow(&self) -> bool {
+        !self.adopted.writes
+    }
+
+    /// Reads their table, if it was not read just now.
+    pub(super) async fn read(&mut self, store: &Store) {
+        if self.read_at.is_some_and(|at| at.elapsed() < READ_EVERY) {
+            return;
+        }
+        match store.their_records(&self.adopted.table).await {
+            Ok(rows) => {
+                self.take(rows);
+                if self.trouble.take().is_some() {
+                    tracing::info!(
+                        table = self.adopted.table.name(),
+                        "their table can be read again"
+                    );
+                }
+                self.readable = true;
+            }
+            Err(error) => {
+                let text = error.chain();
+                if self.trouble.is_none() {
+                    tracing::warn!(
+                        table = self.adopted.table.name(),
+                        error = text,
+                        "their table cannot be read"
+                    );
+                }
+                self.trouble = Some(text);
+                self.readable = false;
+                self.records.clear();
+            }
+        }
+        self.read_at = Some(Instant::now());
+    }
+
+    fn take(&mut self, rows: Vec<Record>) {
+        self.records.clear();
+        self.bad.clear();
+        for record in rows {
+            match key_of(&record) {
+                Ok(key) => {
+                    self.records
+                        .entry(key)
+                        .and_modify(|it| it.said = Said::Fault(Fault::SeveralRows))
+                        .or_insert(record);
+                }
+                Err(why) => {
+                    self.bad.push((format!("{}-{}", record.uuid, record.project_id), why));
+                }
+            }
+        }
+    }
+
+    /// The judgement with what their row says.
+    pub(super) fn judge(
+        &mut self,
+        seen: &Seen,
+        row: Option<&Migration>,
+        memory: &Memory,
+        rules: &Rules,
+        now: Now,
+    ) -> Judged {
+        let (key, sight) = (&seen.key, &seen.sight);
+        let record = self.records.get(key).cloned();
+        let record = record.as_ref();
+        let taken = match (row, record) {
+            (Some(row), Some(record)) if is_ours(row, rules) => Some(take_over(row, record, now)),
+            _ => row.cloned(),
+        };
+        let mut decision = evaluate(key, taken.as_ref(), sight, memory, rules, now);
+        let removable = decision.remove_lock;
+        if let (Some(next), Some(record)) = (&decision.row, record)
+            && row.is_none_or(|row| next.instance != row.instance || is_ours(row, rules))
+        {
+            let mut next = settle(taken.as_ref(), next.clone(), record, now);
+            if next.status_source == Some(Source::Adopted) {
+                decision.outcome = Outcome::None;
+            }
+            let tell = self.tell(key, row, &next, record, decision.remove_lock, now.wall);
+            if tell.is_some() {
+                next.their_status = Some(Status::Error.as_str().to_owned());
+            }
+            decision.write = write(row, &next, now);
+            decision.row = Some(next);
+            let told = record.final_status().is_some() || tell.is_some();
+            decision.remove_lock &= told && self.adopted.writes;
+            return Judged { decision, tell, removable };
+        }
+        // Without their row nothing says that anybody will know of it once the lock is gone.
+        decision.remove_lock = false;
+        Judged { decision, tell: None, removable }
+    }
+
+    /// What is to be written there: our error, over nothing but `in_progress`, when it turns or is still owed.
+    fn tell(
+        &mut self,
+        key: &Key,
+        row: Option<&Migration>,
+        next: &Migration,
+        record: &Record,
+        lock_is_its: bool,
+        at: Timestamp,
+    ) -> Option<TheirWrite> {
+        let ours = matches!(next.status_source, Some(Source::Monitor | Source::Operator));
+        if next.status != Status::Error || !ours || !record.is_in_progress() {
+            self.owed.remove(key);
+            return None;
+        }
+        let turns = row.is_none_or(|row| !row.status.is_final() || row.run != next.run);
+        let stands = self.owed.get(key).is_some_and(|text| Some(text) == record.text.as_ref());
+        if turns && let Some(text) = &record.text {
+            self.owed.insert(key.clone(), text.clone());
+        }
+        let due = turns || stands || lock_is_its;
+        if !due || !self.adopted.writes || self.is_denied() {
+            return None;
+        }
+        let text = next.error.as_deref().unwrap_or("error");
+        let write = self.adopted.table.error(record, text, at).ok();
+        if write.is_some() {
+            self.no_room.remove(key);
+        } else {
+            self.no_room.insert(key.clone());
+        }
+        write
+    }
+
+    fn is_denied(&self) -> bool {
+        self.denied_until.is_some_and(|until| until > Instant::now())
+    }
+
+    /// It was written.
+    pub(super) fn told(&mut self, key: &Key, write: &TheirWrite) {
+        self.owed.remove(key);
+        self.records.insert(key.clone(), self.adopted.table.after(write));
+        tracing::info!(migration = %key, table = self.adopted.table.name(), "their row says error now");
+    }
+
+    /// Somebody wrote it meanwhile: it is read again before the next look.
+    pub(super) const fn moved(&mut self) {
+        self.read_at = None;
+    }
+
+    /// It may not be written, or somebody else wrote ours meanwhile.
+    pub(super) fn refused(&mut self, error: &StoreError) {
+        self.read_at = None;
+        if !matches!(error, StoreError::TheirsDenied { .. }) {
+            return;
+        }
+        if self.denied_until.is_none() {
+            tracing::warn!(
+                error = error.chain(),
+                "our errors are recorded here alone, and locks are left"
+            );
+        }
+        self.denied_until = Some(Instant::now() + DENIED_FOR);
+    }
+
+    /// What is to be written of rows that were not looked at: new ones of theirs, and news of others; and what is still
+    /// owed to theirs.
+    pub(super) fn mirror(
+        &mut self,
+        rows: &Rows,
+        seen: &HashSet<Key>,
+        rules: &Rules,
+        now: Now,
+    ) -> Vec<Mirrored> {
+        let mut list = Vec::new();
+        for (key, record) in self.records.iter().filter(|(key, _)| !seen.contains(*key)) {
+            if list.len() == TAKEN_AT_ONCE {
+                break;
+            }
+            match rows.get(key) {
+                None => {
+                    let row = Box::new(first(key, record, rules, now));
+                    list.push(Mirrored {
+                        key: key.clone(),
+                        id: None,
+                        write: Write::Insert(row),
+                        tell: None,
+                    });
+                }
+                Some(stored) if is_ours(&stored.row, rules) => {
+                    let next = take_over(&stored.row, record, now);
+                    match write(Some(&stored.row), &next, now) {
+                        Write::None => {}
+                        write => {
+                            let (key, id) = (key.clone(), Some(stored.id));
+                            list.push(Mirrored { key, id, write, tell: None });
+                        }
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        let owed: Vec<Key> = self.owed.keys().filter(|key| !seen.contains(*key)).cloned().collect();
+        for key in owed {
+            let (Some(stored), Some(record)) = (rows.get(&key), self.records.get(&key).cloned())
+            else {
+                self.owed.remove(&key);
+                continue;
+            };
+            let row = &stored.row;
+            if let Some(tell) = self.tell(&key, Some(row), row, &record, false, now.wall) {
+                list.push(Mirrored {
+                    key,
+                    id: Some(stored.id),
+                    write: Write::None,
+                    tell: Some(tell),
+                });
+            }
+        }
+        list
+    }
+
+    /// Compares after a look: what of theirs and ours does not say the same.
+    pub(super) fn compare(&mut self, rows: &Rows, sights: &[Sighting], now: Now) {
+        let by_key: HashMap<&Key, &Sighting> = sights.iter().map(|it| (&it.key, it)).collect();
+        for (key, stored) in rows.iter().filter(|(_, stored)| !stored.row.is_announced()) {
+            let sighting = by_key.get(key);
+            let situation = Situation {
+                row: &stored.row,
+                record: self.records.get(key),
+                lock_exists: sighting.is_some_and(|it| it.lock_exists),
+                alive: sighting.is_some_and(|it| it.alive),
+                removable: sighting.is_some_and(|it| it.removable),
+                shadow: self.is_shadow(),
+            };
+            if self.readable {
+                for difference in differences(&situation) {
+                    self.book.see(&key.to_string(), difference, now);
+                }
+            }
+            if self.no_room.contains(key) {
+                self.book.see(&key.to_string(), no_room(&stored.row), now);
+            }
+        }
+        for it in sights {
+            if let Some(gone) = &it.gone {
+                self.book.happened(&it.key.to_string(), gone.clone(), now);
+            }
+        }
+        self.compare_table(now);
+    }
+
+    fn compare_table(&mut self, now: Now) {
+        let table = self.adopted.table.name().to_owned();
+        if let Some(trouble) = &self.trouble {
+            let rule =
+                "the table cannot be read: check that it is there, its columns, and GRANT SELECT";
+            let difference = Difference {
+                code: Code::Table,
+                theirs: trouble.clone(),
+                ours: "not compared".to_owned(),
+                rule,
+            };
+            self.book.see(&table, difference, now);
+        }
+        if self.is_denied() {
+            let rule =
+                "`procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs";
+            let difference = Difference {
+                code: Code::Denied,
+                theirs: "UPDATE refused".to_owned(),
+                ours: "errors are recorded here alone, locks are left".to_owned(),
+                rule,
+            };
+            self.book.see(&table, difference, now);
+        } else {
+            self.denied_until = None;
+        }
+        for (subject, why) in &self.bad {
+            let difference = Difference {
+                code: Code::BadRow,
+                theirs: (*why).to_owned(),
+                ours: "left out".to_owned(),
+                rule: "a row needs a uuid of 1 to 64 characters and a project id of 1 to 2^53-1",
+            };
+            self.book.see(subject, difference, now);
+        }
+    }
+}
+
+/// What is to be written of a migration that was not looked at.
+#[derive(Debug)]
+pub(super) struct Mirrored {
+    pub(super) key: Key,
+    /// Our row, if there is one.
+    pub(super) id: Option<i64>,
+    pub(super) write: Write,
+    pub(super) tell: Option<TheirWrite>,
+}
+
+/// A judgement with what follows for their row.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) decision: Decision,
+    /// To be written there, in the same transaction.
+    pub(super) tell: Option<TheirWrite>,
+    /// The lock would go by our rules, whatever theirs says.
+    pub(super) removable: bool,
+}
+
+/// What a look showed of a migration, for the comparison.
+#[derive(Debug)]
+pub(super) struct Sighting {
+    pub(super) key: Key,
+    lock_exists: bool,
+    alive: bool,
+    removable: bool,
+    gone: Option<Difference>,
+}
+
+impl Sighting {
+    /// `removable`: the lock would go by our rules, whatever theirs says.
+    pub(super) fn of(
+        seen: &Seen,
+        row: Option<&Migration>,
+        memory: &Memory,
+        removable: bool,
+        rules: &Rules,
+        now: Now,
+    ) -> Self {
+        let alive = matches!(standing(row, &seen.sight, rules, now.wall), Standing::Alive(Some(_)));
+        let just_gone =
+            seen.sight.lock == LockSight::Absent && memory.watched && memory.absent.is_none();
+        Self {
+            key: seen.key.clone(),
+            lock_exists: seen.found.is_some(),
+            alive,
+            removable,
+            gone: row.filter(|_| just_gone).and_then(lock_gone),
+        }
+    }
+}
+
+fn no_room(row: &Migration) -> Difference {
+    Difference {
+        code: Code::NoRoom,
+        theirs: "in_progress".to_owned(),
+        ours: row.status.to_string(),
+        rule: "not even the status fits into their column beside its other keys: widen the column",
+    }
+}
+
+fn key_of(record: &Record) -> Result<Key, &'static str> {
+    let id = record.project_id.trim().parse::<i64>().ok();
+    let id = id.filter(|id| (1..=MAX_PROJECT_ID).contains(id)).ok_or("no project id")?;
+    let uuid = record.uuid.as_str();
+    if uuid.is_empty() || uuid.chars().count() > UUID_LIMIT {
+        return Err("no uuid, or one that is too long");
+    }
+    Ok(Key { mb_project_uuid: uuid.to_owned(), brz_project_id: id })
+}
