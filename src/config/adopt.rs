@@ -17,6 +17,21 @@ pub enum AdoptMode {
     Write,
 }
 
+impl AdoptMode {
+    /// Every one, from the least to the most.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Shadow, Self::Write];
+
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Shadow => "shadow",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// A table of theirs, as it is named in the configuration: `table` or `schema.table`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TableName {
@@ -76,6 +91,20 @@ pub enum TheirEnv {
     Mb,
     /// Laravel's: `DB_*`, `APP_KEY`, `APP_PREVIOUS_KEYS`.
     Laravel,
+}
+
+impl TheirEnv {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Mb, Self::Laravel];
+
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mb => "mb",
+            Self::Laravel => "laravel",
+        }
+    }
 }
 
 /// `[adopt]`
