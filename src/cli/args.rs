@@ -95,6 +95,9 @@ pub enum Command {
     Migrations(MigrationsCommand),
     /// The instances that use this database, by their heartbeats.
     Instances(InstancesArgs),
+    /// What living beside the earlier monitor has shown.
+    #[command(subcommand)]
+    Adopt(AdoptCommand),
     /// Bring the schema of the database up to date.
     Migrate {
         /// Change nothing: list the steps (exit 2 if some are missing).
@@ -155,6 +158,21 @@ pub enum InstancesCommand {
         /// Give what belongs to it to this one instead, what has a PID or a loopback address too.
         #[arg(long, value_name = "NAME")]
         move_to: Option<String>,
+    },
+}
+
+/// `adopt`.
+#[derive(Debug, Subcommand)]
+pub enum AdoptCommand {
+    /// Where the adopted tables and locks differ from what procwarden judges, by which rule, and what is to be mended
+    /// (exit 1 if there is anything now).
+    Report {
+        /// What is over as well, for up to 30 days.
+        #[arg(long)]
+        all: bool,
+        /// How it is shown.
+        #[command(flatten)]
+        output: Output,
     },
 }
 

@@ -3,6 +3,7 @@
 //! It reads the registry and the records straight from the database and checks nodes with a checker of
 //! its own; it writes verdicts only with `status --save`, and not while a server runs.
 
+mod adopt;
 mod args;
 mod config;
 mod exit;
@@ -27,8 +28,8 @@ use crate::config::{Loaded, Log, LogFormat, Overrides, Settings, load};
 use crate::telemetry::{self, Telemetry};
 
 pub use args::{
-    Cli, Command, Global, InstancesArgs, InstancesCommand, MigrationsCommand, Output, StatusArgs,
-    parse,
+    AdoptCommand, Cli, Command, Global, InstancesArgs, InstancesCommand, MigrationsCommand, Output,
+    StatusArgs, parse,
 };
 pub use exit::{CliError, Exit};
 pub use node_options::{Field, NodeOptions, NodesCommand, SetArgs};
@@ -73,7 +74,13 @@ const fn needs_settings(command: &Command) -> bool {
 
 /// These do nothing in an instance's name, so in a container they need none.
 const fn needs_name(command: &Command) -> bool {
-    !matches!(command, Command::Migrate { .. } | Command::Instances(_) | Command::Health { .. })
+    !matches!(
+        command,
+        Command::Migrate { .. }
+            | Command::Instances(_)
+            | Command::Adopt(_)
+            | Command::Health { .. }
+    )
 }
 
 impl Prepared {
@@ -107,6 +114,7 @@ impl Prepared {
             Command::Nodes(command) => nodes::run(&settings, command, width).await,
             Command::Migrations(command) => migrations::run(&settings, command, width).await,
             Command::Instances(args) => instances::run(&settings, args, width).await,
+            Command::Adopt(command) => adopt::run(&settings, command, width).await,
             Command::Migrate { status: true, .. } => migrate::status(&settings, width).await,
             Command::Migrate { verify: true, .. } => migrate::verify(&settings).await,
             Command::Migrate { .. } => migrate::run(&settings).await,

@@ -141,6 +141,13 @@ impl From<RegistryError> for Problem {
     }
 }
 
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(error = error.chain(), "a read of the database failed");
+        database_unavailable(error.to_string())
+    }
+}
+
 fn database_unavailable(detail: String) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
 }

@@ -3,6 +3,7 @@
 //! Nothing here judges and nothing writes a verdict: reads come from the snapshot or from a look at the
 //! processes, writes go to the registry or to the migration reconciler.
 
+mod adopt;
 mod auth;
 mod bodies;
 mod error;
@@ -40,6 +41,7 @@ use crate::registry::Registry;
 use crate::snapshot::{Published, Snapshot};
 use crate::store::Store;
 
+pub use adopt::{Report as AdoptReport, report as adopt_report};
 pub(crate) use instances::body as instance_shape;
 pub(crate) use migration_bodies::list_row as migration_shape;
 pub(crate) use migration_process::predicate as predicate_shape;
@@ -108,6 +110,11 @@ impl AppState {
 
     fn settings(&self) -> &Settings {
         &self.0.parts.settings
+    }
+
+    /// The database.
+    fn store(&self) -> &Store {
+        &self.0.parts.store
     }
 
     /// This instance's name.

@@ -16,8 +16,8 @@ use tracing::Level;
 
 use super::error::Problem;
 use super::{
-    AppState, health, instances, migration_process, migration_writes, migrations, node_status,
-    nodes, nodes_status, openapi,
+    AppState, adopt, health, instances, migration_process, migration_writes, migrations,
+    node_status, nodes, nodes_status, openapi,
 };
 
 /// What an answer consists of: the prepared bytes of a health route, or what a handler made.
@@ -36,6 +36,7 @@ pub fn router(state: AppState) -> Router {
         .route("/nodes", get(nodes::list).post(nodes::create))
         .route("/nodes/{id}", get(nodes::get).patch(nodes::update).delete(nodes::remove))
         .route("/instances", get(instances::list))
+        .route("/adopt/report", get(adopt::get))
         .route("/migrations", get(migrations::list))
         .route("/migrations/{id}", get(migrations::get).patch(migration_writes::report))
         .route("/migrations/{id}/status", get(migrations::status))

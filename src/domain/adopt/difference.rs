@@ -54,6 +54,23 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every one.
+    pub const ALL: [Self; 13] = [
+        Self::ErrorHereOnly,
+        Self::ErrorThereOnly,
+        Self::CompletedHereOnly,
+        Self::LockThereOnly,
+        Self::LockHereOnly,
+        Self::NodeState,
+        Self::NoRow,
+        Self::RowUnreadable,
+        Self::NotInProgress,
+        Self::NoRoom,
+        Self::Denied,
+        Self::Table,
+        Self::BadRow,
+    ];
+
     /// The word for it everywhere.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

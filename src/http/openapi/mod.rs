@@ -45,7 +45,7 @@ problems! {
     /// `duplicate_name`: another node has this name.
     DuplicateName;
     /// `ambiguous` (with `uuids`), `already_finished`, `run_mismatch`, `process_alive`, `lock_changed`, `not_here` (with
-    /// `instance`) or `migrations_off`.
+    /// `instance`), `migrations_off` or `shadow`.
     MigrationConflict;
     /// `body_too_large`: more than 64 KiB.
     TooLarge;
@@ -105,6 +105,7 @@ impl Modify for Finish {
         (name = "health", description = "For load balancers and supervisors. GET, HEAD and OPTIONS give the same code."),
         (name = "nodes", description = "Long-running RPC processes."),
         (name = "migrations", description = "Batch jobs that announce themselves with a lock file."),
+        (name = "adoption", description = "What was there before, and is watched beside ours."),
         (name = "fleet", description = "The instances that share a database. Each answers for all of them."),
     ),
     paths(
@@ -113,7 +114,7 @@ impl Modify for Finish {
         super::nodes_status::get, super::node_status::get,
         super::nodes::list, super::nodes::create, super::nodes::get, super::nodes::update, super::nodes::remove,
         super::migrations::list, super::migrations::get, super::migrations::status,
-        super::instances::list, super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
+        super::adopt::get, super::instances::list, super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
         get,
     ),
     components(schemas(ProblemBody), responses(

@@ -6,6 +6,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::config::AdoptMode;
+use crate::domain::adopt::Code;
 use crate::domain::node::Tls;
 use crate::domain::verdict::State as Node;
 use crate::domain::{Method, migration, observation};
@@ -78,6 +80,12 @@ words! {
         "not_json", "empty", "too_large", "not_a_file", "permission", "not_utf8", "id_mismatch", "duplicate",
         "bad_pid",
     ];
+    /// What is done with what is adopted.
+    AdoptModeWord = AdoptMode::ALL.iter().map(|it| it.as_str()).collect();
+    /// Another judgement, or something to be mended.
+    FindingKind = vec!["difference", "fault"];
+    /// What adoption found.
+    FindingCode = Code::ALL.iter().map(|it| it.as_str()).collect();
     /// What the judgement comes to.
     VerdictWord = vec!["none", "wait", "error", "completed"];
     /// What the monitor would do.

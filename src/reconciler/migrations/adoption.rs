@@ -20,8 +20,9 @@ use crate::domain::reconcile::{
 use crate::domain::{Now, Timestamp};
 use crate::store::{Store, StoreError, TheirMigrations, TheirWrite};
 
-/// It is read again at most this often, whatever wakes a look.
-const READ_EVERY: Duration = Duration::from_secs(1);
+/// After a read that took this share of the time the next one waits, whatever wakes a look. It is short all the same: what
+/// was read must be younger than the time between the two looks that prove a death.
+const READ_SHARE: u32 = 10;
 
 /// After a refusal it is tried again, for somebody may have granted it.
 const DENIED_FOR: Duration = Duration::from_secs(60);
@@ -50,6 +51,7 @@ pub(super) struct Adoption {
     bad: Vec<(String, &'static str)>,
     readable: bool,
     read_at: Option<Instant>,
+    read_took: Duration,
     denied_until: Option<Instant>,
     /// Errors of ours that were not told, and what stood there then: as long as it stands, it is still to be told.
     owed: HashMap<Key, String>,
@@ -66,6 +68,7 @@ impl Adoption {
             bad: Vec::new(),
             readable: false,
             read_at: None,
+            read_took: Duration::ZERO,
             denied_until: None,
             owed: HashMap::new(),
             no_room: HashSet::new(),
@@ -85,9 +88,10 @@ impl Adoption {
 
     /// Reads their table, if it was not read just now.
     pub(super) async fn read(&mut self, store: &Store) {
-        if self.read_at.is_some_and(|at| at.elapsed() < READ_EVERY) {
+        if self.read_at.is_some_and(|at| at.elapsed() < self.read_took * READ_SHARE) {
             return;
         }
+        let began = Instant::now();
         match store.their_records(&self.adopted.table).await {
             Ok(rows) => {
                 self.take(rows);
@@ -114,6 +118,7 @@ impl Adoption {
             }
         }
         self.read_at = Some(Instant::now());
+        self.read_took = began.elapsed();
     }
 
     fn take(&mut self, rows: Vec<Record>) {

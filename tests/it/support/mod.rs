@@ -30,6 +30,7 @@ pub mod sql;
 pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod theirs;
 pub mod wallet;
 pub mod warden;
 pub mod warden_config;

@@ -1,0 +1,3 @@
+//! Beside what was there before: its tables, its locks, its monitor.
+
+mod migrations;
