@@ -285,9 +285,12 @@ fn key_of(name: &str) -> String {
     }
 }
 
+/// Number, name and value of a line of `.env`.
+pub(super) type EnvLine = (usize, String, String);
+
 /// The lines of a `.env` with their numbers, each parsed by itself, so that nothing in a foreign one can hide the others;
 /// and those that are none.
-pub(super) fn env_lines(text: &str) -> (Vec<(usize, String, String)>, Vec<(usize, &str)>) {
+pub(super) fn env_lines(text: &str) -> (Vec<EnvLine>, Vec<(usize, &str)>) {
     let (mut lines, mut bad) = (Vec::new(), Vec::new());
     let mut good = String::new();
     for (at, line) in text.trim_start_matches('\u{FEFF}').lines().enumerate() {

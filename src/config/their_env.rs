@@ -168,7 +168,9 @@ impl Theirs {
                 found.give(key, raw);
             }
             Err((Without::Faulty, fault)) => {
-                found.faults.extend(fault.map(|fault| Fault { key: key.to_owned(), ..fault }));
+                let fault = fault.map(|fault| Fault { key: key.to_owned(), ..fault });
+                // One file may be ours as well, and then it was told.
+                found.faults.extend(fault.filter(|fault| !found.faults.contains(fault)));
             }
             Err((Without::Missing, _)) => {}
         }

@@ -1,6 +1,7 @@
 //! `[adopt]`: what its keys say together, and what contradicts itself.
 
 use super::*;
+use crate::domain::node::Password;
 
 const KEY: &str = "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -208,7 +209,7 @@ fn keys_are_secrets_and_come_as_a_list_or_by_commas() {
         "base64:AAECAwQFBgcICQoLDA0ODw, 0123456789abcdef",
     );
     let adopt = case.settings().adopt;
-    let keys: Vec<&str> = adopt.laravel_previous_keys.iter().map(|key| key.expose()).collect();
+    let keys: Vec<&str> = adopt.laravel_previous_keys.iter().map(Password::expose).collect();
     assert_eq!(keys, ["base64:AAECAwQFBgcICQoLDA0ODw==", "0123456789abcdef"]);
     assert_eq!(adopt.laravel_key.unwrap().expose(), KEY);
 }

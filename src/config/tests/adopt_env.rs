@@ -102,6 +102,12 @@ fn the_environment_is_stronger_than_their_file_and_nothing_is_read_unasked() {
 fn their_file_is_that_of_the_working_directory_unless_another_is_named() {
     let case = Case::new().file(".env", &format!("PROCWARDEN__ADOPT__ENV=mb\n{MB}"));
     assert_eq!(url(&case), "mysql://mb:hunter2@db.example:3306/dashboard");
+    let broken = Case::toml("[adopt]\nenv = 'mb'").file(".env", &format!("{MB}CACHE_PATH='x"));
+    assert_eq!(
+        broken.fault().0,
+        "migrations.lock_dir",
+        "it is both ours and theirs, and told once"
+    );
     let (key, problem) = Case::toml("[adopt]\nenv = 'mb'\nenv_file = 'gone'").fault();
     assert_eq!(key, "adopt.env_file");
     assert!(problem.contains("gone cannot be read"), "{problem}");

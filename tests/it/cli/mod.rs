@@ -7,6 +7,7 @@ mod registry;
 mod running;
 mod shared;
 mod tables;
+mod their_env;
 mod tls;
 
 use std::process::Output;
