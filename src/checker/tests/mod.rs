@@ -52,7 +52,7 @@ fn with_login(port: u16, username: &str, password: &str) -> Node {
 }
 
 fn checker(limits: Limits) -> Checker {
-    Checker::new(Processes::new().unwrap(), limits).unwrap()
+    Checker::new(Processes::new().unwrap(), limits, Secrets::default()).unwrap()
 }
 
 async fn api(checker: &Checker, node: &Node) -> ApiSeen {

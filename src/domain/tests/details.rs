@@ -28,7 +28,12 @@ fn port(seen: PortSeen) -> PortFacts {
 }
 
 fn api(seen: ApiSeen) -> ApiFacts {
-    ApiFacts { url: "http://127.0.0.1:18082/json_rpc".into(), seen, latency: None }
+    ApiFacts {
+        url: "http://127.0.0.1:18082/json_rpc".into(),
+        seen,
+        latency: None,
+        unreadable: None,
+    }
 }
 
 /// Compact text compares the order of the fields as well.
