@@ -55,7 +55,7 @@ pub async fn ask(
         _ => None,
     };
     let ended = exchange(node, login, kept, limits, tls).await;
-    let unreadable = password.as_ref().err().map(|error| chain(error));
+    let unreadable = password.as_ref().err().map(|error| chain(error).into());
     let facts = ApiFacts { url: node.url(), seen: ended.seen, latency: ended.latency, unreadable };
     (facts, ended.connection)
 }

@@ -193,12 +193,12 @@ fn api_details(facts: &ApiFacts) -> Map<String, Value> {
             map.insert("version".into(), (*version).into());
             // Not as `error`: it works.
             if let Some(why) = &facts.unreadable {
-                map.insert("note".into(), why.clone().into());
+                map.insert("note".into(), (**why).into());
             }
         }
         ApiSeen::Unauthorized(text) => {
             map.insert("status_code".into(), 401.into());
-            map.insert("error".into(), facts.unreadable.as_ref().unwrap_or(text).clone().into());
+            map.insert("error".into(), facts.unreadable.as_deref().unwrap_or(text).into());
         }
         ApiSeen::HttpStatus(code) => {
             map.insert("status_code".into(), (*code).into());

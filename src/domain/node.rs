@@ -123,7 +123,7 @@ impl Password {
         Self { text: clear.into(), kind: Kind::Plain }
     }
 
-    /// Takes a text that only an APP_KEY of Laravel's opens; see [`crate::secrets`].
+    /// Takes a text that only an `APP_KEY` of Laravel's opens; see [`crate::secrets`].
     #[must_use]
     pub fn laravel(payload: String) -> Self {
         Self { text: payload.into(), kind: Kind::Laravel }

@@ -257,7 +257,7 @@ pub struct ApiFacts {
     /// Time from the first byte sent to the whole answer; `None` if no whole answer came.
     pub latency: Option<Duration>,
     /// Why the node's password could not be read, and what to do; then the exchange was made without a login.
-    pub unreadable: Option<String>,
+    pub unreadable: Option<Box<str>>,
 }
 
 /// How the RPC exchange ended.

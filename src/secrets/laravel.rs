@@ -86,8 +86,12 @@ pub enum Fault {
     NotUtf8,
 }
 
-/// An APP_KEY, wiped when dropped.
-pub struct Key(Zeroizing<Vec<u8>>);
+/// An `APP_KEY`, wiped when dropped.
+pub struct Key {
+    bytes: Zeroizing<Vec<u8>>,
+    /// Ready to sign with it.
+    hmac: Hmac<Sha256>,
+}
 
 impl Key {
     /// Reads `base64:...`, or the raw 16 or 32 characters of old.
@@ -95,21 +99,21 @@ impl Key {
     /// # Errors
     /// [`KeyFault`]
     pub fn parse(text: &str) -> Result<Self, KeyFault> {
-        let bytes = match text.strip_prefix("base64:") {
+        let bytes = Zeroizing::new(match text.strip_prefix("base64:") {
             Some(encoded) => OF_KEYS.decode(encoded).map_err(|_| KeyFault::NotBase64)?,
             None => text.as_bytes().to_vec(),
-        };
-        let key = Self(Zeroizing::new(bytes));
-        if key.is_long() || key.0.len() == 16 {
-            Ok(key)
-        } else {
-            Err(KeyFault::Length(key.0.len()))
+        });
+        let length = KeyFault::Length(bytes.len());
+        if !matches!(bytes.len(), 16 | 32) {
+            return Err(length);
         }
+        let hmac = Hmac::new_from_slice(&bytes).map_err(|_| length)?;
+        Ok(Self { bytes, hmac })
     }
 
     /// For AES-256?
     fn is_long(&self) -> bool {
-        self.0.len() == 32
+        self.bytes.len() == 32
     }
 }
 
@@ -217,27 +221,33 @@ fn decode(name: &'static str, text: &str) -> Result<Vec<u8>, Fault> {
 
 /// Compares the hex texts, as PHP's `hash_equals` does: in a time that tells nothing of where they differ.
 fn is_signed_with(key: &Key, signed: &str, mac: &str) -> bool {
-    // HMAC takes a key of any length.
-    let Ok(mut hmac) = Hmac::<Sha256>::new_from_slice(&key.0) else { return false };
+    mac_of(key, signed).as_bytes().ct_eq(mac.as_bytes()).into()
+}
+
+/// HMAC-SHA-256 in lower-case hex.
+fn mac_of(key: &Key, signed: &str) -> String {
+    let mut hmac = key.hmac.clone();
     hmac.update(signed.as_bytes());
-    let hex = hmac.finalize().into_bytes().iter().fold(String::new(), |mut hex, byte| {
+    hmac.finalize().into_bytes().iter().fold(String::with_capacity(64), |mut hex, byte| {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
         hex
-    });
-    hex.as_bytes().ct_eq(mac.as_bytes()).into()
+    })
 }
 
 fn cbc<C: BlockCipherDecrypt + KeyInit>(key: &Key, iv: &[u8], buffer: &mut [u8]) -> Option<usize> {
-    let cipher = cbc::Decryptor::<C>::new_from_slices(&key.0, iv).ok()?;
+    let cipher = cbc::Decryptor::<C>::new_from_slices(&key.bytes, iv).ok()?;
     cipher.decrypt_padded::<Pkcs7>(buffer).ok().map(<[u8]>::len)
 }
 
 fn gcm<C: AeadInOut + KeyInit>(key: &Key, iv: &[u8], tag: &[u8], buffer: &mut [u8]) -> bool {
     let (Ok(cipher), Ok(nonce), Ok(tag)) =
-        (C::new_from_slice(&key.0), iv.try_into(), tag.try_into())
+        (C::new_from_slice(&key.bytes), iv.try_into(), tag.try_into())
     else {
         return false;
     };
     cipher.decrypt_inout_detached(nonce, b"", buffer.into(), tag).is_ok()
 }
+
+#[cfg(test)]
+mod tests;

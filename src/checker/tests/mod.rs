@@ -2,6 +2,7 @@
 
 mod exchange;
 mod real;
+mod sealed;
 mod sharing;
 
 use std::future::Future;
