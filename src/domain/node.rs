@@ -102,19 +102,43 @@ impl FromStr for Tls {
 
 /// A password: never printed, wiped when dropped, comparable so that a change can be noticed.
 #[derive(Clone)]
-pub struct Password(SecretString);
+pub struct Password {
+    text: SecretString,
+    kind: Kind,
+}
+
+/// What the text of a password is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    /// The password itself.
+    Plain,
+    /// What Laravel made of it.
+    Laravel,
+}
 
 impl Password {
     /// Takes the clear text.
     #[must_use]
     pub fn new(clear: String) -> Self {
-        Self(clear.into())
+        Self { text: clear.into(), kind: Kind::Plain }
     }
 
-    /// The clear text, for the one place that needs it.
+    /// Takes a text that only an `APP_KEY` of Laravel's opens; see [`crate::secrets`].
+    #[must_use]
+    pub fn laravel(payload: String) -> Self {
+        Self { text: payload.into(), kind: Kind::Laravel }
+    }
+
+    /// Is its text something else than the password?
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        matches!(self.kind, Kind::Laravel)
+    }
+
+    /// The text as it is stored: in clear, or sealed.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.text.expose_secret()
     }
 }
 
@@ -126,7 +150,7 @@ impl fmt::Debug for Password {
 
 impl PartialEq for Password {
     fn eq(&self, other: &Self) -> bool {
-        self.expose() == other.expose()
+        (self.kind, self.expose()) == (other.kind, other.expose())
     }
 }
 
@@ -134,7 +158,7 @@ impl Eq for Password {}
 
 impl Hash for Password {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.expose().hash(state);
+        (self.kind, self.expose()).hash(state);
     }
 }
 
@@ -236,5 +260,16 @@ mod tests {
     #[test]
     fn a_password_is_never_printed() {
         assert_eq!(format!("{:?}", Password::new("s3cret".into())), "***");
+        assert_eq!(format!("{:?}", Password::laravel("s3aled".into())), "***");
+    }
+
+    #[test]
+    fn a_sealed_password_is_another_than_a_plain_one_of_the_same_text() {
+        let (plain, sealed) = (Password::new("t".into()), Password::laravel("t".into()));
+        assert_ne!(plain, sealed);
+        assert_eq!(sealed, Password::laravel("t".into()));
+        assert_eq!(std::collections::HashSet::from([plain.clone(), sealed.clone()]).len(), 2);
+        assert_eq!((plain.is_sealed(), sealed.is_sealed()), (false, true));
+        assert_eq!((plain.expose(), sealed.expose()), ("t", "t"));
     }
 }
