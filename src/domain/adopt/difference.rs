@@ -43,8 +43,6 @@ pub enum Code {
     RowUnreadable,
     /// Their row is not `in_progress`, so our error is not written.
     NotInProgress,
-    /// The status does not fit into their column.
-    NoRoom,
     /// We may read and not write.
     Denied,
     /// The table or a column cannot be read.
@@ -55,7 +53,7 @@ pub enum Code {
 
 impl Code {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::ErrorHereOnly,
         Self::ErrorThereOnly,
         Self::CompletedHereOnly,
@@ -65,7 +63,6 @@ impl Code {
         Self::NoRow,
         Self::RowUnreadable,
         Self::NotInProgress,
-        Self::NoRoom,
         Self::Denied,
         Self::Table,
         Self::BadRow,
@@ -84,7 +81,6 @@ impl Code {
             Self::NoRow => "no_row",
             Self::RowUnreadable => "row_unreadable",
             Self::NotInProgress => "not_in_progress",
-            Self::NoRoom => "no_room",
             Self::Denied => "denied",
             Self::Table => "table",
             Self::BadRow => "bad_row",
@@ -99,7 +95,6 @@ impl Code {
             Self::NoRow
                 | Self::RowUnreadable
                 | Self::NotInProgress
-                | Self::NoRoom
                 | Self::Denied
                 | Self::Table
                 | Self::BadRow

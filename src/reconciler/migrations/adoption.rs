@@ -55,7 +55,6 @@ pub(super) struct Adoption {
     denied_until: Option<Instant>,
     /// Errors of ours that were not told, and what stood there then: as long as it stands, it is still to be told.
     owed: HashMap<Key, String>,
-    no_room: HashSet<Key>,
     pub(super) book: Book,
     trouble: Option<String>,
 }
@@ -71,7 +70,6 @@ impl Adoption {
             read_took: Duration::ZERO,
             denied_until: None,
             owed: HashMap::new(),
-            no_room: HashSet::new(),
             book: Book::new(instance, "migration:", interval * 2),
             trouble: None,
         }
@@ -204,13 +202,8 @@ impl Adoption {
             return None;
         }
         let text = next.error.as_deref().unwrap_or("error");
-        let write = self.adopted.table.error(record, text, at).ok();
-        if write.is_some() {
-            self.no_room.remove(key);
-        } else {
-            self.no_room.insert(key.clone());
-        }
-        write
+        // `error` is shorter than `in_progress`: where that stood there is room for this.
+        self.adopted.table.error(record, text, at).ok()
     }
 
     fn is_denied(&self) -> bool {
@@ -319,9 +312,6 @@ impl Adoption {
                     self.book.see(&key.to_string(), difference, now);
                 }
             }
-            if self.no_room.contains(key) {
-                self.book.see(&key.to_string(), no_room(&stored.row), now);
-            }
         }
         for it in sights {
             if let Some(gone) = &it.gone {
@@ -419,15 +409,6 @@ impl Sighting {
             removable,
             gone: row.filter(|_| just_gone).and_then(lock_gone),
         }
-    }
-}
-
-fn no_room(row: &Migration) -> Difference {
-    Difference {
-        code: Code::NoRoom,
-        theirs: "in_progress".to_owned(),
-        ours: row.status.to_string(),
-        rule: "not even the status fits into their column beside its other keys: widen the column",
     }
 }
 
