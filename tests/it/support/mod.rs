@@ -13,6 +13,7 @@ pub mod job;
 pub mod kernel;
 pub mod mariadb;
 pub mod monerod;
+pub mod nginx;
 pub mod owner;
 pub mod pgbouncer;
 pub mod poll;
