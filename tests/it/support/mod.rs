@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod mariadb;
 pub mod monerod;
 pub mod nginx;
+pub mod old_monitor;
 pub mod owner;
 pub mod pgbouncer;
 pub mod poll;
@@ -31,6 +32,7 @@ pub mod sql;
 pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod theirs;
 pub mod wallet;
 pub mod warden;
 pub mod warden_config;
