@@ -39,11 +39,12 @@ async fn who_has_it_is_named_once_everywhere() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&who) && said.contains("migrations.lock_dir"), "{said}");
     assert_eq!(output.status.code(), Some(0), "{said}");
-    let output = warden.cli(&["migrations", "check", "--dry-run"]);
-    assert!(String::from_utf8(output.stderr).unwrap().contains(&who));
 
     warden.launch();
     warden.ready().await;
+    let output = warden.cli(&["migrations", "check", "--dry-run"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&who), "{said}");
     let trouble = warden
         .until("/readyz?verbose", SOON, |answer| {
             let parts = &answer.json["components"];
