@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use flate2::read::GzDecoder;
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::migrations::{SOON, long_grace, wait};
@@ -205,6 +206,26 @@ async fn without_procwarden_php_goes_on() {
         if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "slow: the time-out of nginx"]
+async fn a_procwarden_that_hangs_does_not_hinder_php() {
+    let front = Front::start(SITE).await;
+    front.warden.signal(Signal::STOP);
+    let (path, method) = ("/dashboard/api/migrations/7/process", Method::GET);
+    let ours = front.ask(&method, path);
+    let theirs = async {
+        for path in THEIRS {
+            let answer = front.ask(&Method::POST, path).await;
+            assert!(front.is_theirs(&answer), "{path}: {answer:?}");
+        }
+    };
+    let (answer, ()) = tokio::join!(ours, theirs);
+    front.warden.signal(Signal::CONT);
+    assert!(front.is_ours(&answer), "{answer:?}");
+    assert_eq!((answer.status, &answer.json["success"]), (504, &json!(false)));
+    assert_eq!(front.ask(&method, path).await.status, 200);
 }
 
 #[tokio::test]

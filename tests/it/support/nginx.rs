@@ -142,7 +142,8 @@ fn binary() -> &'static str {
     if Path::new(debian).exists() { debian } else { "nginx" }
 }
 
-/// One process, so that nothing outlives it. All that it writes is in its directory.
+/// One process, so that nothing outlives it. All that it writes is in its directory. PHP has one script for everything, as
+/// Laravel has it, reached by a redirect inside.
 fn configuration(dir: &Path, port: u16, php: u16, site: &str) -> String {
     let dir = dir.display();
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -153,7 +154,8 @@ fn configuration(dir: &Path, port: u16, php: u16, site: &str) -> String {
          events {{ worker_connections 256; }}\nhttp {{\n    access_log off;\n{temp}{site}\n    \
          include {dir}/nginx-adopt-upstream.conf;\n    server {{\n        listen 127.0.0.1:{port};\n        \
          add_header X-Upstream $upstream_addr always;\n        include {dir}/nginx-adopt.conf;\n        \
-         location / {{ proxy_pass http://127.0.0.1:{php}; }}\n    }}\n}}\n"
+         location / {{ try_files $uri /index.php?$query_string; }}\n        \
+         location = /index.php {{ proxy_pass http://127.0.0.1:{php}$request_uri; }}\n    }}\n}}\n"
     )
 }
 
