@@ -210,7 +210,7 @@ impl App {
             let (reconciler, handle) = migrations::Reconciler::new(migrations::Parts {
                 store: store.clone(),
                 processes: processes.clone(),
-                dir: LockDir::new(path),
+                dir: LockDir::new(path).within(self.settings.migrations.container.as_deref()),
                 published: Arc::clone(&published),
                 settings: self.settings.migrations.clone(),
                 lease,

@@ -5,6 +5,7 @@ use crate::config::{
     Adopt, HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings,
     StatusPlace, grants, known_keys,
 };
+use crate::locks::LockDir;
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "***";
@@ -30,7 +31,16 @@ pub(super) fn run(loaded: &Loaded) -> Answer {
         lines.extend(statements);
     }
     let text: String = lines.iter().map(|line| printable_lines(line).into_owned() + "\n").collect();
-    loaded.warnings.iter().fold(Answer::ok(text), Answer::noting)
+    let answer = loaded.warnings.iter().fold(Answer::ok(text), Answer::noting);
+    missing_locks(settings).into_iter().fold(answer, Answer::noting)
+}
+
+/// What a server would warn of at once. It is no fault: the directory may be made by the first runner.
+fn missing_locks(settings: &Settings) -> Option<String> {
+    let Settings { migrations, .. } = settings;
+    let dir = LockDir::new(migrations.lock_dir.clone()?).within(migrations.container.as_deref());
+    let error = dir.missing()?;
+    Some(format!("{}: {error}", migrations.lock_dir_source))
 }
 
 /// What a `[[node]]` says, its password hidden.

@@ -50,6 +50,7 @@ pub(super) fn load_with(args: &Overrides, system_file: &Path) -> Result<Loaded, 
     let mut settings = Settings { file: found.file.clone(), ..Settings::default() };
     let origins = read_settings(&found, &mut settings, &mut faults);
     settings.node = node_entry::read(&found.nodes, &mut faults);
+    settings.migrations.container.clone_from(&args.container);
     if !found.values.contains_key("database.url") {
         let dir = found.file.as_deref().and_then(Path::parent).unwrap_or(&args.working_dir);
         match database::sqlite_url(&dir.join(DATABASE_FILE)) {

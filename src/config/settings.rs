@@ -314,6 +314,8 @@ pub struct Migrations {
     pub lock_dir: Option<PathBuf>,
     /// Which key gave the directory, for messages: `migrations.lock_dir` or `CACHE_PATH`, with its source.
     pub lock_dir_source: String,
+    /// What shows that this is a container, for messages about the directory; none outside of one.
+    pub container: Option<String>,
     /// Time between two scans.
     pub interval: Duration,
     /// How old a lock must be before its dead process is an error.
@@ -329,6 +331,7 @@ impl Default for Migrations {
         Self {
             lock_dir: None,
             lock_dir_source: String::new(),
+            container: None,
             interval: Duration::from_secs(10),
             grace: Duration::from_mins(10),
             settle: Duration::from_secs(5),

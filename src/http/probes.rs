@@ -38,7 +38,7 @@ pub struct Readiness {
 }
 
 /// What readiness is made of.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Components {
     /// `ok`, `unpublished` or `stale`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
@@ -46,6 +46,9 @@ pub struct Components {
     /// `ok`, `unpublished`, `stale`, `degraded` (the directory cannot be read) or `off`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub migrations: &'static str,
+    /// Why the lock directory cannot be read, with the likely cause; not said where reads need a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrations_trouble: Option<String>,
     /// `ok` or `degraded`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub database: &'static str,
@@ -95,6 +98,8 @@ fn look(state: &AppState) -> Components {
     let snapshot = state.0.parts.published.load();
     let now = clock::now().up;
     let migrations = &snapshot.migrations;
+    // This route asks for no token, and the text names paths and processes.
+    let open = state.settings().server.read_token.is_none();
     Components {
         nodes: part(snapshot.nodes.valid_until, now),
         migrations: match (state.migrations(), part(migrations.valid_until, now)) {
@@ -102,6 +107,7 @@ fn look(state: &AppState) -> Components {
             (_, "ok") if migrations.trouble.is_some() => "degraded",
             (_, seen) => seen,
         },
+        migrations_trouble: migrations.trouble.clone().filter(|_| open),
         database: if state.store_trouble() { "degraded" } else { "ok" },
         server: if state.draining() { "draining" } else { "ok" },
     }

@@ -6,6 +6,7 @@
 
 mod classify;
 mod file;
+mod missing;
 mod parse;
 mod put_back;
 mod remove;
@@ -17,10 +18,11 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use md5::{Digest, Md5};
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
 use serde_json::{Map, Value};
 
 pub use classify::Trouble;
@@ -38,7 +40,15 @@ const ASIDE: &str = ".procwarden.";
 /// Why the directory could not be read. Nothing follows from it for any lock.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
-    /// It is missing, no directory, or not ours to open.
+    /// There is none.
+    #[error("the lock directory {} does not exist{}", path.display(), Missing::told(cause.as_deref()))]
+    Missing {
+        /// As it was given.
+        path: PathBuf,
+        /// The likely cause, where one is known.
+        cause: Option<String>,
+    },
+    /// It is no directory, or not ours to open.
     #[error("cannot open the lock directory {}", path.display())]
     Open {
         /// As it was given.
@@ -59,8 +69,8 @@ pub enum ScanError {
 impl ScanError {
     /// Is there no such directory?
     #[must_use]
-    pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
     }
 }
 
@@ -125,7 +135,24 @@ pub struct KeyLook {
 #[derive(Debug, Clone)]
 pub struct LockDir {
     path: PathBuf,
+    /// What shows that this is a container.
+    container: Option<Arc<str>>,
     seen: Arc<Mutex<Seen>>,
+    missing: Arc<Mutex<Missing>>,
+}
+
+/// What was found out when the directory was missed first; forgotten when it appears.
+#[derive(Debug, Default)]
+struct Missing {
+    looked: bool,
+    cause: Option<String>,
+}
+
+impl Missing {
+    /// As the end of a sentence.
+    fn told(cause: Option<&str>) -> String {
+        cause.map(|cause| format!("; {cause}")).unwrap_or_default()
+    }
 }
 
 /// The files that stood for a key at the last scan. A listing may miss a file that is replaced meanwhile, and one
@@ -140,7 +167,20 @@ impl LockDir {
     /// The directory at `path`; it need not exist yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, seen: Arc::default() }
+        Self { path, container: None, seen: Arc::default(), missing: Arc::default() }
+    }
+
+    /// The same for a process of which this shows that it runs in a container; for what is said where it is missing.
+    #[must_use]
+    pub fn within(mut self, container: Option<&str>) -> Self {
+        self.container = container.map(Arc::from);
+        self
+    }
+
+    /// Says why there is no such directory; `None` where there is one, or something else in its place.
+    #[must_use]
+    pub fn missing(&self) -> Option<ScanError> {
+        self.open().err().filter(ScanError::is_missing)
     }
 
     /// Where it is.
@@ -150,14 +190,25 @@ impl LockDir {
     }
 
     fn open(&self) -> Result<(OwnedFd, DirMark), ScanError> {
-        let fail = |source: rustix::io::Errno| ScanError::Open {
-            path: self.path.clone(),
-            source: source.into(),
+        let fail = |source: Errno| match source {
+            Errno::NOENT => self.not_there(),
+            source => ScanError::Open { path: self.path.clone(), source: source.into() },
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat(CWD, &self.path, flags, Mode::empty()).map_err(fail)?;
         let stat = fstat(&dir).map_err(fail)?;
+        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = Missing::default();
         Ok((dir, DirMark { dev: stat.st_dev, ino: stat.st_ino }))
+    }
+
+    /// The cause is looked for once, when the directory is missed first: others' file systems are slow to ask.
+    fn not_there(&self) -> ScanError {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !missing.looked {
+            let cause = missing::likely_cause(&self.path, self.container.as_deref());
+            *missing = Missing { looked: true, cause };
+        }
+        ScanError::Missing { path: self.path.clone(), cause: missing.cause.clone() }
     }
 }
 

@@ -198,10 +198,29 @@ fn a_directory_that_is_missing_or_none() {
     let dir = Dir::new();
     let missing = LockDir::new(dir.path().join("missing"));
     assert!(missing.scan().unwrap_err().is_missing());
+    assert!(missing.missing().is_some());
     dir.write("file", "");
     let file = LockDir::new(dir.path().join("file"));
     assert!(!file.scan().unwrap_err().is_missing());
+    assert!(file.missing().is_none());
     assert!(file.put_back(INSTANCE, |_, _, _| None).is_err());
+}
+
+#[test]
+fn why_it_is_missing_is_found_out_once_until_it_appears() {
+    let dir = Dir::new();
+    let path = dir.path().join("missing");
+    let locks = LockDir::new(path.clone()).within(Some("the test says so"));
+    let looked = |locks: &LockDir| locks.missing.lock().unwrap().looked;
+    assert!(!looked(&locks));
+    let said = locks.scan().unwrap_err().to_string();
+    assert!(said.contains("does not exist; this is a container (the test says so)"), "{said}");
+    // What was found out stands, whatever would be found out now.
+    locks.missing.lock().unwrap().cause = Some("as before".to_owned());
+    assert!(locks.clone().scan().unwrap_err().to_string().ends_with("does not exist; as before"));
+    std::fs::create_dir(&path).unwrap();
+    locks.scan().unwrap();
+    assert!(!looked(&locks));
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub async fn dry_run(
     let mut rows = Arc::new(rows);
     let mut observer = Observer::new(
         processes.clone(),
-        LockDir::new(path),
+        LockDir::new(path).within(settings.migrations.container.as_deref()),
         settings.migrations.clone(),
         settings.instance.name.clone(),
         store.is_none_or(Store::is_sole),

@@ -1,4 +1,6 @@
-//! Beside what was there before: its tables, its locks, its monitor.
+//! Beside what was there before: its tables, its locks, its monitor, its clients.
 
+mod front;
 mod migrations;
+mod missing;
 mod secrets;

@@ -13,6 +13,8 @@ pub mod job;
 pub mod kernel;
 pub mod mariadb;
 pub mod monerod;
+pub mod nginx;
+pub mod old_monitor;
 pub mod owner;
 pub mod pgbouncer;
 pub mod php;

@@ -126,16 +126,19 @@ fn object(row: &Value) -> &Map<String, Value> {
 pub fn login(database: &Database, rights: &[(Table, &str)]) -> Database {
     let (_, name) = database.url().rsplit_once('/').expect("a URL with a database");
     let user = format!("limited_{name}");
+    let theirs = rights.iter().map(|(table, rights)| (table.name(), rights));
     match database.engine() {
         Engine::Sqlite => panic!("a file has no logins"),
         Engine::Postgres => {
             let server = engine::postgres_server();
-            let mut sql =
-                format!("CREATE ROLE {user} LOGIN; GRANT USAGE, CREATE ON SCHEMA public TO {user}");
-            for (table, rights) in rights {
-                sql += &format!("; GRANT {rights} ON {} TO {user}", table.name());
-            }
-            db::execute(database, &sql);
+            let mut sql = vec![
+                format!("CREATE ROLE {user} LOGIN"),
+                format!("GRANT USAGE, CREATE ON SCHEMA public TO {user}"),
+            ];
+            sql.extend(
+                theirs.map(|(table, rights)| format!("GRANT {rights} ON {table} TO {user}")),
+            );
+            db::execute(database, &sql.join("; "));
             Database::at(format!("postgres://{user}@127.0.0.1:{}/{name}", server.port()))
         }
         Engine::MySql => {
@@ -144,7 +147,6 @@ pub fn login(database: &Database, rights: &[(Table, &str)]) -> Database {
             let mut sql = vec![format!("CREATE USER {at} IDENTIFIED BY 'hunter2'")];
             let own = "CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE, DELETE";
             sql.extend(OURS.iter().map(|table| format!("GRANT {own} ON {name}.{table} TO {at}")));
-            let theirs = rights.iter().map(|(table, rights)| (table.name(), rights));
             sql.extend(
                 theirs.map(|(table, rights)| format!("GRANT {rights} ON {name}.{table} TO {at}")),
             );
@@ -326,7 +328,9 @@ mod tests {
             return;
         }
         let database = Engine::current().fresh();
-        ALL.iter().for_each(|table| table.create(&database));
+        for table in ALL {
+            table.create(&database);
+        }
         Table::Nodes.insert(&database, &json!({"name": "main", "port": 18082}));
         let update = "SELECT, UPDATE (worked, worked_data)";
         let limited = login(&database, &[(Table::Nodes, update), (Table::Mapping, "SELECT")]);
