@@ -74,6 +74,12 @@ fn spelled(engine: Engine, text: &str) -> Cow<'_, str> {
         let dual = if engine == Engine::MySql { "FROM DUAL" } else { "" };
         text = Cow::Owned(text.replace("FROM_DUAL", dual));
     }
+    if engine == Engine::MySql && text.contains("JSON_TABLE") {
+        // Without it a column has the character set of the database, which may have no place for most of the world's
+        // names; our tables have their own.
+        let text = text.replace(") PATH", ") CHARACTER SET utf8mb4 PATH");
+        return Cow::Owned(text.replace("TEXT PATH", "TEXT CHARACTER SET utf8mb4 PATH"));
+    }
     if engine != Engine::Postgres || !text.contains('?') {
         return text;
     }

@@ -87,11 +87,6 @@ pub enum StoreError {
         "the database user lacks a right: `procwarden check-config` prints the GRANTs it needs"
     )]
     Rights(#[source] sqlx::Error),
-    /// The database's character set cannot hold every name.
-    #[error(
-        "the database's character set is {0}: make it utf8mb4 (ALTER DATABASE ... CHARACTER SET utf8mb4)"
-    )]
-    Charset(String),
     /// The engine does not understand one of our statements.
     #[error("this server does not take the statement {name}: it is not compatible enough")]
     Statement {

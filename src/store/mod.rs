@@ -60,8 +60,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How often a server is asked for that does not answer yet.
 const WAIT_PAUSE: Duration = Duration::from_millis(250);
 
-const CHARSET: &str = "SELECT CAST(@@character_set_database AS CHAR) AS charset";
-
 /// Works again while others' transactions are in the way.
 ///
 /// Macros, not functions that take closures: rustc cannot prove futures of async closures that borrow to be `Send`.
@@ -148,16 +146,14 @@ impl Store {
     /// `database.wait` says.
     ///
     /// # Errors
-    /// As [`Store::open`], without the schema's; [`StoreError::Charset`].
+    /// As [`Store::open`], without the schema's.
     pub async fn connect(settings: &Database, open: Open) -> Result<Self, StoreError> {
         let end = tokio::time::Instant::now() + settings.wait;
         loop {
             // Three engines' ways to connect make a large future; callers need not carry it.
             match Box::pin(connect::open(settings, open)).await {
                 Ok(Opened { db, recycle, file }) => {
-                    let store = Self { db, settings: settings.clone(), recycle, file };
-                    store.require_charset().await?;
-                    return Ok(store);
+                    return Ok(Self { db, settings: settings.clone(), recycle, file });
                 }
                 Err(error) if error.is_absence() && tokio::time::Instant::now() < end => {
                     tracing::debug!(error = error.chain(), "the database does not answer yet");
@@ -202,18 +198,6 @@ impl Store {
 
     fn require_in_place(&self) -> Result<(), StoreError> {
         self.file.as_ref().map_or(Ok(()), DatabaseFile::require_in_place)
-    }
-
-    /// MySQL's databases may be in a character set that has no place for most of the world's names.
-    async fn require_charset(&self) -> Result<(), StoreError> {
-        if self.engine() != Engine::MySql {
-            return Ok(());
-        }
-        let charset: Option<(String,)> = single!(self, session => session.first(CHARSET, &[]))?;
-        match charset {
-            Some((charset,)) if charset != "utf8mb4" => Err(StoreError::Charset(charset)),
-            _ => Ok(()),
-        }
     }
 
     async fn begin(&self) -> Result<Session, StoreError> {

@@ -158,18 +158,6 @@ fn a_schema_whose_last_step_was_interrupted() {
 }
 
 #[test]
-fn a_database_that_cannot_hold_every_name() {
-    if !engine::is(Engine::MySql) {
-        return;
-    }
-    let database = Engine::MySql.fresh();
-    let name = database.url().rsplit('/').next().unwrap();
-    db::execute(&database, &format!("ALTER DATABASE {name} CHARACTER SET latin1"));
-    refuses(&on(&database), &ALL, &["character set is latin1", "ALTER DATABASE"]);
-    assert_eq!(db::tables(&database), Vec::<String>::new());
-}
-
-#[test]
 fn a_user_without_rights() {
     if !engine::is_shared() {
         return;

@@ -2,7 +2,13 @@
 
 use std::thread;
 
+use serde_json::json;
+
 use super::ended;
+use crate::migrations::{SOON, wait};
+use crate::support::engine::{self, Engine};
+use crate::support::job::Lock;
+use crate::support::program::Program;
 use crate::support::{Warden, WardenConfig, db};
 
 /// The names of the files, which are the same for every engine.
@@ -44,4 +50,28 @@ fn the_steps_are_listed_and_the_statements_are_understood() {
     let (code, said) = ended(&warden.cli(&["migrate"]));
     assert_eq!(code, 0);
     assert!(said.contains("up to date"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_in_an_old_character_set_holds_every_name() {
+    if !engine::is(Engine::MySql) {
+        return;
+    }
+    let database = Engine::MySql.fresh();
+    let name = database.url().rsplit('/').next().unwrap();
+    db::execute(&database, &format!("ALTER DATABASE {name} CHARACTER SET latin1"));
+    let config = WardenConfig::default().node(json!({"name": "Нода 🦀", "port": 1}));
+    let mut warden = Warden::start_on(&database, config).await;
+    let job = Program::sleeper(warden.dir());
+    Lock::new(1, job.pid()).write(&warden.lock_dir());
+    wait(&warden, 1, "in_progress alive - run1").await;
+    warden
+        .until("/nodes/status", SOON, |it| (it.json["nodes"][0]["state"] == "down").then_some(()))
+        .await;
+    // Read by its name from the configuration, and from the record.
+    warden.restart().await;
+    let nodes = db::nodes(&database);
+    assert_eq!((nodes.len(), &nodes[0]["name"]), (1, &json!("Нода 🦀")));
+    let lock = db::migrations(&database)[0]["lock_data"].as_str().unwrap().to_owned();
+    assert!(lock.contains("Инициализация миграции"), "{lock}");
 }
