@@ -1,5 +1,6 @@
 //! Beside what was there before: its tables, its locks, its monitor, its clients.
 
+mod beside;
 mod front;
 mod migrations;
 mod missing;
