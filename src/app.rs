@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adopt::{self, AdoptError};
 use crate::config::{NodeEntry, Settings};
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
@@ -44,6 +45,9 @@ pub enum AppError {
     /// A `[[node]]` cannot be registered.
     #[error("[[node]]: {0}")]
     Registry(#[from] RegistryError),
+    /// The nodes of a table that is not ours.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -68,6 +72,7 @@ pub enum AppError {
 pub struct App {
     settings: Arc<Settings>,
     monitor: Monitor,
+    adopted: Option<adopt::Nodes>,
     lease: Lease,
     listener: TcpListener,
     /// Held until the process ends; a database on a server has its lease instead.
@@ -98,12 +103,15 @@ impl App {
         raise_descriptor_limit();
         let monitor = Monitor::open(&settings, Open::Create).await?;
         let lease = monitor.wait_for_lease().await?.clone();
+        adopt::Nodes::end(monitor.registry(), &settings).await?;
         monitor.registry().apply_config(&settings.node, settings.nodes.prune).await?;
+        let adopted =
+            Box::pin(adopt::Nodes::start(monitor.store(), monitor.registry(), &settings)).await?;
         let address = settings.server.listen;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| AppError::Bind { address, source })?;
-        Ok(Self { settings: Arc::new(settings), monitor, lease, listener, _lock: lock })
+        Ok(Self { settings: Arc::new(settings), monitor, adopted, lease, listener, _lock: lock })
     }
 
     /// The address that is listened on; the port is the real one where 0 was asked for.
@@ -211,6 +219,14 @@ impl App {
             handle
         });
         let registry = self.monitor.registry().clone().waking(node_handle.clone());
+        if let Some(adopted) = self.adopted.take() {
+            let (published, token) = (Arc::clone(&published), stop.clone());
+            let adopted = adopted.through(registry.clone());
+            spawn(tasks, "adopted nodes", stop, async move {
+                adopted.run(published, token).await;
+                Ok(())
+            });
+        }
         let state = AppState::new(http::Parts {
             published,
             checker: self.monitor.checker().clone(),

@@ -66,6 +66,7 @@
 //! # }
 //! ```
 
+pub mod adopt;
 pub mod app;
 pub mod causes;
 pub mod checker;

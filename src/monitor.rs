@@ -145,7 +145,8 @@ impl Monitor {
         let checker = Checker::new(processes.clone(), limits)?;
         let instance = settings.instance.name.clone();
         Ok(Self {
-            registry: Registry::new(store.clone(), checker.clone(), instance.clone()),
+            registry: Registry::new(store.clone(), checker.clone(), instance.clone())
+                .adopting(settings.adopt.nodes().cloned()),
             store,
             checker,
             processes,

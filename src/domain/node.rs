@@ -102,19 +102,34 @@ impl FromStr for Tls {
 
 /// A password: never printed, wiped when dropped, comparable so that a change can be noticed.
 #[derive(Clone)]
-pub struct Password(SecretString);
+pub struct Password {
+    text: SecretString,
+    sealed: bool,
+}
 
 impl Password {
     /// Takes the clear text.
     #[must_use]
     pub fn new(clear: String) -> Self {
-        Self(clear.into())
+        Self { text: clear.into(), sealed: false }
     }
 
-    /// The clear text, for the one place that needs it.
+    /// Takes a text that only Laravel's key opens.
+    #[must_use]
+    pub fn laravel(payload: String) -> Self {
+        Self { text: payload.into(), sealed: true }
+    }
+
+    /// Is it still to be opened?
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// The text as it is stored, for the places that need it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.text.expose_secret()
     }
 }
 
@@ -126,7 +141,7 @@ impl fmt::Debug for Password {
 
 impl PartialEq for Password {
     fn eq(&self, other: &Self) -> bool {
-        self.expose() == other.expose()
+        (self.sealed, self.expose()) == (other.sealed, other.expose())
     }
 }
 
@@ -134,7 +149,7 @@ impl Eq for Password {}
 
 impl Hash for Password {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.expose().hash(state);
+        (self.sealed, self.expose()).hash(state);
     }
 }
 

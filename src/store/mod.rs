@@ -22,6 +22,7 @@ mod statements;
 #[cfg(test)]
 mod tests;
 mod their_columns;
+mod their_nodes;
 mod verdicts;
 
 use std::future::Future;
@@ -41,6 +42,7 @@ pub use node_reads::NodeVersion;
 pub use nodes::{NewNode, NodeWrite, Origin, StoredNode};
 pub use schema::{SchemaState, embedded};
 pub use server_lock::{LockHeld, ServerLock};
+pub use their_nodes::{TheirFault, TheirNode, TheirNodesTable, Told};
 pub use verdicts::VerdictWrite;
 
 use connect::{Opened, Recycle};
