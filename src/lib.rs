@@ -83,6 +83,7 @@ pub mod monitor;
 pub mod process;
 pub mod reconciler;
 pub mod registry;
+pub mod secrets;
 pub mod shutdown;
 pub mod snapshot;
 pub mod store;

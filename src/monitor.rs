@@ -21,6 +21,7 @@ use crate::domain::{Method, Node, Now, Observation, Timestamp};
 use crate::instance::{self, NameError, Patience};
 use crate::process::{ProcessError, Processes};
 use crate::registry::Registry;
+use crate::secrets::{KeyError, Secrets};
 use crate::store::{Lease, Open, Store, StoreError, StoredNode, VerdictWrite};
 
 /// How long the goodbye to the database may take.
@@ -35,6 +36,9 @@ pub enum MonitorError {
     /// TLS cannot be set up.
     #[error("the checker cannot be set up")]
     Checker(#[from] CheckerError),
+    /// A key for the nodes' passwords is none.
+    #[error("the configuration is at fault")]
+    Key(#[from] KeyError),
     /// The name under which verdicts are recorded is another's.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -137,12 +141,13 @@ impl Monitor {
     /// # Errors
     /// [`MonitorError`]; with [`Open::Existing`] also if there is no database or its schema is older.
     pub async fn open(settings: &Settings, open: Open) -> Result<Self, MonitorError> {
+        let secrets = Secrets::new(&settings.adopt)?;
         let store = Store::open(&settings.database, open).await?;
         let processes = Processes::new()?;
         let nodes = &settings.nodes;
         let limits =
             Limits { connect_timeout: nodes.connect_timeout, api_timeout: nodes.api_timeout };
-        let checker = Checker::new(processes.clone(), limits)?;
+        let checker = Checker::new(processes.clone(), limits, secrets)?;
         let instance = settings.instance.name.clone();
         Ok(Self {
             registry: Registry::new(store.clone(), checker.clone(), instance.clone())

@@ -29,6 +29,7 @@ use crate::domain::observation::ApiFacts;
 use crate::domain::process::Presence;
 use crate::domain::{Here, Method, Node, Now, Observation};
 use crate::process::{self, ListenerSight, Processes};
+use crate::secrets::Secrets;
 use slot::{Slot, Slots};
 use table::{Program, Table};
 
@@ -68,6 +69,7 @@ struct Inner {
     processes: Processes,
     limits: Limits,
     tls: tls::Configs,
+    secrets: Secrets,
     slots: Mutex<Slots>,
 }
 
@@ -78,14 +80,18 @@ impl fmt::Debug for Checker {
 }
 
 impl Checker {
-    /// A checker that has looked at nothing yet.
+    /// A checker that has looked at nothing yet; `secrets` opens the passwords of nodes.
     ///
     /// # Errors
     /// [`CheckerError::Tls`]
-    pub fn new(processes: Processes, limits: Limits) -> Result<Self, CheckerError> {
+    pub fn new(
+        processes: Processes,
+        limits: Limits,
+        secrets: Secrets,
+    ) -> Result<Self, CheckerError> {
         let tls = tls::Configs::new().map_err(CheckerError::Tls)?;
         let slots = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { processes, limits, tls, slots }) })
+        Ok(Self { inner: Arc::new(Inner { processes, limits, tls, secrets, slots }) })
     }
 
     /// Looks at a node now, or joins a look of the same method that is under way.
@@ -180,8 +186,9 @@ impl Inner {
             let (inner, slot, node) = (self.clone(), slot.clone(), node.clone());
             async move {
                 let _turn = slot.turn().await;
+                let password = rpc::password(&node, &inner.secrets);
                 let (facts, connection) =
-                    rpc::ask(&node, slot.take(), inner.limits, &inner.tls).await;
+                    rpc::ask(&node, &password, slot.take(), inner.limits, &inner.tls).await;
                 slot.keep(connection);
                 facts
             }

@@ -17,8 +17,11 @@ use super::connection::{Broken, Connection};
 use super::digest::{self, Challenge, Login, Session};
 use super::reach::{self, Unreached, plain};
 use super::tls::Configs;
+use crate::causes::chain;
 use crate::domain::Node;
+use crate::domain::node::Password;
 use crate::domain::observation::{ApiFacts, ApiSeen};
+use crate::secrets::{Secrets, Unreadable};
 
 /// The only path that the real server answers.
 const PATH: &str = "/json_rpc";
@@ -26,17 +29,34 @@ const PATH: &str = "/json_rpc";
 /// Most requests of one exchange: without a nonce, with it, and once more when it was called stale.
 const MOST_REQUESTS: u32 = 3;
 
-/// Asks a node for its version over `kept`, or over a new connection.
+/// The password to log in with, in clear; none for a node that has no login.
+///
+/// # Errors
+/// [`Unreadable`]
+pub fn password(node: &Node, secrets: &Secrets) -> Result<Option<Password>, Unreadable> {
+    let sealed = node.password.as_ref().filter(|_| node.username.is_some());
+    sealed.map(|password| secrets.open(password)).transpose()
+}
+
+/// Asks a node for its version over `kept`, or over a new connection; without a login if the password is unreadable.
 ///
 /// The connection is given back when it is fit for the next exchange.
 pub async fn ask(
     node: &Node,
+    password: &Result<Option<Password>, Unreadable>,
     kept: Option<Connection>,
     limits: Limits,
     tls: &Configs,
 ) -> (ApiFacts, Option<Connection>) {
-    let ended = exchange(node, kept, limits, tls).await;
-    let facts = ApiFacts { url: node.url(), seen: ended.seen, latency: ended.latency };
+    let login = match (&node.username, password) {
+        (Some(username), Ok(password)) => {
+            Some(Login { username, password: password.as_ref().map_or("", Password::expose) })
+        }
+        _ => None,
+    };
+    let ended = exchange(node, login, kept, limits, tls).await;
+    let unreadable = password.as_ref().err().map(|error| chain(error).into());
+    let facts = ApiFacts { url: node.url(), seen: ended.seen, latency: ended.latency, unreadable };
     (facts, ended.connection)
 }
 
@@ -54,12 +74,18 @@ impl Ended {
     }
 }
 
-async fn exchange(node: &Node, kept: Option<Connection>, limits: Limits, tls: &Configs) -> Ended {
+async fn exchange(
+    node: &Node,
+    login: Option<Login<'_>>,
+    kept: Option<Connection>,
+    limits: Limits,
+    tls: &Configs,
+) -> Ended {
     let timed_out = || Ended::early(ApiSeen::Timeout(limits.api_timeout));
     let mut end = None;
     if let Some(connection) = kept {
         let until = Instant::now() + limits.api_timeout;
-        match timeout_at(until, Talk::new(node, connection).run()).await {
+        match timeout_at(until, Talk::new(node, login, connection).run()).await {
             Err(_) => return timed_out(),
             Ok(Ok(ended)) => return ended,
             // The server has closed it since the last check, most often because it restarted: nothing was
@@ -89,7 +115,7 @@ async fn exchange(node: &Node, kept: Option<Connection>, limits: Limits, tls: &C
         let connection = Connection::open(stream, &node.host, config)
             .await
             .map_err(|broken| Failed { broken, answered: false })?;
-        Talk::new(node, connection).run().await
+        Talk::new(node, login, connection).run().await
     };
     match timeout_at(until, whole).await {
         Err(_) => timed_out(),
@@ -132,14 +158,15 @@ impl Failed {
 /// One exchange over one connection: up to [`MOST_REQUESTS`] requests, one after the other.
 struct Talk<'a> {
     node: &'a Node,
+    login: Option<Login<'a>>,
     connection: Connection,
     began: Instant,
     answered: bool,
 }
 
 impl<'a> Talk<'a> {
-    fn new(node: &'a Node, connection: Connection) -> Self {
-        Self { node, connection, began: Instant::now(), answered: false }
+    fn new(node: &'a Node, login: Option<Login<'a>>, connection: Connection) -> Self {
+        Self { node, login, connection, began: Instant::now(), answered: false }
     }
 
     async fn run(mut self) -> Result<Ended, Failed> {
@@ -193,7 +220,7 @@ impl<'a> Talk<'a> {
         let challenges = challenges(response.headers());
         self.connection.read(response.into_body()).await?;
         let session = self.connection.session.take();
-        if login(self.node).is_none() {
+        if self.login.is_none() {
             return Ok(Some(refused("the server asks for a login and the node has none")));
         }
         let Some(challenge) = digest::choose(challenges.clone()) else {
@@ -235,8 +262,7 @@ impl<'a> Talk<'a> {
 
     /// The answer to the nonce in use, where there is one.
     fn authorization(&mut self) -> Result<Option<HeaderValue>, ApiSeen> {
-        let (Some(session), Some(login)) = (self.connection.session.as_mut(), login(self.node))
-        else {
+        let (Some(session), Some(login)) = (self.connection.session.as_mut(), self.login) else {
             return Ok(None);
         };
         let mut random = [0_u8; 8];
@@ -258,11 +284,6 @@ impl<'a> Talk<'a> {
 
 fn refused(text: &str) -> ApiSeen {
     ApiSeen::Unauthorized(text.to_owned())
-}
-
-fn login(node: &Node) -> Option<Login<'_>> {
-    let username = node.username.as_deref()?;
-    Some(Login { username, password: node.password.as_ref().map_or("", |p| p.expose()) })
 }
 
 fn challenges(headers: &HeaderMap) -> Vec<Challenge> {

@@ -112,7 +112,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Config(_) | Self::Log(_) => Exit::Config,
+            Self::Config(_) | Self::Log(_) | Self::Monitor(MonitorError::Key(_)) => Exit::Config,
             Self::Store(error) | Self::Monitor(MonitorError::Store(error)) => of_store(error),
             Self::Monitor(MonitorError::Name(error)) => of_name(error),
             Self::Live(_) => Exit::Held,
@@ -183,7 +183,10 @@ fn of_app(error: &AppError) -> Exit {
         AppError::Monitor(MonitorError::Name(error)) => of_name(error),
         AppError::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Held,
         // What stands in the configuration and cannot be done.
-        AppError::Bind { .. } | AppError::Registry(_) | AppError::Adopt(_) => Exit::Config,
+        AppError::Bind { .. }
+        | AppError::Registry(_)
+        | AppError::Adopt(_)
+        | AppError::Monitor(MonitorError::Key(_)) => Exit::Config,
         AppError::Monitor(_) | AppError::TaskDied(_) | AppError::Aborted | AppError::Deadline => {
             Exit::Down
         }
@@ -195,6 +198,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::secrets::{KeyError, KeyFault};
 
     #[test]
     fn each_error_ends_with_the_code_of_the_contract() {
@@ -209,7 +213,9 @@ mod tests {
             ago: std::time::Duration::ZERO,
         };
         let own = AdoptError::OwnNodes { count: 1, table: String::new() };
-        let table: [(CliError, u8); 20] = [
+        let key =
+            || KeyError { setting: "adopt.laravel_key".to_owned(), fault: KeyFault::NotBase64 };
+        let table: [(CliError, u8); 22] = [
             (CliError::Usage(String::new()), 64),
             (CliError::Config(Faults(Vec::new())), 78),
             (StoreError::Missing(PathBuf::new()).into(), 2),
@@ -230,6 +236,8 @@ mod tests {
             (CliError::Live(String::new()), 75),
             (MonitorError::Name(held()).into(), 75),
             (AppError::Monitor(MonitorError::Name(held())).into(), 75),
+            (MonitorError::Key(key()).into(), 78),
+            (AppError::Monitor(MonitorError::Key(key())).into(), 78),
         ];
         for (error, code) in table {
             assert_eq!(error.exit().code(), code, "{error:?}");

@@ -87,7 +87,13 @@ fn find_api(facts: &ApiFacts) -> Finding {
     const FAILED: &str = "API check failed";
     const ERROR: &str = "API returned error";
     match facts.seen {
-        ApiSeen::Version(_) => Finding::up("API is responding"),
+        ApiSeen::Version(_) => {
+            let reason = facts.unreadable.as_ref().map(|_| Reason::SecretUnreadable);
+            Finding { reason, ..Finding::up("API is responding") }
+        }
+        ApiSeen::Unauthorized(_) if facts.unreadable.is_some() => {
+            Finding::down(ERROR, Reason::SecretUnreadable)
+        }
         ApiSeen::Unauthorized(_) => Finding::down(ERROR, Reason::Unauthorized),
         ApiSeen::HttpStatus(_) => Finding::down(ERROR, Reason::HttpStatus),
         ApiSeen::RpcError(..) => Finding::down(ERROR, Reason::RpcError),
@@ -106,7 +112,8 @@ fn find_api(facts: &ApiFacts) -> Finding {
 fn find_full(pid: &PidFacts, port: &PortFacts, api: &ApiFacts) -> Finding {
     let (pid_found, port_found, found) = (find_pid(pid), find_port(port), find_api(api));
     if found.is_up() {
-        let reason = pid_found.reason.filter(|_| pid_found.is_up());
+        // What its operator must put right is told before what happened to the process.
+        let reason = found.reason.or(pid_found.reason.filter(|_| pid_found.is_up()));
         return Finding { reason, message: "Process is fully operational", ..found };
     }
     let message = if port_found.message == "Port is in use" {
@@ -184,10 +191,14 @@ fn api_details(facts: &ApiFacts) -> Map<String, Value> {
     match &facts.seen {
         ApiSeen::Version(version) => {
             map.insert("version".into(), (*version).into());
+            // Not as `error`: it works.
+            if let Some(why) = &facts.unreadable {
+                map.insert("note".into(), (**why).into());
+            }
         }
         ApiSeen::Unauthorized(text) => {
             map.insert("status_code".into(), 401.into());
-            map.insert("error".into(), text.clone().into());
+            map.insert("error".into(), facts.unreadable.as_deref().unwrap_or(text).into());
         }
         ApiSeen::HttpStatus(code) => {
             map.insert("status_code".into(), (*code).into());

@@ -104,29 +104,38 @@ impl FromStr for Tls {
 #[derive(Clone)]
 pub struct Password {
     text: SecretString,
-    sealed: bool,
+    kind: Kind,
+}
+
+/// What the text of a password is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    /// The password itself.
+    Plain,
+    /// What Laravel made of it.
+    Laravel,
 }
 
 impl Password {
     /// Takes the clear text.
     #[must_use]
     pub fn new(clear: String) -> Self {
-        Self { text: clear.into(), sealed: false }
+        Self { text: clear.into(), kind: Kind::Plain }
     }
 
-    /// Takes a text that only Laravel's key opens.
+    /// Takes a text that only an `APP_KEY` of Laravel's opens; see [`crate::secrets`].
     #[must_use]
     pub fn laravel(payload: String) -> Self {
-        Self { text: payload.into(), sealed: true }
+        Self { text: payload.into(), kind: Kind::Laravel }
     }
 
-    /// Is it still to be opened?
+    /// Is its text something else than the password?
     #[must_use]
     pub const fn is_sealed(&self) -> bool {
-        self.sealed
+        matches!(self.kind, Kind::Laravel)
     }
 
-    /// The text as it is stored, for the places that need it.
+    /// The text as it is stored: in clear, or sealed.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
@@ -141,7 +150,7 @@ impl fmt::Debug for Password {
 
 impl PartialEq for Password {
     fn eq(&self, other: &Self) -> bool {
-        (self.sealed, self.expose()) == (other.sealed, other.expose())
+        (self.kind, self.expose()) == (other.kind, other.expose())
     }
 }
 
@@ -149,7 +158,7 @@ impl Eq for Password {}
 
 impl Hash for Password {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.sealed, self.expose()).hash(state);
+        (self.kind, self.expose()).hash(state);
     }
 }
 
@@ -251,5 +260,16 @@ mod tests {
     #[test]
     fn a_password_is_never_printed() {
         assert_eq!(format!("{:?}", Password::new("s3cret".into())), "***");
+        assert_eq!(format!("{:?}", Password::laravel("s3aled".into())), "***");
+    }
+
+    #[test]
+    fn a_sealed_password_is_another_than_a_plain_one_of_the_same_text() {
+        let (plain, sealed) = (Password::new("t".into()), Password::laravel("t".into()));
+        assert_ne!(plain, sealed);
+        assert_eq!(sealed, Password::laravel("t".into()));
+        assert_eq!(std::collections::HashSet::from([plain.clone(), sealed.clone()]).len(), 2);
+        assert_eq!((plain.is_sealed(), sealed.is_sealed()), (false, true));
+        assert_eq!((plain.expose(), sealed.expose()), ("t", "t"));
     }
 }

@@ -50,11 +50,13 @@ pub enum Reason {
     Io,
     /// Only a lost instance could tell.
     InstanceLost,
+    /// The node's password cannot be opened with the keys that are given.
+    SecretUnreadable,
 }
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::PidMissing,
         Self::ProcessGone,
         Self::ProcessZombie,
@@ -76,6 +78,7 @@ impl Reason {
         Self::Dns,
         Self::Io,
         Self::InstanceLost,
+        Self::SecretUnreadable,
     ];
 
     /// The word for it everywhere.
@@ -103,6 +106,7 @@ impl Reason {
             Self::Dns => "dns",
             Self::Io => "io",
             Self::InstanceLost => "instance_lost",
+            Self::SecretUnreadable => "secret_unreadable",
         }
     }
 
@@ -252,6 +256,8 @@ pub struct ApiFacts {
     pub seen: ApiSeen,
     /// Time from the first byte sent to the whole answer; `None` if no whole answer came.
     pub latency: Option<Duration>,
+    /// Why the node's password could not be read, and what to do; then the exchange was made without a login.
+    pub unreadable: Option<Box<str>>,
 }
 
 /// How the RPC exchange ended.

@@ -26,6 +26,7 @@ use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::reconciler::{migrations, nodes};
 use crate::registry::Registry;
+use crate::secrets::Secrets;
 use crate::snapshot::{
     FleetPart, InstanceView, MigrationView, MigrationsPart, NodeView, NodesPart, Published,
     Standing, Watch,
@@ -85,7 +86,7 @@ impl World {
         let processes = Processes::new().unwrap();
         let (name, holds) = ("host-1", Duration::from_secs(10));
         let lease = instance::take(&store, &processes, name, holds, Patience::None).await.unwrap();
-        let checker = Checker::new(processes.clone(), limits).unwrap();
+        let checker = Checker::new(processes.clone(), limits, Secrets::default()).unwrap();
         let registry = Registry::new(store.clone(), checker.clone(), "host-1".to_owned());
         let published = Arc::new(Published::default());
         published.publish_fleet(FleetPart {

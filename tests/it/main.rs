@@ -9,6 +9,7 @@
     reason = "a test stops at the first surprise, helpers included"
 )]
 
+mod adopt;
 mod cli;
 mod failover;
 mod faults;

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod real;
+mod sealed;
 mod sharing;
 
 use std::future::Future;
@@ -52,7 +53,7 @@ fn with_login(port: u16, username: &str, password: &str) -> Node {
 }
 
 fn checker(limits: Limits) -> Checker {
-    Checker::new(Processes::new().unwrap(), limits).unwrap()
+    Checker::new(Processes::new().unwrap(), limits, Secrets::default()).unwrap()
 }
 
 async fn api(checker: &Checker, node: &Node) -> ApiSeen {

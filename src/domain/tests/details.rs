@@ -28,7 +28,12 @@ fn port(seen: PortSeen) -> PortFacts {
 }
 
 fn api(seen: ApiSeen) -> ApiFacts {
-    ApiFacts { url: "http://127.0.0.1:18082/json_rpc".into(), seen, latency: None }
+    ApiFacts {
+        url: "http://127.0.0.1:18082/json_rpc".into(),
+        seen,
+        latency: None,
+        unreadable: None,
+    }
 }
 
 /// Compact text compares the order of the fields as well.
@@ -251,6 +256,42 @@ fn each_answer_of_a_server_has_its_words() {
         assert_eq!(shown.get("error").unwrap_or(&Value::Null), &told, "{reason:?}");
         assert_eq!(shown.get("version"), None);
     }
+}
+
+#[test]
+fn an_unreadable_password_is_the_reason_for_a_refused_login_and_beside_a_working_node() {
+    let why = "no key opens it";
+    let sealed = |seen| ApiFacts { unreadable: Some(why.into()), ..api(seen) };
+    let full = |process, seen| Observation::Full(pid(process), port(PortSeen::Open), sealed(seen));
+    let told = Some(Reason::SecretUnreadable);
+
+    let works = Observation::Api(sealed(ApiSeen::Version(65561)));
+    let found = find(&works);
+    assert_eq!((found.works, found.reason, found.message), (Some(true), told, "API is responding"));
+    let shown = details(&works, AT);
+    assert_eq!(shown["version"], 65561);
+    assert_eq!(shown["reason"], "secret_unreadable");
+    assert_eq!((&shown["note"], shown.get("error")), (&json!(why), None));
+
+    let refused = Observation::Api(sealed(ApiSeen::Unauthorized("a login is asked for".into())));
+    let found = find(&refused);
+    assert_eq!(
+        (found.works, found.reason, found.message),
+        (Some(false), told, "API returned error")
+    );
+    let shown = details(&refused, AT);
+    assert_eq!(shown["reason"], "secret_unreadable");
+    assert_eq!((&shown["status_code"], &shown["error"]), (&json!(401), &json!(why)));
+    assert_eq!(shown.get("note"), None);
+
+    // What has nothing to do with the login keeps its own reason.
+    let timeout = find(&Observation::Api(sealed(ApiSeen::Timeout(Duration::from_secs(3)))));
+    assert_eq!(timeout.reason, Some(Reason::ApiTimeout));
+
+    let both = find(&full(PidSeen::Restarted, ApiSeen::Version(65561)));
+    assert_eq!((both.works, both.reason), (Some(true), told));
+    let both = find(&full(PidSeen::Running, ApiSeen::Unauthorized(String::new())));
+    assert_eq!((both.works, both.reason), (Some(false), told));
 }
 
 #[test]

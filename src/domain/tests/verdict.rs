@@ -33,7 +33,12 @@ pub fn node() -> Node {
 
 fn api(seen: ApiSeen) -> Observation {
     let latency = matches!(seen, ApiSeen::Version(_)).then_some(Duration::from_millis(3));
-    Observation::Api(ApiFacts { url: "http://127.0.0.1:18082/json_rpc".into(), seen, latency })
+    Observation::Api(ApiFacts {
+        url: "http://127.0.0.1:18082/json_rpc".into(),
+        seen,
+        latency,
+        unreadable: None,
+    })
 }
 
 fn up() -> Observation {
@@ -113,8 +118,12 @@ fn a_process_that_is_dead_with_its_port_closed_is_proven_dead_by_a_full_look_too
             listener: None,
             latency: None,
         };
-        let answer =
-            ApiFacts { url: "http://127.0.0.1:18082/json_rpc".into(), seen: answer, latency: None };
+        let answer = ApiFacts {
+            url: "http://127.0.0.1:18082/json_rpc".into(),
+            seen: answer,
+            latency: None,
+            unreadable: None,
+        };
         Observation::Full(process, at_port, answer)
     };
     let closed = || PortSeen::Closed("111: Connection refused".into());
@@ -208,7 +217,7 @@ fn a_full_look_is_up_exactly_when_its_api_is() {
         latency: None,
     };
     let process = |seen| PidFacts { pid: Some(100), seen, cmdline: None, identity: None };
-    let answer = |seen| ApiFacts { url: String::new(), seen, latency: None };
+    let answer = |seen| ApiFacts { url: String::new(), seen, latency: None, unreadable: None };
     let closed = || PortSeen::Closed("111: Connection refused".into());
     let refused = || ApiSeen::Refused("Connection refused".into());
     let version = || ApiSeen::Version(1);

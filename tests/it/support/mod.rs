@@ -15,6 +15,7 @@ pub mod mariadb;
 pub mod monerod;
 pub mod owner;
 pub mod pgbouncer;
+pub mod php;
 pub mod poll;
 pub mod ports;
 pub mod postgres;

@@ -1,0 +1,3 @@
+//! An installation that lives already: what is theirs is read as they wrote it.
+
+mod secrets;
