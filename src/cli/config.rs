@@ -2,8 +2,8 @@
 
 use super::output::{Answer, dash, printable_lines};
 use crate::config::{
-    HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings, grants,
-    known_keys,
+    Adopt, HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings,
+    StatusPlace, grants, known_keys,
 };
 
 /// What stands in place of a secret.
@@ -24,7 +24,7 @@ pub(super) fn run(loaded: &Loaded) -> Answer {
             lines.push(format!("{key:24} {value}"));
         }
     }
-    let statements = grants(settings.database.url.expose());
+    let statements = grants(settings.database.url.expose(), &settings.adopt);
     if !statements.is_empty() {
         lines.push("\nSQL for the administrator of the database server, once:".to_owned());
         lines.extend(statements);
@@ -112,6 +112,37 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         },
         "log.file" => path(&log.file),
         "log.level" => log.level.clone(),
+        _ => return adopt_value(&settings.adopt, key),
+    })
+}
+
+/// The same for `[adopt]`; what describes a table that is not named is not in force.
+fn adopt_value(adopt: &Adopt, key: &str) -> Option<String> {
+    let table = adopt.migrations.as_ref();
+    let (json, status, error) = match table.map(|table| &table.status) {
+        Some(StatusPlace::Json { column, status, error }) => {
+            (Some(column), Some(status), Some(error))
+        }
+        Some(StatusPlace::Columns { status, error }) => (None, Some(status), Some(error)),
+        None => (None, None, None),
+    };
+    let text = |text: Option<&String>| text.cloned().unwrap_or_else(dash);
+    let secret = |given: bool| if given { HIDDEN.to_owned() } else { dash() };
+    Some(match key {
+        "adopt.mode" => adopt.mode.as_str().to_owned(),
+        "adopt.nodes" => adopt.nodes.as_ref().map_or_else(dash, ToString::to_string),
+        "adopt.migrations" => table.map_or_else(dash, |table| table.name.to_string()),
+        "adopt.migrations_project_id" => text(table.map(|table| &table.project_id)),
+        "adopt.migrations_uuid" => text(table.map(|table| &table.uuid)),
+        "adopt.migrations_json" => text(json),
+        "adopt.migrations_status" => text(status),
+        "adopt.migrations_error" => text(error),
+        "adopt.laravel_key" => secret(adopt.laravel_key.is_some()),
+        "adopt.laravel_previous_keys" => secret(!adopt.laravel_previous_keys.is_empty()),
+        "adopt.env" => adopt.env.map_or_else(dash, |env| env.as_str().to_owned()),
+        "adopt.env_file" => {
+            adopt.env_file.as_ref().map_or_else(dash, |path| path.display().to_string())
+        }
         _ => return None,
     })
 }
@@ -127,6 +158,8 @@ mod tests {
         let mut settings = Settings::default();
         settings.server.token = Some(Password::new("hunter2".into()));
         settings.database.url = Password::new("postgres://u:hunter2@h/db?sslkey=hunter2".into());
+        settings.adopt.laravel_key = Some(Password::new("hunter2".into()));
+        settings.adopt.laravel_previous_keys = vec![Password::new("hunter2".into())];
         for info in known_keys().iter().filter(|info| !info.key.starts_with("node.")) {
             let value = value(&settings, info.key);
             assert!(value.is_some_and(|value| !value.contains("hunter2")), "{}", info.key);
@@ -162,6 +195,41 @@ mod tests {
             assert!(!text.contains("hunter2"), "{text}");
         }
         assert!(!shown("sqlite:///a.db").contains("GRANT"));
+    }
+
+    #[test]
+    fn their_settings_stand_beside_the_lines_of_their_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = dir.path().join(".env");
+        std::fs::write(
+            &theirs,
+            "APP_KEY=0123456789abcdef\nDB_CONNECTION=mysql\nDB_DATABASE=app\nDB_USERNAME=wd\n\
+             DB_PASSWORD=hunter2\n",
+        )
+        .unwrap();
+        let flags = [
+            ("adopt.env", "laravel"),
+            ("adopt.mode", "write"),
+            ("adopt.nodes", "monero_nodes"),
+            ("instance.name", "a"),
+        ];
+        let overrides = Overrides {
+            working_dir: dir.path().to_owned(),
+            flags: flags.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+            ..Overrides::default()
+        };
+        let text = run(&load(&overrides).unwrap()).text;
+        let path = theirs.display();
+        for line in [
+            "adopt.mode               write  (the command line)".to_owned(),
+            "adopt.migrations_status  -  (default)".to_owned(),
+            format!("adopt.laravel_key        ***  (APP_KEY in line 1 of {path})"),
+            format!("database.url             mysql://***@127.0.0.1:3306/app  (DB_* in {path})"),
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        }
+        assert!(text.contains("GRANT UPDATE (`worked`, `worked_data`) ON `app`.`monero_nodes`"));
+        assert!(!text.contains("hunter2") && !text.contains("0123456789abcdef"), "{text}");
     }
 
     #[test]

@@ -17,6 +17,21 @@ pub enum AdoptMode {
     Write,
 }
 
+impl AdoptMode {
+    /// Every one, from the least to the most.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Shadow, Self::Write];
+
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Shadow => "shadow",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// A table of theirs, as it is named in the configuration: `table` or `schema.table`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TableName {
@@ -78,6 +93,20 @@ pub enum TheirEnv {
     Laravel,
 }
 
+impl TheirEnv {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Mb, Self::Laravel];
+
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mb => "mb",
+            Self::Laravel => "laravel",
+        }
+    }
+}
+
 /// `[adopt]`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Adopt {
@@ -87,7 +116,7 @@ pub struct Adopt {
     pub nodes: Option<TableName>,
     /// Their table of migrations.
     pub migrations: Option<MigrationsTable>,
-    /// The APP_KEY that their passwords are encrypted with, as in their `.env`.
+    /// The `APP_KEY` that their passwords are encrypted with, as in their `.env`.
     pub laravel_key: Option<Password>,
     /// Keys of before.
     pub laravel_previous_keys: Vec<Password>,

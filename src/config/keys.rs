@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::adopt::{AdoptMode, TheirEnv};
 use super::parse::Problem;
 use super::raw::Raw;
 use super::settings::{DatabaseTls, HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
@@ -32,6 +33,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of texts.
     List,
+    /// A list of texts that are never shown.
+    Secrets,
     /// A percentage or a count.
     Share,
     /// A level or a filter of log lines.
@@ -42,7 +45,7 @@ impl Kind {
     /// Is a value of it never to be shown?
     #[must_use]
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::DatabaseUrl)
+        matches!(self, Self::Secret | Self::Secrets | Self::DatabaseUrl)
     }
 }
 
@@ -59,6 +62,7 @@ impl fmt::Display for Kind {
             Self::Integer => f.write_str("whole number"),
             Self::Bool => f.write_str("true or false"),
             Self::List => f.write_str("list of texts"),
+            Self::Secrets => f.write_str("list of secret texts"),
             Self::Share => f.write_str("percentage or count"),
             Self::Filter => f.write_str("level or filter"),
         }
@@ -162,6 +166,7 @@ const fn node(
     KeyInfo { key, kind, default, help, set: Set::Node(set) }
 }
 
+// What `[adopt]` says of their migrations is put together in `adopt_rules.rs`: here it is looked at only.
 #[rustfmt::skip] // A table: one key a paragraph, its reading in the last line.
 static KEYS: &[KeyInfo] = &[
     key("server.listen", Kind::Address, "\"127.0.0.1:8686\"",
@@ -278,6 +283,43 @@ static KEYS: &[KeyInfo] = &[
         |s, raw| raw.word(&[
             ("auto", ScopeSetting::Auto), ("local", ScopeSetting::Local), ("shared", ScopeSetting::Shared),
         ]).map(|v| s.migrations.scope = v)),
+
+    key("adopt.mode", Kind::Word(&["off", "shadow", "write"]), "\"off\"",
+        "Whether their tables are watched: off, shadow (nothing of theirs is written, no lock removed) or write.",
+        |s, raw| raw.word(&AdoptMode::ALL.map(|m| (m.as_str(), m))).map(|v| s.adopt.mode = v)),
+    key("adopt.nodes", Kind::Text, "",
+        "Their table of nodes: monero_nodes, or with its schema (MariaDB: database), as in app.monero_nodes.",
+        |s, raw| raw.table().map(|v| s.adopt.nodes = Some(v))),
+    key("adopt.migrations", Kind::Text, "",
+        "Their table of migrations: migrations_mapping, migrations or another, also with its schema.",
+        |_, raw| raw.table().map(drop)),
+    key("adopt.migrations_project_id", Kind::Text, "\"brz_project_id\"",
+        "Its column of the project's id.",
+        |_, raw| raw.name().map(drop)),
+    key("adopt.migrations_uuid", Kind::Text, "\"mb_project_uuid\"",
+        "Its column of the project's UUID.",
+        |_, raw| raw.name().map(drop)),
+    key("adopt.migrations_json", Kind::Text, "",
+        "Its JSON column, or \"\" for plain columns. Known of migrations_mapping (changes_json) and of migrations (\"\").",
+        |_, raw| raw.name_or_none().map(drop)),
+    key("adopt.migrations_status", Kind::Text, "\"status\"",
+        "The key in the JSON, or the column, of the status.",
+        |_, raw| raw.name().map(drop)),
+    key("adopt.migrations_error", Kind::Text, "\"error\"",
+        "The key in the JSON, or the column, of the error's text.",
+        |_, raw| raw.name().map(drop)),
+    key("adopt.laravel_key", Kind::Secret, "",
+        "Their APP_KEY, which opens the passwords of their nodes.",
+        |s, raw| raw.laravel_key().map(|v| s.adopt.laravel_key = Some(v))),
+    key("adopt.laravel_previous_keys", Kind::Secrets, "[]",
+        "Their APP_PREVIOUS_KEYS, for passwords from before the key was changed.",
+        |s, raw| raw.laravel_keys().map(|v| s.adopt.laravel_previous_keys = v)),
+    key("adopt.env", Kind::Word(&["mb", "laravel"]), "",
+        "Their .env gives what nobody else does: mb (MG_DB_*, CACHE_PATH, ...) or laravel (DB_*, APP_KEY, ...).",
+        |s, raw| raw.word(&TheirEnv::ALL.map(|e| (e.as_str(), e))).map(|v| s.adopt.env = Some(v))),
+    key("adopt.env_file", Kind::Path, "",
+        "Where that is; .env in the working directory by default.",
+        |s, raw| raw.path().map(|v| s.adopt.env_file = Some(v))),
 
     key("log.format", Kind::Word(&["text", "json"]), "\"text\"",
         "Lines for people, or one JSON object a line.",

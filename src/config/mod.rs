@@ -1,10 +1,12 @@
 //! Settings: what they are, and how they are read.
 //!
-//! `defaults < TOML file < nodes.d/*.toml < .env < environment < flags`; the last wins. Each key is read
+//! `defaults < .env of the systems that we replace < TOML file < nodes.d/*.toml < .env < environment < flags`; the last wins. Each key is read
 //! by itself, so that all faults are told at once. [`known_keys`] is the one table from which reading,
 //! the detection of unknown keys and the example configuration follow.
 
 mod adopt;
+mod adopt_rules;
+mod adopt_values;
 mod container;
 mod database;
 mod fault;
@@ -13,12 +15,15 @@ mod keys;
 mod node_entry;
 mod overrides;
 mod parse;
+mod php_env;
 mod raw;
 mod read;
 mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod their_database;
+mod their_env;
 
 pub use adopt::*;
 pub use database::Engine;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::container;
 use super::fault::{Fault, Faults};
 use super::sources::is_ours;
+use super::their_env::is_theirs;
 
 /// Switches colours off where it is set and not empty (<https://no-color.org>).
 const NO_COLOR: &str = "NO_COLOR";
@@ -18,7 +19,7 @@ pub struct Overrides {
     pub config_file: Option<PathBuf>,
     /// Absolute; relative paths from the environment and from flags start here.
     pub working_dir: PathBuf,
-    /// The variables of the environment that may be ours.
+    /// The variables of the environment that may be ours, or those that `adopt.env` asks for.
     pub environment: BTreeMap<String, String>,
     /// Dotted key and value, in the order given; the last of a key wins.
     pub flags: Vec<(String, String)>,
@@ -43,7 +44,12 @@ impl Overrides {
             .map(|(name, value)| {
                 (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
             })
-            .filter(|(name, _)| name.starts_with("PROCWARDEN") || is_ours(name) || name == NO_COLOR)
+            .filter(|(name, _)| {
+                name.starts_with("PROCWARDEN")
+                    || is_ours(name)
+                    || is_theirs(name)
+                    || name == NO_COLOR
+            })
             .collect();
         let container = container::mark(|name| std::env::var_os(name), &container::FILES);
         Ok(Self { config_file, working_dir, environment, flags, container })

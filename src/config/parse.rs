@@ -36,7 +36,7 @@ impl Raw {
         format!("must be {expected}, not {}", self.value.what())
     }
 
-    fn as_text(&self, expected: &str) -> Result<&str, Problem> {
+    pub(super) fn as_text(&self, expected: &str) -> Result<&str, Problem> {
         match &self.value {
             Value::Text(text) | Value::Seconds(text) if text.contains('\u{FFFD}') => {
                 Err("must be UTF-8".to_owned())
@@ -162,24 +162,29 @@ impl Raw {
             .ok_or_else(|| format!("{} is none of {}", shown(text), allowed()))
     }
 
-    /// A list of texts: an array in a file, separated by commas elsewhere; nothing twice.
-    pub(super) fn list(&self) -> Result<Vec<String>, Problem> {
-        let items: Vec<String> = match &self.value {
+    /// The texts of a list: an array in a file, separated by commas elsewhere.
+    pub(super) fn items(&self) -> Result<Vec<String>, Problem> {
+        match &self.value {
             Value::List(values) => values
                 .iter()
                 .map(|value| match value {
                     Value::Text(text) => Ok(text.clone()),
                     other => Err(format!("must be a list of texts, not of {}", other.what())),
                 })
-                .collect::<Result<_, _>>()?,
-            Value::Text(text) if self.is_loose() => text
+                .collect(),
+            Value::Text(text) if self.is_loose() => Ok(text
                 .split(',')
                 .map(str::trim)
                 .filter(|item| !item.is_empty())
                 .map(str::to_owned)
-                .collect(),
-            _ => return Err(self.wrong_type("a list such as [\"a\", \"b\"]")),
-        };
+                .collect()),
+            _ => Err(self.wrong_type("a list such as [\"a\", \"b\"]")),
+        }
+    }
+
+    /// A list of texts, nothing twice.
+    pub(super) fn list(&self) -> Result<Vec<String>, Problem> {
+        let items = self.items()?;
         for (at, item) in items.iter().enumerate() {
             if items[..at].contains(item) {
                 return Err(format!("{} stands there twice", shown(item)));

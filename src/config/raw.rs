@@ -12,6 +12,8 @@ pub(super) enum Source {
     DotEnv { path: PathBuf, line: usize, name: String },
     /// A variable of the environment.
     Environment(String),
+    /// Several variables of theirs together; without a file all of the environment.
+    Several { names: &'static str, file: Option<PathBuf> },
     /// A flag.
     Flag,
 }
@@ -21,6 +23,7 @@ impl Source {
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) | Self::DotEnv { path, .. } => Some(path),
+            Self::Several { file, .. } => file.as_deref(),
             Self::Environment(_) | Self::Flag => None,
         }
     }
@@ -29,7 +32,7 @@ impl Source {
     pub(super) fn describe(&self, key: &str) -> String {
         match self {
             Self::File(_) | Self::Flag => format!("{key} in {self}"),
-            Self::DotEnv { .. } | Self::Environment(_) => self.to_string(),
+            Self::DotEnv { .. } | Self::Environment(_) | Self::Several { .. } => self.to_string(),
         }
     }
 }
@@ -42,6 +45,10 @@ impl fmt::Display for Source {
                 write!(f, "{name} in line {line} of {}", path.display())
             }
             Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Several { names, file: Some(path) } => {
+                write!(f, "{names} in {}", path.display())
+            }
+            Self::Several { names, file: None } => write!(f, "environment variables {names}"),
             Self::Flag => f.write_str("the command line"),
         }
     }

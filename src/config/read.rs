@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::adopt_rules;
 use super::database::{self, Engine};
 use super::fault::{Fault, Faults};
 use super::keys::{Set, known_keys};
@@ -61,6 +62,7 @@ pub(super) fn load_with(args: &Overrides, system_file: &Path) -> Result<Loaded, 
         faults.extend(check_default_name(&settings, args.container.as_deref()));
     }
     faults.extend(check_forgetting(&found, &settings));
+    adopt_rules::finish(&found, &mut settings, &mut faults);
     if !faults.is_empty() {
         return Err(Faults(faults));
     }
@@ -137,6 +139,7 @@ fn warnings(found: &Gathered, settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(adopt_rules::warnings(found, settings));
     let readable = |path: &&PathBuf| path.metadata().is_ok_and(|meta| meta.mode() & 0o004 != 0);
     for path in found.secret_files.iter().filter(readable) {
         warnings.push(format!("{} holds secrets and everybody may read it", path.display()));

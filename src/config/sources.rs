@@ -11,6 +11,7 @@ use super::keys::{self, Kind};
 use super::node_entry::RawNode;
 use super::overrides::Overrides;
 use super::raw::{Raw, Source, Value};
+use super::their_env;
 
 /// What our variables begin with.
 const PREFIX: &str = "PROCWARDEN__";
@@ -58,6 +59,7 @@ pub(super) fn gather(args: &Overrides, system_file: &Path) -> Gathered {
     for (key, value) in &args.flags {
         found.give(key, loose(Value::Text(value.clone()), Source::Flag, &args.working_dir));
     }
+    their_env::gather(&mut found, args);
     found
 }
 
@@ -196,7 +198,7 @@ impl Gathered {
         }
     }
 
-    /// `.env`: our lines, each parsed by itself, so that nothing in a foreign one can hide them.
+    /// `.env`: our lines; foreign ones do no harm.
     fn dot_env(&mut self, working_dir: &Path) {
         let path = working_dir.join(".env");
         let bytes = match std::fs::read(&path) {
@@ -209,30 +211,16 @@ impl Gathered {
             }
         };
         let text = String::from_utf8_lossy(&bytes);
-        let mut good = String::new();
-        let mut lines = Vec::new();
-        for (at, line) in text.trim_start_matches('\u{FEFF}').lines().enumerate() {
-            match parse_env(line).as_deref() {
-                Ok([]) => {}
-                Ok(_) => {
-                    lines.push(at + 1);
-                    good.push_str(line);
-                    good.push('\n');
-                }
-                Err(()) => {
-                    if let Some(name) = our_name(line) {
-                        let (line, name) = (at + 1, name.to_owned());
-                        let source =
-                            Source::DotEnv { path: path.clone(), line, name: name.clone() };
-                        self.fault(&key_of(&name), &source, "is not a line NAME=VALUE; quote it");
-                    }
-                }
+        let (good, bad) = env_lines(&text);
+        for (line, text) in bad {
+            let name = leading_name(text).to_owned();
+            if is_ours(&name) {
+                let key = key_of(&name);
+                let source = Source::DotEnv { path: path.clone(), line, name };
+                self.fault(&key, &source, "is not a line NAME=VALUE; quote it");
             }
         }
-        // Together, since one line may use another's variable: CACHE_PATH=${ROOT}/cache. The crate asks the
-        // process's environment for it first.
-        let pairs = parse_env(&good).unwrap_or_default();
-        let given = lines.into_iter().zip(pairs).map(|(line, (name, value))| {
+        let given = good.into_iter().map(|(line, name, value)| {
             (Source::DotEnv { path: path.clone(), line, name: name.clone() }, name, value)
         });
         self.variables(given.collect(), working_dir);
@@ -262,7 +250,7 @@ impl Gathered {
     }
 
     /// Takes a value for a key, if the key is known.
-    fn give(&mut self, key: &str, raw: Raw) {
+    pub(super) fn give(&mut self, key: &str, raw: Raw) {
         let Some(info) = keys::setting(key) else {
             let source = raw.source;
             return self.fault(key, &source, keys::unknown(key));
@@ -297,12 +285,35 @@ fn key_of(name: &str) -> String {
     }
 }
 
-/// The name of ours that a line of `.env` begins with, be the rest what it may.
-fn our_name(line: &str) -> Option<&str> {
+/// The lines of a `.env` with their numbers, each parsed by itself, so that nothing in a foreign one can hide the others;
+/// and those that are none.
+pub(super) fn env_lines(text: &str) -> (Vec<(usize, String, String)>, Vec<(usize, &str)>) {
+    let (mut lines, mut bad) = (Vec::new(), Vec::new());
+    let mut good = String::new();
+    for (at, line) in text.trim_start_matches('\u{FEFF}').lines().enumerate() {
+        match parse_env(line).as_deref() {
+            Ok([]) => {}
+            Ok(_) => {
+                lines.push(at + 1);
+                good.push_str(line);
+                good.push('\n');
+            }
+            Err(()) => bad.push((at + 1, line)),
+        }
+    }
+    // Together, since one line may use another's variable: CACHE_PATH=${ROOT}/cache. The crate asks the process's
+    // environment for it first.
+    let pairs = parse_env(&good).unwrap_or_default();
+    let good = lines.into_iter().zip(pairs).map(|(line, (name, value))| (line, name, value));
+    (good.collect(), bad)
+}
+
+/// The name that a line of `.env` begins with, be the rest what it may.
+pub(super) fn leading_name(line: &str) -> &str {
     let line = line.trim_start();
     let line = line.strip_prefix("export ").map_or(line, str::trim_start);
     let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(line.len());
-    Some(&line[..end]).filter(|name| is_ours(name))
+    &line[..end]
 }
 
 /// Lines as the crate reads them. Its error repeats the line, so it is not shown to anyone.
@@ -317,6 +328,7 @@ fn is_secret(kind: Kind, value: &Value) -> bool {
         Kind::DatabaseUrl => {
             matches!(value, Value::Text(url) if url.contains('@') || url.contains("password="))
         }
+        Kind::Secrets => !matches!(value, Value::List(keys) if keys.is_empty()),
         kind => kind.is_secret(),
     }
 }

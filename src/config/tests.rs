@@ -11,6 +11,8 @@ use super::read::load_with;
 use super::*;
 use crate::domain::Method;
 
+mod adopt;
+mod adopt_env;
 mod files;
 mod nodes;
 mod shared;
@@ -117,6 +119,8 @@ fn keys_are_unique_and_every_listed_word_is_accepted() {
         let Kind::Word(words) = info.kind else { continue };
         let case = |word: &str| match section {
             "node" => Case::toml(&format!("[[node]]\nname = 'a'\n{name} = '{word}'")),
+            "adopt" => Case::toml(&format!("[adopt]\nnodes = 'a'\n{name} = '{word}'"))
+                .flag("database.url", "sqlite://a.db"),
             _ => Case::toml(&format!("[{section}]\n{name} = '{word}'")),
         };
         for word in words {

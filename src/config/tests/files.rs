@@ -183,7 +183,9 @@ fn the_example_is_good_as_it_is_and_with_everything_switched_on() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let case = Case::toml(&all);
+    let case = Case::new().file("their.env", "");
+    let all = all.replace("/srv/app/.env", case.path("their.env").to_str().unwrap());
+    let case = case.file("procwarden.toml", &all);
     let loaded = case.load().unwrap_or_else(|faults| panic!("{faults}"));
     assert!(!loaded.origins.values().any(|origin| origin == "default"), "{:?}", loaded.origins);
     assert_eq!(loaded.settings.node.len(), 1);
