@@ -115,6 +115,8 @@ pub enum Open {
     Create,
     /// Fail.
     Existing,
+    /// Fail, and change nothing of it: it is not ours.
+    Reading,
 }
 
 /// The database; cheap to clone, all clones share one pool.
@@ -137,7 +139,7 @@ impl Store {
         let store = Self::connect(settings, open).await?;
         match open {
             Open::Create => Box::pin(store.migrate()).await?,
-            Open::Existing => store.require_current_schema().await?,
+            Open::Existing | Open::Reading => store.require_current_schema().await?,
         }
         Ok(store)
     }
