@@ -86,3 +86,108 @@ fn message(data: &str) -> Option<String> {
     let object: Map<String, Value> = serde_json::from_str(data).ok()?;
     object.get("message")?.as_str().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::node::{Node, Tls};
+    use crate::domain::verdict::Verdict;
+    use crate::snapshot::{NodeView, Standing};
+
+    fn row(worked: bool) -> TheirNode {
+        TheirNode {
+            id: 1,
+            key: "1".into(),
+            name: "a".into(),
+            title: None,
+            host: "h".into(),
+            port: 1,
+            username: None,
+            password: None,
+            daemon: None,
+            pid: None,
+            available: true,
+            worked: Some(worked),
+            worked_data: Some(r#"{"message":"Process is running"}"#.into()),
+        }
+    }
+
+    fn part(state: State, available: bool) -> NodesPart {
+        let node = Node {
+            id: 1,
+            name: "a".into(),
+            title: None,
+            host: "h".into(),
+            port: 1,
+            tls: Tls::Off,
+            username: None,
+            password: None,
+            daemon: None,
+            pid: None,
+            pid_file: None,
+            process_name: "x".into(),
+            available,
+            instance: "here".into(),
+            placement: None,
+            identity: None,
+        };
+        let verdict = Verdict {
+            state,
+            reason: Some(Reason::PortClosed),
+            checked_at: Some(Timestamp(1)),
+            checked_up: Some(Uptime(0)),
+            ..Verdict::default()
+        };
+        let view = NodeView { node, verdict, standing: Standing::Mine };
+        let window = Duration::from_secs(600);
+        NodesPart { nodes: vec![Arc::new(view)], window, ..NodesPart::default() }
+    }
+
+    fn at(secs: i64) -> Now {
+        Now { wall: Timestamp(secs * 1000), up: Uptime(secs * 1000) }
+    }
+
+    #[test]
+    fn a_difference_is_one_once_it_lasts() {
+        let patience = Duration::from_secs(60);
+        let down = part(State::Down, true);
+        let (seen, told) = Compared::default().after(&[row(true)], &down, patience, at(10));
+        assert!(told.is_empty(), "they had no time to look");
+        let (seen, told) = seen.after(&[row(true)], &down, patience, at(70));
+        assert!(told.is_empty(), "not longer yet");
+        let (seen, told) = seen.after(&[row(true)], &down, patience, at(71));
+        let [it] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((it.theirs, it.ours, it.since), (true, State::Down, Timestamp(10_000)));
+        assert_eq!(it.theirs_message.as_deref(), Some("Process is running"));
+        assert_eq!(it.reason, Some(Reason::PortClosed));
+        // They came to agree, then not: it begins anew.
+        let (seen, told) = seen.after(&[row(false)], &down, patience, at(80));
+        assert!(told.is_empty());
+        let (_, told) = seen.after(&[row(true)], &down, patience, at(90));
+        assert!(told.is_empty());
+    }
+
+    #[test]
+    fn the_other_way_round_is_another_difference() {
+        let patience = Duration::from_secs(60);
+        let (seen, _) =
+            Compared::default().after(&[row(true)], &part(State::Down, true), patience, at(0));
+        let (_, told) = seen.after(&[row(false)], &part(State::Up, true), patience, at(100));
+        assert!(told.is_empty(), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_not_looked_at_differs_from_nothing() {
+        let compared = Compared::default();
+        for (rows, part) in [
+            (vec![row(true)], part(State::Down, false)),
+            (vec![], part(State::Down, true)),
+            (vec![row(false)], part(State::Unknown, true)),
+        ] {
+            let (seen, told) = compared.after(&rows, &part, Duration::ZERO, at(1));
+            assert!(told.is_empty() && seen.0.is_empty());
+        }
+    }
+}

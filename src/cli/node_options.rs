@@ -1,5 +1,8 @@
 //! The options of `nodes`: what a node is, as the command line says it. Help texts are the doc comments here.
 
+// Backticks would stand in the help as they are.
+#![allow(clippy::doc_markdown)]
+
 use std::io::Read;
 
 use clap::{Args, Subcommand, ValueEnum};

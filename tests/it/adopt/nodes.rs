@@ -451,6 +451,9 @@ async fn one_goes_back_with_one_setting() {
 #[tokio::test]
 async fn ids_as_strings_are_ids() {
     let (wallet, theirs) = (Wallet::start().await, Theirs::with_id("varchar(20) primary key"));
+    if engine::is(Engine::Postgres) {
+        theirs.sql("ALTER TABLE monero_nodes ALTER worked_data TYPE jsonb");
+    }
     theirs.sql(&format!(
         "INSERT INTO monero_nodes (id, name, port) VALUES ('07', 'a', {}), ('x', 'bad', 1), ('8', 'b', 1)",
         wallet.port()
@@ -514,6 +517,44 @@ async fn a_table_that_goes_away_is_said_once_and_the_nodes_stay() {
     let back = |it: &crate::support::Answer| (data(&it.json)["title"] == "back").then_some(());
     warden.until("/nodes/1", SOON, back).await;
     assert_eq!(warden.log().matches("cannot be followed").count(), 1, "{}", warden.log());
+}
+
+#[tokio::test]
+async fn two_instances_adopt_one_table() {
+    if !engine::is_shared() {
+        return;
+    }
+    let (wallet, theirs) = (Wallet::start().await, Theirs::new());
+    theirs.add(3, "a", wallet.port());
+    // Anywhere but on a loopback address, so that it is shared out: 192.0.2.1 is nobody's (RFC 5737).
+    theirs.add(4, "far", 1);
+    theirs.set(4, "host = '192.0.2.1'");
+    let before = theirs.untouched();
+    let one = adopting(&theirs, "write").await;
+    let mut two = Warden::start_on(
+        &theirs.database,
+        config("write").set("instance.name", "test-2").set("instance.heartbeat", "1s"),
+    )
+    .await;
+    for warden in [&one, &two] {
+        becomes(warden, "a", "up", None).await;
+        becomes(warden, "far", "down", Some("connect_timeout")).await;
+    }
+    theirs.add(5, "late", wallet.port());
+    for warden in [&one, &two] {
+        becomes(warden, "late", "up", None).await;
+    }
+    theirs.until_told(3, true).await;
+    theirs.until_told(4, false).await;
+    theirs.until_told(5, true).await;
+    assert_eq!(theirs.untouched()[..2], before);
+    // One that adopts no more takes nothing from the other for long.
+    two.reconfigure(|config| config.set("adopt.mode", "off"));
+    two.restart().await;
+    becomes(&one, "late", "up", None).await;
+    assert_eq!(one.get("/nodes").await.json["count"], 3);
+    let gone = two.delete("/nodes/late").await;
+    assert_eq!(gone.status, 409, "theirs, whoever asks: {:#}", gone.json);
 }
 
 fn sealed(key: &str, clear: &str) -> String {
