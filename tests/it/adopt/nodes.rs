@@ -200,9 +200,11 @@ async fn what_changes_there_is_followed() {
     until_gone(&warden, "/nodes/3").await;
 
     // Two exchange their names at once.
-    theirs.set(1, "name = 'x'");
-    theirs.set(2, "name = 'a'");
-    theirs.set(1, "name = 'b'");
+    theirs.sql(
+        "BEGIN; UPDATE monero_nodes SET name = 'x' WHERE id = 1; \
+         UPDATE monero_nodes SET name = 'a' WHERE id = 2; \
+         UPDATE monero_nodes SET name = 'b' WHERE id = 1; COMMIT",
+    );
     let named = |id: i64, name: &'static str| {
         move |it: &crate::support::Answer| {
             (data(&it.json)["id"] == id && data(&it.json)["name"] == name).then_some(())
