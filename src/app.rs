@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adopt::{self, AdoptError};
 use crate::config::{NodeEntry, Settings};
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
@@ -44,6 +45,9 @@ pub enum AppError {
     /// A `[[node]]` cannot be registered.
     #[error("[[node]]: {0}")]
     Registry(#[from] RegistryError),
+    /// The nodes of a table that is not ours.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -68,9 +72,11 @@ pub enum AppError {
 pub struct App {
     settings: Arc<Settings>,
     monitor: Monitor,
-    lease: Lease,
+    /// Their nodes.
+    their_nodes: Option<adopt::Nodes>,
     /// Their table of migrations.
-    adopted: Option<migrations::Adopted>,
+    their_migrations: Option<migrations::Adopted>,
+    lease: Lease,
     listener: TcpListener,
     /// Held until the process ends; a database on a server has its lease instead.
     _lock: Option<ServerLock>,
@@ -86,7 +92,7 @@ fn take_file(url: &str) -> Result<Option<ServerLock>, AppError> {
 }
 
 /// Their table of migrations, if one is adopted: it must be there, with its columns.
-async fn adopted(
+async fn their_migrations(
     settings: &Settings,
     monitor: &Monitor,
 ) -> Result<Option<migrations::Adopted>, StoreError> {
@@ -110,13 +116,24 @@ impl App {
         raise_descriptor_limit();
         let monitor = Monitor::open(&settings, Open::Create).await?;
         let lease = monitor.wait_for_lease().await?.clone();
+        adopt::Nodes::end(monitor.registry(), &settings).await?;
         monitor.registry().apply_config(&settings.node, settings.nodes.prune).await?;
-        let adopted = adopted(&settings, &monitor).await?;
+        let their_nodes =
+            Box::pin(adopt::Nodes::start(monitor.store(), monitor.registry(), &settings)).await?;
+        let their_migrations = their_migrations(&settings, &monitor).await?;
         let address = settings.server.listen;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| AppError::Bind { address, source })?;
-        Ok(Self { settings: Arc::new(settings), monitor, lease, adopted, listener, _lock: lock })
+        Ok(Self {
+            settings: Arc::new(settings),
+            monitor,
+            their_nodes,
+            their_migrations,
+            lease,
+            listener,
+            _lock: lock,
+        })
     }
 
     /// The address that is listened on; the port is the real one where 0 was asked for.
@@ -214,7 +231,7 @@ impl App {
                 published: Arc::clone(&published),
                 settings: self.settings.migrations.clone(),
                 lease,
-                adopted: self.adopted.clone(),
+                adopted: self.their_migrations.clone(),
                 store_trouble: Arc::clone(&store_trouble),
             });
             let token = stop.clone();
@@ -225,6 +242,14 @@ impl App {
             handle
         });
         let registry = self.monitor.registry().clone().waking(node_handle.clone());
+        if let Some(adopted) = self.their_nodes.take() {
+            let (published, token) = (Arc::clone(&published), stop.clone());
+            let adopted = adopted.through(registry.clone());
+            spawn(tasks, "adopted nodes", stop, async move {
+                adopted.run(published, token).await;
+                Ok(())
+            });
+        }
         let state = AppState::new(http::Parts {
             published,
             checker: self.monitor.checker().clone(),

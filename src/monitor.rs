@@ -150,7 +150,8 @@ impl Monitor {
         let checker = Checker::new(processes.clone(), limits, secrets)?;
         let instance = settings.instance.name.clone();
         Ok(Self {
-            registry: Registry::new(store.clone(), checker.clone(), instance.clone()),
+            registry: Registry::new(store.clone(), checker.clone(), instance.clone())
+                .adopting(settings.adopt.nodes().cloned()),
             store,
             checker,
             processes,

@@ -1,19 +1,21 @@
 //! The registry: nodes as their operator edits them. Used by HTTP, the command line and the configuration.
 
+mod mirror;
 mod patch;
 
 use std::collections::{HashMap, HashSet};
 
 use crate::checker::Checker;
 use crate::clock;
-use crate::config::NodeEntry;
+use crate::config::{NodeEntry, TableName};
 use crate::domain::fleet::Placement;
 use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Tls};
 use crate::reconciler::nodes::Handle;
 use crate::store::{NewNode, NodeWrite, Origin, Store, StoreError, StoredNode};
 
 pub use patch::NodePatch;
-use patch::{merged, missing, patch_of};
+pub(crate) use patch::check;
+use patch::{merged, missing, ours_of, patch_of};
 
 /// How often the registry is read again because others inserted what the configuration brings.
 const DUPLICATES: u32 = 8;
@@ -32,6 +34,9 @@ pub enum RegistryError {
     /// There is no such node.
     #[error("no node '{0}'")]
     NotFound(String),
+    /// It belongs to a table that is not ours; the text says what is to be done there.
+    #[error("{0}")]
+    Adopted(String),
     /// The database refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -44,19 +49,27 @@ pub struct Registry {
     checker: Checker,
     instance: String,
     reconciler: Option<Handle>,
+    /// Whose nodes they are, if not ours.
+    table: Option<TableName>,
 }
 
 impl Registry {
     /// A registry for a process in which no reconciler runs.
     #[must_use]
     pub fn new(store: Store, checker: Checker, instance: String) -> Self {
-        Self { store, checker, instance, reconciler: None }
+        Self { store, checker, instance, reconciler: None, table: None }
     }
 
     /// The same, waking this process's node reconciler after each write.
     #[must_use]
     pub fn waking(self, reconciler: Handle) -> Self {
         Self { reconciler: Some(reconciler), ..self }
+    }
+
+    /// The same, of nodes that are mirrored from this table: none is made or removed here.
+    #[must_use]
+    pub fn adopting(self, table: Option<TableName>) -> Self {
+        Self { table, ..self }
     }
 
     /// Every node.
@@ -81,8 +94,12 @@ impl Registry {
     /// Makes a node.
     ///
     /// # Errors
-    /// [`RegistryError::Invalid`], a duplicate name as [`StoreError::DuplicateName`].
+    /// [`RegistryError::Adopted`], [`RegistryError::Invalid`], a duplicate name as [`StoreError::DuplicateName`].
     pub async fn create(&self, patch: NodePatch) -> Result<StoredNode, RegistryError> {
+        if let Some(table) = &self.table {
+            let problem = format!("the nodes are those of {table} (adopt.nodes): make it there");
+            return Err(RegistryError::Adopted(problem));
+        }
         let new = NodeWrite::Insert(self.new_node(patch, Origin::User)?);
         let written = self.store.write_nodes(&[new], clock::now().wall).await?;
         self.changed().await;
@@ -93,13 +110,15 @@ impl Registry {
     /// Changes a node; ends its kept connection.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`], [`RegistryError::Invalid`], a duplicate name as [`StoreError::DuplicateName`].
+    /// [`RegistryError::NotFound`], [`RegistryError::Invalid`], [`RegistryError::Adopted`] for what stands in a table that
+    /// is not ours, a duplicate name as [`StoreError::DuplicateName`].
     pub async fn update(
         &self,
         id_or_name: &str,
         patch: NodePatch,
     ) -> Result<StoredNode, RegistryError> {
         let before = self.get(id_or_name).await?;
+        let patch = if before.origin == Origin::Adopted { ours_of(patch)? } else { patch };
         self.write(&before, patch).await?;
         self.changed().await;
         self.get(&before.node.id.to_string()).await
@@ -108,9 +127,14 @@ impl Registry {
     /// Removes a node; ends its kept connection.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`], [`RegistryError::Store`].
+    /// [`RegistryError::NotFound`], [`RegistryError::Adopted`], [`RegistryError::Store`].
     pub async fn delete(&self, id_or_name: &str) -> Result<StoredNode, RegistryError> {
         let before = self.get(id_or_name).await?;
+        if before.origin == Origin::Adopted {
+            let (name, whose) = (&before.node.name, self.whose());
+            let problem = format!("node '{name}' is one of {whose} (adopt.nodes): remove it there");
+            return Err(RegistryError::Adopted(problem));
+        }
         let delete = NodeWrite::Delete(before.node.id);
         if self.store.write_nodes(&[delete], clock::now().wall).await? == [None] {
             return Err(RegistryError::NotFound(id_or_name.to_owned()));
@@ -212,6 +236,11 @@ impl Registry {
         let mut writes = Vec::new();
         for entry in entries {
             writes.extend(match by_name.get(entry.name.as_str()) {
+                Some(it) if it.origin == Origin::Adopted => {
+                    let (name, whose) = (&entry.name, self.whose());
+                    let problem = format!("'{name}' is a node of {whose} (adopt.nodes) already");
+                    return Err(RegistryError::Adopted(problem));
+                }
                 Some(it) => edit(it, patch_of(entry, false))?,
                 None => {
                     Some(NodeWrite::Insert(self.new_node(patch_of(entry, true), Origin::Config)?))
@@ -220,7 +249,7 @@ impl Registry {
         }
         if let Some(others) = prune {
             let named: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-            let left = existing.iter().filter(|it| it.from_config);
+            let left = existing.iter().filter(|it| it.origin == Origin::Config);
             let left = left.filter(|it| !others.contains(&it.node.instance));
             let left = left.filter(|it| !named.contains(it.node.name.as_str()));
             writes.extend(left.map(|it| NodeWrite::Delete(it.node.id)));
@@ -271,6 +300,10 @@ impl Registry {
             before = self.get(&id.to_string()).await?;
         }
         Ok(false)
+    }
+
+    fn whose(&self) -> String {
+        self.table.as_ref().map_or_else(|| "another table".to_owned(), TableName::to_string)
     }
 
     async fn changed(&self) {
@@ -355,7 +388,7 @@ mod tests {
             node: node(),
             verdict: crate::domain::verdict::Verdict::default(),
             version: 3,
-            from_config: false,
+            origin: Origin::User,
             owner: None,
             owner_epoch: 0,
         };

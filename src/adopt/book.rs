@@ -1,6 +1,7 @@
 //! What adoption found so far: told once, written when it changes, closed when it is seen no more.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::domain::adopt::{Code, Difference};
@@ -14,8 +15,8 @@ const KEPT: Duration = Duration::from_hours(24 * 30);
 #[derive(Debug)]
 pub struct Book {
     instance: String,
-    /// What every subject of this book begins with, such as `migration:`.
-    prefix: &'static str,
+    /// What the subjects of this book begin with: `migration:` or `node:`, and the table's own.
+    about: [String; 2],
     /// A difference that passes sooner is none: each side looks at its own moments.
     patience: Duration,
     entries: BTreeMap<(String, Code), Entry>,
@@ -36,13 +37,24 @@ struct Entry {
 impl Book {
     /// An empty one.
     #[must_use]
-    pub fn new(instance: String, prefix: &'static str, patience: Duration) -> Self {
+    pub fn new(instance: String, kind: &str, table: &str, patience: Duration) -> Self {
+        let about = [format!("{kind}:"), format!("table:{table}")];
         let entries = BTreeMap::new();
-        Self { instance, prefix, patience, entries, changed: Vec::new(), left: None }
+        Self { instance, about, patience, entries, changed: Vec::new(), left: None }
     }
 
-    /// It is so now. `subject` is without the prefix.
-    pub fn see(&mut self, subject: &str, difference: Difference, now: Now) {
+    /// It is so of one of them, by its id or key.
+    pub fn see(&mut self, id: impl Display, difference: Difference, now: Now) {
+        let subject = format!("{}{id}", self.about[0]);
+        self.see_subject(&subject, difference, now);
+    }
+
+    /// It is so of the table.
+    pub fn see_table(&mut self, difference: Difference, now: Now) {
+        self.see_subject(&self.about[1].clone(), difference, now);
+    }
+
+    fn see_subject(&mut self, subject: &str, difference: Difference, now: Now) {
         let key = (subject.to_owned(), difference.code);
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             difference: difference.clone(),
@@ -57,30 +69,29 @@ impl Book {
         let due = code.is_fault() || now.up.since(entry.since.up) >= self.patience;
         if due && (!entry.told || changed) {
             if !entry.told {
-                tell(self.prefix, subject, &entry.difference);
+                tell(subject, &entry.difference);
             }
             entry.told = true;
-            let finding = finding(&self.instance, self.prefix, subject, entry, None);
-            self.changed.push(finding);
+            self.changed.push(finding(&self.instance, subject, entry, None));
         }
     }
 
-    /// It happened, and is over.
-    pub fn happened(&mut self, subject: &str, difference: Difference, now: Now) {
-        tell(self.prefix, subject, &difference);
+    /// It happened to one of them, and is over.
+    pub fn happened(&mut self, id: impl Display, difference: Difference, now: Now) {
+        let subject = format!("{}{id}", self.about[0]);
+        tell(&subject, &difference);
         let entry = Entry { difference, since: now, told: true, seen: true };
-        let until = Some(now.wall.0);
-        self.changed.push(finding(&self.instance, self.prefix, subject, &entry, until));
+        self.changed.push(finding(&self.instance, &subject, &entry, Some(now.wall.0)));
     }
 
     /// Everything was looked at: what was not seen since the last call is over. When the next of those that are seen is
     /// worth telling.
     pub fn end_look(&mut self, now: Now) -> Option<Uptime> {
-        let (instance, prefix, changed) = (&self.instance, self.prefix, &mut self.changed);
+        let (instance, changed) = (&self.instance, &mut self.changed);
         self.entries.retain(|(subject, _), entry| {
             let seen = std::mem::take(&mut entry.seen);
             if !seen && entry.told {
-                changed.push(finding(instance, prefix, subject, entry, Some(now.wall.0)));
+                changed.push(finding(instance, subject, entry, Some(now.wall.0)));
             }
             seen
         });
@@ -97,7 +108,7 @@ impl Book {
             let mine = |it: &Finding| {
                 it.until.is_none()
                     && it.instance == self.instance
-                    && it.subject.starts_with(self.prefix)
+                    && self.about.iter().any(|about| it.subject.starts_with(about))
             };
             self.left = Some(store.findings().await?.into_iter().filter(mine).collect());
         }
@@ -114,11 +125,9 @@ impl Book {
     /// What an earlier life left open goes on, or is over.
     fn close_left(&mut self, now: Now) {
         for mut finding in self.left.replace(Vec::new()).into_iter().flatten() {
-            let subject = finding.subject[self.prefix.len()..].to_owned();
-            let open = self
-                .entries
-                .iter()
-                .any(|((known, code), _)| *known == subject && code.as_str() == finding.code);
+            let open = self.entries.iter().any(|((known, code), _)| {
+                *known == finding.subject && code.as_str() == finding.code
+            });
             if !open {
                 finding.until = Some(now.wall.0);
                 self.changed.push(finding);
@@ -127,18 +136,12 @@ impl Book {
     }
 }
 
-fn finding(
-    instance: &str,
-    prefix: &str,
-    subject: &str,
-    entry: &Entry,
-    until: Option<i64>,
-) -> Finding {
+fn finding(instance: &str, subject: &str, entry: &Entry, until: Option<i64>) -> Finding {
     let difference = &entry.difference;
     let is_fault = difference.code.is_fault();
     Finding {
         instance: instance.to_owned(),
-        subject: format!("{prefix}{subject}"),
+        subject: subject.to_owned(),
         code: difference.code.as_str().to_owned(),
         kind: if is_fault { "fault" } else { "difference" }.to_owned(),
         theirs: difference.theirs.clone(),
@@ -149,11 +152,11 @@ fn finding(
     }
 }
 
-fn tell(prefix: &str, subject: &str, difference: &Difference) {
+fn tell(subject: &str, difference: &Difference) {
     let (code, theirs, ours) = (difference.code.as_str(), &difference.theirs, &difference.ours);
     if difference.code.is_fault() {
-        tracing::warn!(subject = %format_args!("{prefix}{subject}"), code, theirs, ours, "{}", difference.rule);
+        tracing::warn!(subject, code, theirs, ours, "{}", difference.rule);
     } else {
-        tracing::info!(subject = %format_args!("{prefix}{subject}"), code, theirs, ours, "{}", difference.rule);
+        tracing::info!(subject, code, theirs, ours, "{}", difference.rule);
     }
 }

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use crate::adopt::AdoptError;
 use crate::app::AppError;
 use crate::config::Faults;
 use crate::instance::NameError;
@@ -156,7 +157,7 @@ const fn of_name(error: &NameError) -> Exit {
 
 const fn of_registry(error: &RegistryError) -> Exit {
     match error {
-        RegistryError::Invalid { .. } => Exit::Usage,
+        RegistryError::Invalid { .. } | RegistryError::Adopted(_) => Exit::Usage,
         RegistryError::NotFound(_) => Exit::CouldNotTell,
         RegistryError::Store(error) => of_store(error),
     }
@@ -175,13 +176,17 @@ fn of_app(error: &AppError) -> Exit {
         AppError::Held(error) => of_lock(error),
         AppError::Store(error)
         | AppError::Monitor(MonitorError::Store(error))
-        | AppError::Registry(RegistryError::Store(error)) => of_store(error),
+        | AppError::Registry(RegistryError::Store(error))
+        | AppError::Adopt(
+            AdoptError::Store(error) | AdoptError::Registry(RegistryError::Store(error)),
+        ) => of_store(error),
         AppError::Monitor(MonitorError::Name(error)) => of_name(error),
         AppError::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Held,
         // What stands in the configuration and cannot be done.
-        AppError::Bind { .. } | AppError::Registry(_) | AppError::Monitor(MonitorError::Key(_)) => {
-            Exit::Config
-        }
+        AppError::Bind { .. }
+        | AppError::Registry(_)
+        | AppError::Adopt(_)
+        | AppError::Monitor(MonitorError::Key(_)) => Exit::Config,
         AppError::Monitor(_) | AppError::TaskDied(_) | AppError::Aborted | AppError::Deadline => {
             Exit::Down
         }
@@ -207,9 +212,10 @@ mod tests {
             host: String::new(),
             ago: std::time::Duration::ZERO,
         };
+        let own = AdoptError::OwnNodes { count: 1, table: String::new() };
         let key =
             || KeyError { setting: "adopt.laravel_key".to_owned(), fault: KeyFault::NotBase64 };
-        let table: [(CliError, u8); 20] = [
+        let table: [(CliError, u8); 22] = [
             (CliError::Usage(String::new()), 64),
             (CliError::Config(Faults(Vec::new())), 78),
             (StoreError::Missing(PathBuf::new()).into(), 2),
@@ -220,6 +226,8 @@ mod tests {
             (LockHeld::Held { pid: None }.into(), 75),
             (RegistryError::NotFound("x".into()).into(), 2),
             (RegistryError::Invalid { field: "port", problem: String::new() }.into(), 64),
+            (RegistryError::Adopted(String::new()).into(), 64),
+            (AppError::Adopt(own).into(), 78),
             (MonitorError::Store(StoreError::Missing(PathBuf::new())).into(), 2),
             (RequestError::Off.into(), 78),
             (bind(ErrorKind::AddrInUse).into(), 75),

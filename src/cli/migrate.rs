@@ -4,7 +4,7 @@ use super::exit::{CliError, Exit};
 use super::output::Answer;
 use super::table::{Kind, Table};
 use crate::config::Settings;
-use crate::store::{Open, SchemaState, Store};
+use crate::store::{Open, SchemaState, Store, StoreError};
 
 /// Brings it up to date.
 pub(super) async fn run(settings: &Settings) -> Result<Answer, CliError> {
@@ -30,10 +30,19 @@ pub(super) async fn status(settings: &Settings, width: u16) -> Result<Answer, Cl
 /// Asks the server whether it understands us: worth it on an engine that only claims to be one of ours.
 pub(super) async fn verify(settings: &Settings) -> Result<Answer, CliError> {
     let store = Store::open(&settings.database, Open::Existing).await?;
-    let result = store.verify().await;
+    let result = verified(&store, settings).await;
     let engine = store.engine().as_str();
     store.close().await;
     Ok(Answer::ok(format!("{engine} takes all {} statements\n", result?)))
+}
+
+async fn verified(store: &Store, settings: &Settings) -> Result<usize, StoreError> {
+    let mut count = store.verify().await?;
+    if let Some(name) = settings.adopt.nodes() {
+        let table = store.their_nodes_table(name).await?;
+        count += store.verify_their_nodes(&table, settings.adopt.writes()).await?;
+    }
+    Ok(count)
 }
 
 fn shown(steps: &[SchemaState], width: u16) -> Answer {

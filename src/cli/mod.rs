@@ -12,6 +12,7 @@ mod instances;
 mod json;
 mod migrate;
 mod migrations;
+mod node_import;
 mod node_options;
 mod nodes;
 mod others;
@@ -32,7 +33,7 @@ pub use args::{
     StatusArgs, parse,
 };
 pub use exit::{CliError, Exit};
-pub use node_options::{Field, NodeOptions, NodesCommand, SetArgs};
+pub use node_options::{Field, From, ImportArgs, NodeOptions, NodesCommand, SetArgs};
 pub use output::{Answer, Format, complain};
 
 /// What commands but the server log, unless `--log-level` says otherwise: only what went wrong.

@@ -1,11 +1,15 @@
 //! The options of `nodes`: what a node is, as the command line says it. Help texts are the doc comments here.
 
+// Backticks would stand in the help as they are.
+#![allow(clippy::doc_markdown)]
+
 use std::io::Read;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::args::Output;
 use super::exit::CliError;
+use crate::config::TableName;
 use crate::domain::node::{Password, Tls};
 use crate::registry::NodePatch;
 
@@ -46,6 +50,8 @@ pub enum NodesCommand {
     },
     /// Change a node; what is not given stays.
     Set(Box<SetArgs>),
+    /// Copy the nodes of another program once, all or none; a name that is there already is left alone.
+    Import(ImportArgs),
     /// Remove a node; its id is not used again.
     Remove {
         /// Its name or id.
@@ -81,6 +87,49 @@ pub struct SetArgs {
     /// How it is shown.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `nodes import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Whose nodes: laravel opens their passwords with adopt.laravel_key.
+    #[arg(long, value_enum)]
+    pub from: From,
+    /// The database they are in [default: database.url]; other users can see a password in it in the process list.
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// Their table, or schema.table [default: adopt.nodes, else monero_nodes].
+    #[arg(long, value_name = "TABLE", value_parser = table)]
+    pub table: Option<TableName>,
+    /// Write nothing; show what would be.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Whose nodes are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum From {
+    /// The Laravel module's.
+    Laravel,
+}
+
+fn table(text: &str) -> Result<TableName, String> {
+    let (schema, table) = match text.split_once('.') {
+        Some((schema, table)) => (Some(schema), table),
+        None => (None, text),
+    };
+    let is_name = |name: &str| {
+        (1..=64).contains(&name.chars().count())
+            && !name.chars().any(|c| c.is_control() || ".`\"'".contains(c))
+    };
+    if is_name(table) && schema.is_none_or(is_name) {
+        Ok(TableName { schema: schema.map(str::to_owned), table: table.to_owned() })
+    } else {
+        Err("must be a table, or schema.table".to_owned())
+    }
 }
 
 /// What a node is, as far as it was given.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::exit::CliError;
 use super::json;
+use super::node_import;
 use super::node_options::{NodeOptions, NodesCommand, SetArgs, clear};
 use super::others::Others;
 use super::output::{Answer, Format, ago, or_dash, printable};
@@ -42,6 +43,7 @@ pub(super) async fn run(
             Ok(changed("added", &made, &others, output.output, hint))
         }
         NodesCommand::Set(args) => set(settings, *args).await,
+        NodesCommand::Import(args) => Box::pin(node_import::run(settings, args, width)).await,
         NodesCommand::Remove { node } => {
             let (monitor, others) = opened(settings, open).await?;
             let gone = monitor.registry().delete(&node).await?;

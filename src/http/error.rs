@@ -128,6 +128,7 @@ impl From<RegistryError> for Problem {
         match error {
             RegistryError::Invalid { field, problem } => Self::field(field, problem),
             RegistryError::NotFound(_) => Self::not_found(error.to_string()),
+            RegistryError::Adopted(detail) => Self::new(StatusCode::CONFLICT, "adopted", detail),
             RegistryError::Store(StoreError::DuplicateName(name)) => Self::new(
                 StatusCode::CONFLICT,
                 "duplicate_name",

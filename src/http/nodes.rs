@@ -209,7 +209,7 @@ pub async fn get(
 
 /// Make a node
 ///
-/// `name` and `port` are required.
+/// `name` and `port` are required. With `adopt.nodes` in force none is made here.
 #[utoipa::path(
     post, path = "/nodes", tag = "nodes", operation_id = "create_node",
     security(("token" = [])),
@@ -219,7 +219,7 @@ pub async fn get(
         (status = 400, response = super::openapi::BadRequest),
         (status = 401, response = super::openapi::Unauthorized),
         (status = 403, response = super::openapi::WritesDisabled),
-        (status = 409, response = super::openapi::DuplicateName),
+        (status = 409, response = super::openapi::NodeConflict),
         (status = 413, response = super::openapi::TooLarge),
         (status = 415, response = super::openapi::WrongType),
         (status = 503, response = super::openapi::Unavailable),
@@ -243,7 +243,8 @@ pub async fn create(
 
 /// Change a node
 ///
-/// An absent field stays as it is; null clears a field that may be empty. Ends the node's kept connection.
+/// An absent field stays as it is; null clears a field that may be empty. Ends the node's kept connection. Of an adopted
+/// node only `tls`, `pid_file`, `process_name` and `instance` are changed here.
 #[utoipa::path(
     patch, path = "/nodes/{id}", tag = "nodes", operation_id = "update_node",
     security(("token" = [])),
@@ -255,7 +256,7 @@ pub async fn create(
         (status = 401, response = super::openapi::Unauthorized),
         (status = 403, response = super::openapi::WritesDisabled),
         (status = 404, response = super::openapi::NotFound),
-        (status = 409, response = super::openapi::DuplicateName),
+        (status = 409, response = super::openapi::NodeConflict),
         (status = 413, response = super::openapi::TooLarge),
         (status = 415, response = super::openapi::WrongType),
         (status = 503, response = super::openapi::Unavailable),
@@ -281,6 +282,7 @@ pub async fn update(
         (status = 401, response = super::openapi::Unauthorized),
         (status = 403, response = super::openapi::WritesDisabled),
         (status = 404, response = super::openapi::NotFound),
+        (status = 409, response = super::openapi::NodeAdopted),
         (status = 503, response = super::openapi::Unavailable),
     ),
 )]

@@ -79,6 +79,34 @@ pub(super) fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {
     }
 }
 
+/// The patch as far as it is ours to make of a node that stands in a table of others: what that has no column for.
+pub(super) fn ours_of(patch: NodePatch) -> Result<NodePatch, RegistryError> {
+    let theirs: Vec<&str> = [
+        ("name", patch.name.is_some()),
+        ("title", patch.title.is_some()),
+        ("host", patch.host.is_some()),
+        ("port", patch.port.is_some()),
+        ("username", patch.username.is_some()),
+        ("password", patch.password.is_some()),
+        ("daemon", patch.daemon.is_some()),
+        ("pid", patch.pid.is_some()),
+        ("available", patch.available.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, given)| given.then_some(name))
+    .collect();
+    if !theirs.is_empty() {
+        let problem = format!(
+            "{}: stands in the table that adopt.nodes names: change it there (here: tls, pid_file, process_name, instance)",
+            theirs.join(", ")
+        );
+        return Err(RegistryError::Adopted(problem));
+    }
+    // A file with the PID is the later word; theirs counts again once it is cleared.
+    let pid = matches!(patch.pid_file, Some(Some(_))).then_some(None);
+    Ok(NodePatch { pid, ..patch })
+}
+
 pub(super) fn missing(field: &'static str) -> RegistryError {
     RegistryError::Invalid { field, problem: "is required".to_owned() }
 }
@@ -113,7 +141,8 @@ pub(super) fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryEr
     Ok(node)
 }
 
-fn check(node: &Node) -> Result<(), RegistryError> {
+/// Holds a node to the rules of its fields, but for its name's.
+pub(crate) fn check(node: &Node) -> Result<(), RegistryError> {
     let text = |field, value: &str, min: usize| {
         let length = value.chars().count();
         if length < min || length > 255 || value.chars().any(char::is_control) {
@@ -136,7 +165,9 @@ fn check(node: &Node) -> Result<(), RegistryError> {
     text("title", node.title.as_deref().unwrap_or_default(), 0)?;
     text("username", node.username.as_deref().unwrap_or_default(), 0)?;
     text("daemon", node.daemon.as_deref().unwrap_or_default(), 0)?;
-    text("password", node.password.as_ref().map_or("", Password::expose), 0)?;
+    // What is inside a sealed one is known once it is opened.
+    let clear = node.password.as_ref().filter(|password| !password.is_sealed());
+    text("password", clear.map_or("", Password::expose), 0)?;
     let path = node.pid_file.as_deref().unwrap_or("/");
     number("pid_file", path.len() <= 4096 && !path.is_empty(), "must have 1 to 4096 bytes")?;
     number("port", node.port > 0, "must be 1 to 65535")?;

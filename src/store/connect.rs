@@ -107,7 +107,7 @@ pub(super) async fn open(settings: &Database, open: Open) -> Result<Opened, Stor
 async fn sqlite(settings: &Database, open: Open) -> Result<Opened, StoreError> {
     let url = settings.url.expose();
     let path = sqlite_path(url)?.unwrap_or_default();
-    if open == Open::Existing && !path.exists() {
+    if open != Open::Create && !path.exists() {
         return Err(StoreError::Missing(path));
     }
     let unopenable = |source| StoreError::unopenable(url, source);
@@ -119,10 +119,13 @@ async fn sqlite(settings: &Database, open: Open) -> Result<Opened, StoreError> {
             turn = Some(schema::turn(&path).await?);
         }
     }
-    let options = SqliteConnectOptions::new()
-        .filename(&path)
-        .create_if_missing(open == Open::Create)
-        .journal_mode(SqliteJournalMode::Wal)
+    let options = SqliteConnectOptions::new().filename(&path);
+    let options = if open == Open::Reading {
+        options.read_only(true)
+    } else {
+        options.create_if_missing(open == Open::Create).journal_mode(SqliteJournalMode::Wal)
+    };
+    let options = options
         // A row that says `error` must survive a power cut: its lock is removed right after.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)

@@ -350,6 +350,19 @@ pub(super) const fn claim(engine: Engine) -> &'static str {
     }
 }
 
+/// Moves the next id past one that was given: one argument, the id. Gives the last id used. None where the engine does
+/// so by itself (`AUTOINCREMENT`, `AUTO_INCREMENT`).
+pub(super) const fn move_past(engine: Engine) -> Option<&'static str> {
+    match engine {
+        // `nextval` as well: never back.
+        Engine::Postgres => Some(
+            "SELECT setval(pg_get_serial_sequence('procwarden_nodes', 'id'), \
+             GREATEST(CAST(? AS bigint), nextval(pg_get_serial_sequence('procwarden_nodes', 'id'))))",
+        ),
+        Engine::Sqlite | Engine::MySql => None,
+    }
+}
+
 /// Inserts a batch of events: instance, time, the batch as a JSON array.
 pub(super) const fn insert_events(engine: Engine) -> &'static str {
     match engine {

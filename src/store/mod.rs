@@ -24,6 +24,7 @@ mod statements;
 mod tests;
 mod their_columns;
 mod their_migrations;
+mod their_nodes;
 mod verdicts;
 
 use std::future::Future;
@@ -45,6 +46,7 @@ pub use nodes::{NewNode, NodeWrite, Origin, StoredNode};
 pub use schema::{SchemaState, embedded};
 pub use server_lock::{LockHeld, ServerLock};
 pub use their_migrations::{TheirMigrations, TheirWrite};
+pub use their_nodes::{TheirFault, TheirNode, TheirNodesTable, Told};
 pub use verdicts::VerdictWrite;
 
 use connect::{Opened, Recycle};
@@ -115,6 +117,8 @@ pub enum Open {
     Create,
     /// Fail.
     Existing,
+    /// Fail, and change nothing of it: it is not ours.
+    Reading,
 }
 
 /// The database; cheap to clone, all clones share one pool.
@@ -137,7 +141,7 @@ impl Store {
         let store = Self::connect(settings, open).await?;
         match open {
             Open::Create => Box::pin(store.migrate()).await?,
-            Open::Existing => store.require_current_schema().await?,
+            Open::Existing | Open::Reading => store.require_current_schema().await?,
         }
         Ok(store)
     }

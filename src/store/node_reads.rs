@@ -7,6 +7,7 @@ use super::{Engine, Store, StoreError, StoredNode, single};
 
 pub(super) const CHANGED: &str = select!("WHERE writer = ? AND change_seq > ? ORDER BY id");
 pub(super) const OF_CONFIG: &str = select!("WHERE origin = 'config' ORDER BY id");
+pub(super) const ADOPTED: &str = select!("WHERE origin = 'adopted' ORDER BY id");
 pub(super) const VERSIONS: &str =
     "SELECT id, version, owner_epoch FROM procwarden_nodes ORDER BY id";
 
@@ -96,6 +97,14 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn nodes_of_config(&self) -> Result<Vec<StoredNode>, StoreError> {
         stored(single!(self, session => session.all(OF_CONFIG, &[]))?)
+    }
+
+    /// The nodes that are mirrored from a table that is not ours, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Corrupt`].
+    pub async fn adopted_nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
+        stored(single!(self, session => session.all(ADOPTED, &[]))?)
     }
 
     /// Of every node, by id, what tells whether it has to be read again.

@@ -1,20 +1,22 @@
 //! Nodes as rows: reading them, and the registry's writes.
 
-use super::db::{Session, args};
+use super::db::{Arg, Session, args};
 use super::identity::IdentityColumns;
-use super::{Store, StoreError, single, write};
+use super::{Store, StoreError, dialect, single, write};
 use crate::domain::node::{Method, Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Timestamp, Uptime};
 
-/// Where a node came from; only those of the configuration are pruned.
+/// Where a node came from: only those of the configuration are pruned, those of a table that is not ours only mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// `POST /nodes` or `procwarden nodes add`.
     User,
     /// `[[node]]`.
     Config,
+    /// The table of `adopt.nodes`; its ids are kept.
+    Adopted,
 }
 
 impl Origin {
@@ -22,11 +24,20 @@ impl Origin {
         match self {
             Self::User => "user",
             Self::Config => "config",
+            Self::Adopted => "adopted",
+        }
+    }
+
+    fn parse(word: &str) -> Self {
+        match word {
+            "config" => Self::Config,
+            "adopted" => Self::Adopted,
+            _ => Self::User,
         }
     }
 }
 
-/// A node to be inserted; its id is the database's. `node.id` is ignored.
+/// A node to be inserted. Its id is the database's, unless the node is adopted; else `node.id` is ignored.
 #[derive(Debug, Clone)]
 pub struct NewNode {
     /// What it is.
@@ -62,8 +73,8 @@ pub struct StoredNode {
     pub node: Node,
     /// Grows with each write of the registry, so that a verdict on what it was before is not recorded.
     pub version: i64,
-    /// Whether it came from the configuration.
-    pub from_config: bool,
+    /// Where it came from.
+    pub origin: Origin,
     /// The instance that answers for it now; none for a node that was released.
     pub owner: Option<String>,
     /// Grows each time that it is taken over, so that a verdict of its former owner is not recorded.
@@ -96,6 +107,12 @@ pub(super) const INSERT: &str = "INSERT INTO procwarden_nodes \
      (version, origin, instance, placement, owner, name, title, host, port, tls, username, password, daemon, pid, \
      pid_file, process_name, available, state, message, worked, created_at, updated_at) \
      VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+pub(super) const INSERT_AS: &str = "INSERT INTO procwarden_nodes \
+     (id, version, origin, instance, placement, owner, name, title, host, port, tls, username, password, daemon, pid, \
+     pid_file, process_name, available, state, message, worked, created_at, updated_at) \
+     VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+pub(super) const COUNT_OWN: &str =
+    "SELECT COUNT(*) FROM procwarden_nodes WHERE origin <> 'adopted'";
 pub(super) const ID_OF: &str = "SELECT id FROM procwarden_nodes WHERE name = ?";
 pub(super) const UPDATE: &str = "UPDATE procwarden_nodes SET version = version + 1, instance = ?, placement = ?, name = ?, title = ?, \
      host = ?, port = ?, tls = ?, username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
@@ -159,6 +176,12 @@ impl TryFrom<NodeRow> for StoredNode {
             identity: identity.clone(),
             streak: u32::try_from(row.streak).unwrap_or(0),
         };
+        let origin = Origin::parse(&row.origin);
+        let password = row.password.map(match origin {
+            // As it stands in their table.
+            Origin::Adopted => Password::laravel,
+            Origin::User | Origin::Config => Password::new,
+        });
         let node = Node {
             id: row.id,
             name: row.name,
@@ -171,7 +194,7 @@ impl TryFrom<NodeRow> for StoredNode {
                 .parse::<Tls>()
                 .map_err(|why| corrupt(format!("node {}: {why}", row.id)))?,
             username: row.username,
-            password: row.password.map(Password::new),
+            password,
             daemon: row.daemon,
             pid: row.pid,
             pid_file: row.pid_file,
@@ -184,7 +207,7 @@ impl TryFrom<NodeRow> for StoredNode {
         Ok(Self {
             node,
             version: row.version,
-            from_config: row.origin == Origin::Config.as_str(),
+            origin,
             owner: row.owner,
             owner_epoch: row.owner_epoch,
             verdict,
@@ -234,6 +257,14 @@ impl Store {
         write!(self, tx => write_all(tx, writes, now))
     }
 
+    /// How many nodes are not mirrored from a table that is not ours.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn count_own_nodes(&self) -> Result<i64, StoreError> {
+        Ok(single!(self, session => session.number(COUNT_OWN, &[]))?.unwrap_or(0))
+    }
+
     /// Grows with each write of the registry, by whichever process.
     ///
     /// # Errors
@@ -250,8 +281,14 @@ async fn write_all(
     now: Timestamp,
 ) -> Result<Vec<Option<i64>>, StoreError> {
     let mut written = Vec::with_capacity(writes.len());
+    let mut given = None;
     for write in writes {
         written.push(match write {
+            NodeWrite::Insert(new) if new.origin == Origin::Adopted => {
+                insert_as(tx, new, now).await?;
+                given = given.max(Some(new.node.id));
+                Some(new.node.id)
+            }
             NodeWrite::Insert(new) => Some(insert(tx, new, now).await?),
             NodeWrite::Update { node, version, reset } => {
                 update(tx, node, *version, *reset, now).await?.then_some(node.id)
@@ -260,38 +297,51 @@ async fn write_all(
         });
     }
     bump(tx).await?;
+    // Under the lock on the revision's row: of two writers none moves the next id back.
+    if let (Some(id), Some(statement)) = (given, dialect::move_past(tx.engine())) {
+        tx.number(statement, args![id]).await?;
+    }
     Ok(written)
 }
 
 async fn insert(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<i64, StoreError> {
-    let node = &new.node;
-    tx.execute(
-        INSERT,
-        args![
-            new.origin.as_str(),
-            &node.instance,
-            &node.placement,
-            &new.owner,
-            &node.name,
-            &node.title,
-            &node.host,
-            i64::from(node.port),
-            node.tls.as_str(),
-            &node.username,
-            node.password.as_ref().map(Password::expose),
-            &node.daemon,
-            node.pid,
-            &node.pid_file,
-            &node.process_name,
-            i64::from(node.available),
-            now.0,
-            now.0,
-        ],
-    )
-    .await
-    .map_err(|error| duplicate(error, &node.name))?;
+    let name = &new.node.name;
+    tx.execute(INSERT, &columns(new, now)).await.map_err(|error| duplicate(error, name))?;
     // Read back: no way to ask for the new id is common to the engines.
-    Ok(tx.number(ID_OF, args![&node.name]).await?.unwrap_or_default())
+    Ok(tx.number(ID_OF, args![name]).await?.unwrap_or_default())
+}
+
+/// With the id that the node has already.
+async fn insert_as(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<(), StoreError> {
+    let id = Arg::from(new.node.id);
+    let values: Vec<Arg<'_>> = std::iter::once(id).chain(columns(new, now)).collect();
+    let done = tx.execute(INSERT_AS, &values).await;
+    done.map(drop).map_err(|error| duplicate(error, &new.node.name))
+}
+
+/// In the order of [`INSERT`].
+fn columns(new: &NewNode, now: Timestamp) -> [Arg<'_>; 18] {
+    let node = &new.node;
+    [
+        new.origin.as_str().into(),
+        (&node.instance).into(),
+        (&node.placement).into(),
+        (&new.owner).into(),
+        (&node.name).into(),
+        (&node.title).into(),
+        (&node.host).into(),
+        i64::from(node.port).into(),
+        node.tls.as_str().into(),
+        (&node.username).into(),
+        node.password.as_ref().map(Password::expose).into(),
+        (&node.daemon).into(),
+        node.pid.into(),
+        (&node.pid_file).into(),
+        (&node.process_name).into(),
+        i64::from(node.available).into(),
+        now.0.into(),
+        now.0.into(),
+    ]
 }
 
 /// When what is checked changed (`reset`), the verdict is forgotten: it was another node's.

@@ -42,8 +42,11 @@ problems! {
     NotFound;
     /// `method_not_allowed`; `Allow` lists what is.
     MethodNotAllowed;
-    /// `duplicate_name`: another node has this name.
-    DuplicateName;
+    /// `duplicate_name`: another node has this name; or `adopted`: the nodes are those of the table that `adopt.nodes`
+    /// names, and what stands there is changed there.
+    NodeConflict;
+    /// `adopted`: the node is one of the table that `adopt.nodes` names; it is removed there.
+    NodeAdopted;
     /// `ambiguous` (with `uuids`), `already_finished`, `run_mismatch`, `process_alive`, `lock_changed`, `not_here` (with
     /// `instance`), `migrations_off` or `shadow`.
     MigrationConflict;
@@ -119,8 +122,8 @@ impl Modify for Finish {
         get,
     ),
     components(schemas(ProblemBody), responses(
-        BadRequest, Unauthorized, WritesDisabled, LockDenied, NotFound, MethodNotAllowed, DuplicateName,
-        MigrationConflict, TooLarge, WrongType, Unavailable,
+        BadRequest, Unauthorized, WritesDisabled, LockDenied, NotFound, MethodNotAllowed, NodeConflict,
+        NodeAdopted, MigrationConflict, TooLarge, WrongType, Unavailable,
     )),
     modifiers(&Finish),
 )]

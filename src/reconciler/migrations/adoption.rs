@@ -61,6 +61,7 @@ pub(super) struct Adoption {
 
 impl Adoption {
     pub(super) fn new(adopted: Adopted, instance: String, interval: Duration) -> Self {
+        let book = Book::new(instance, "migration", adopted.table.name(), interval * 2);
         Self {
             adopted,
             records: HashMap::new(),
@@ -70,7 +71,7 @@ impl Adoption {
             read_took: Duration::ZERO,
             denied_until: None,
             owed: HashMap::new(),
-            book: Book::new(instance, "migration:", interval * 2),
+            book,
             trouble: None,
         }
     }
@@ -309,20 +310,19 @@ impl Adoption {
             };
             if self.readable {
                 for difference in differences(&situation) {
-                    self.book.see(&key.to_string(), difference, now);
+                    self.book.see(key, difference, now);
                 }
             }
         }
         for it in sights {
             if let Some(gone) = &it.gone {
-                self.book.happened(&it.key.to_string(), gone.clone(), now);
+                self.book.happened(&it.key, gone.clone(), now);
             }
         }
         self.compare_table(now);
     }
 
     fn compare_table(&mut self, now: Now) {
-        let table = self.adopted.table.name().to_owned();
         if let Some(trouble) = &self.trouble {
             let rule =
                 "the table cannot be read: check that it is there, its columns, and GRANT SELECT";
@@ -332,7 +332,7 @@ impl Adoption {
                 ours: "not compared".to_owned(),
                 rule,
             };
-            self.book.see(&table, difference, now);
+            self.book.see_table(difference, now);
         }
         if self.is_denied() {
             let rule =
@@ -343,7 +343,7 @@ impl Adoption {
                 ours: "errors are recorded here alone, locks are left".to_owned(),
                 rule,
             };
-            self.book.see(&table, difference, now);
+            self.book.see_table(difference, now);
         } else {
             self.denied_until = None;
         }

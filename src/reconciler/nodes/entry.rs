@@ -224,6 +224,7 @@ pub(super) fn vouched_up(
 mod tests {
     use super::*;
     use crate::domain::node::{Node, Tls};
+    use crate::store::Origin;
 
     #[test]
     fn ten_thousand_nodes_come_evenly() {
@@ -263,7 +264,7 @@ mod tests {
         StoredNode {
             node,
             version,
-            from_config: false,
+            origin: Origin::User,
             owner: Some("here".into()),
             owner_epoch: 0,
             verdict,

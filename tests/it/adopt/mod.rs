@@ -4,4 +4,5 @@ mod beside;
 mod front;
 mod migrations;
 mod missing;
+mod nodes;
 mod secrets;

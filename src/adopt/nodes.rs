@@ -1,0 +1,311 @@
+//! The task that follows their table of nodes, and tells it what became of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::book::Book;
+use super::difference::differences;
+use super::mirror::{LeftOut, Taken, plan, take};
+use super::tell::Tellings;
+use crate::clock;
+use crate::config::Settings;
+use crate::domain::adopt::{Code, Difference};
+use crate::registry::{Registry, RegistryError};
+use crate::snapshot::Published;
+use crate::store::{Store, StoreError, TheirNode, TheirNodesTable};
+
+/// How often is looked whether there is something to tell, at most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a table that may not be written is left alone.
+const DENIED_PAUSE: Duration = Duration::from_mins(1);
+
+/// Rows of one transaction.
+const ROWS_AT_ONCE: usize = 500;
+
+/// Why their nodes cannot be adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// Ids are theirs, so none may be ours.
+    #[error(
+        "the registry has {count} nodes of its own, and with adopt.nodes the nodes are those of {table}: remove them \
+         (`procwarden nodes remove`), or leave adopt.nodes out and copy theirs once (`procwarden nodes import --from \
+         laravel`)"
+    )]
+    OwnNodes {
+        /// How many.
+        count: i64,
+        /// Whose nodes are meant.
+        table: String,
+    },
+    /// Their table, or the database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Ours.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why a write to theirs did not come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Untold {
+    /// We may not.
+    Denied,
+    /// The database.
+    Failed,
+}
+
+/// The task's state.
+#[derive(Debug)]
+pub struct Nodes {
+    store: Store,
+    registry: Registry,
+    table: TheirNodesTable,
+    interval: Duration,
+    /// May theirs be written?
+    writes: bool,
+    /// The rows that are mirrored, each with its id as it is written there.
+    keys: BTreeMap<i64, String>,
+    /// What was said of rows, as long as it is so.
+    said: BTreeSet<LeftOut>,
+    unreadable: bool,
+    /// Why they are not told how they are.
+    untold: Option<Untold>,
+    /// Nothing is told before.
+    pause: Option<Instant>,
+    tellings: Tellings,
+    book: Book,
+}
+
+impl Nodes {
+    /// Looks their table up and mirrors it for the first time. None if the settings name no table: then what was mirrored
+    /// before is removed.
+    ///
+    /// # Errors
+    /// [`AdoptError`].
+    pub async fn start(
+        store: &Store,
+        registry: &Registry,
+        settings: &Settings,
+    ) -> Result<Option<Self>, AdoptError> {
+        let Some(name) = settings.adopt.nodes() else { return Ok(None) };
+        let table = store.their_nodes_table(name).await?;
+        let count = registry.own().await?;
+        if count > 0 {
+            return Err(AdoptError::OwnNodes { count, table: name.to_string() });
+        }
+        let writes = settings.adopt.writes();
+        if writes && !table.kept().is_empty() {
+            tracing::warn!(
+                table = %name,
+                columns = table.kept().join(", "),
+                "these change by themselves with each UPDATE: they are set to what they are, which takes the right to \
+                 UPDATE them as well"
+            );
+        }
+        let mut nodes = Self {
+            store: store.clone(),
+            registry: registry.clone(),
+            table,
+            interval: settings.nodes.interval,
+            writes,
+            keys: BTreeMap::new(),
+            said: BTreeSet::new(),
+            unreadable: false,
+            untold: None,
+            pause: None,
+            tellings: Tellings::default(),
+            book: Book::new(
+                settings.instance.name.clone(),
+                "node",
+                &name.to_string(),
+                settings.nodes.interval * 2,
+            ),
+        };
+        nodes.read().await?;
+        tracing::info!(table = %name, nodes = nodes.keys.len(), writes, "their nodes are adopted");
+        Ok(Some(nodes))
+    }
+
+    /// Removes what was mirrored by an instance that adopts no nodes any more, ours or one that is gone.
+    ///
+    /// # Errors
+    /// [`AdoptError::Registry`].
+    pub async fn end(registry: &Registry, settings: &Settings) -> Result<(), AdoptError> {
+        if settings.adopt.nodes().is_none() {
+            let nodes = registry.let_go().await?;
+            if nodes > 0 {
+                tracing::info!(nodes, "no nodes are adopted any more: their mirror is removed");
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, waking through this registry.
+    #[must_use]
+    pub fn through(self, registry: Registry) -> Self {
+        Self { registry, ..self }
+    }
+
+    /// Follows their table until the token is cancelled.
+    pub async fn run(mut self, published: Arc<Published>, token: CancellationToken) {
+        let mut reading = interval(self.interval);
+        let mut telling = interval(self.interval.min(TELL_EVERY));
+        reading.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        telling.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = token.cancelled() => return,
+                _ = reading.tick() => {
+                    self.follow(&published).await;
+                    self.report().await;
+                }
+                _ = telling.tick(), if self.writes => self.tell(&published).await,
+            }
+        }
+    }
+
+    async fn follow(&mut self, published: &Published) {
+        match self.read().await {
+            Ok(rows) => {
+                if std::mem::take(&mut self.unreadable) {
+                    tracing::info!(table = %self.table.name(), "their nodes can be followed again");
+                }
+                self.compare(&rows, published);
+            }
+            Err(error) => {
+                self.book.see_table(unreadable(&error), clock::now());
+                if !std::mem::replace(&mut self.unreadable, true) {
+                    let error = crate::causes::chain(&error);
+                    tracing::error!(
+                        table = %self.table.name(),
+                        error,
+                        "their nodes cannot be followed; those that are known stay as they are"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Reads their table and brings ours in line with it.
+    async fn read(&mut self) -> Result<Vec<TheirNode>, AdoptError> {
+        let rows = self.store.their_nodes(&self.table).await?;
+        let taken = take(&rows);
+        self.say(&taken);
+        let (ours, wrote) =
+            self.registry.mirror(|ours, instance| plan(&taken.nodes, ours, instance)).await?;
+        if wrote {
+            tracing::info!(table = %self.table.name(), nodes = ours.len(), "their nodes changed");
+        }
+        let rows: Vec<TheirNode> = rows.into_iter().flatten().collect();
+        let mirrored: BTreeSet<i64> = ours.iter().map(|it| it.node.id).collect();
+        self.keys.clear();
+        for row in rows.iter().filter(|row| mirrored.contains(&row.id)) {
+            self.keys.entry(row.id).or_insert_with(|| row.key.clone());
+        }
+        self.tellings.keep(&self.keys);
+        Ok(rows)
+    }
+
+    /// Each problem once, and again if it comes back.
+    fn say(&mut self, taken: &Taken) {
+        let table = self.table.name();
+        let is_new = |it: &&LeftOut| !self.said.contains(*it);
+        for LeftOut { id, problem } in taken.left_out.iter().filter(is_new) {
+            tracing::warn!(%table, id, problem, "a row is left out");
+        }
+        for LeftOut { id, problem } in taken.renamed.iter().filter(is_new) {
+            tracing::warn!(%table, id, problem, "a row is taken under another name");
+        }
+        self.said = taken.left_out.iter().chain(&taken.renamed).cloned().collect();
+    }
+
+    fn compare(&mut self, rows: &[TheirNode], published: &Published) {
+        let part = Arc::clone(&published.load().nodes);
+        let now = clock::now();
+        for (id, difference) in differences(rows, &part, now.up) {
+            self.book.see(id, difference, now);
+        }
+        for LeftOut { id, problem } in &self.said {
+            self.book.see(id, left_out(problem), now);
+        }
+        if self.untold == Some(Untold::Denied) {
+            self.book.see_table(denied(), now);
+        }
+    }
+
+    /// Ends a look: what was not seen in it is over.
+    async fn report(&mut self) {
+        let now = clock::now();
+        // The next look comes by itself.
+        let _ = self.book.end_look(now);
+        if let Err(error) = self.book.flush(&self.store, now).await {
+            tracing::debug!(error = error.chain(), "what adoption found is not written yet");
+        }
+    }
+
+    /// Writes what is due; what could not be written is due again.
+    async fn tell(&mut self, published: &Published) {
+        if self.pause.is_some_and(|end| Instant::now() < end) {
+            return;
+        }
+        self.pause = None;
+        let part = Arc::clone(&published.load().nodes);
+        let now = clock::now().up;
+        let due = self.tellings.due(&self.keys, &part, now);
+        for batch in due.chunks(ROWS_AT_ONCE) {
+            let told: Vec<_> = batch.iter().map(|(_, told)| told.clone()).collect();
+            if let Err(error) = self.store.tell_their_nodes(&self.table, &told).await {
+                self.not_told(&error);
+                return;
+            }
+            self.tellings.stands(batch.to_vec(), now);
+            if self.untold.take().is_some() {
+                tracing::info!(table = %self.table.name(), "their nodes are told again how they are");
+            }
+        }
+    }
+
+    fn not_told(&mut self, error: &StoreError) {
+        let (why, pause) = match error {
+            StoreError::TheirsDenied { .. } => (Untold::Denied, DENIED_PAUSE),
+            _ => (Untold::Failed, self.interval),
+        };
+        self.pause = Some(Instant::now() + pause);
+        if self.untold.replace(why).is_none() {
+            let (table, error) = (self.table.name(), error.chain());
+            tracing::error!(%table, error, "their nodes are not told how they are; it is tried again");
+        }
+    }
+}
+
+fn unreadable(error: &AdoptError) -> Difference {
+    Difference {
+        code: Code::Table,
+        theirs: crate::causes::chain(error),
+        ours: "the nodes that are known stay as they are".to_owned(),
+        rule: "the table cannot be read: check that it is there, its columns, and GRANT SELECT",
+    }
+}
+
+fn left_out(problem: &str) -> Difference {
+    Difference {
+        code: Code::BadRow,
+        theirs: problem.to_owned(),
+        ours: "left out, or taken under another name".to_owned(),
+        rule: "names have 1 to 128 characters, no '/', and are not all digits; ports are 1 to 65535; hosts are not empty",
+    }
+}
+
+fn denied() -> Difference {
+    Difference {
+        code: Code::Denied,
+        theirs: "UPDATE refused".to_owned(),
+        ours: "worked and worked_data are not written".to_owned(),
+        rule: "`procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs",
+    }
+}
