@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::Book;
 use super::difference::differences;
-use super::mirror::{LeftOut, Taken, plan, take};
+use super::mirror::{LeftOut, plan, take};
 use super::tell::Tellings;
 use crate::clock;
 use crate::config::Settings;
@@ -51,10 +51,10 @@ pub enum AdoptError {
 }
 
 /// Why a write to theirs did not come about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Untold {
-    /// We may not.
-    Denied,
+    /// We may not; what the database says.
+    Denied(String),
     /// The database.
     Failed,
 }
@@ -70,8 +70,8 @@ pub struct Nodes {
     writes: bool,
     /// The rows that are mirrored, each with its id as it is written there.
     keys: BTreeMap<i64, String>,
-    /// What was said of rows, as long as it is so.
-    said: BTreeSet<LeftOut>,
+    left_out: Vec<LeftOut>,
+    renamed: Vec<LeftOut>,
     unreadable: bool,
     /// Why they are not told how they are.
     untold: Option<Untold>,
@@ -114,7 +114,8 @@ impl Nodes {
             interval: settings.nodes.interval,
             writes,
             keys: BTreeMap::new(),
-            said: BTreeSet::new(),
+            left_out: Vec::new(),
+            renamed: Vec::new(),
             unreadable: false,
             untold: None,
             pause: None,
@@ -178,15 +179,8 @@ impl Nodes {
                 self.compare(&rows, published);
             }
             Err(error) => {
+                self.unreadable = true;
                 self.book.see_table(unreadable(&error), clock::now());
-                if !std::mem::replace(&mut self.unreadable, true) {
-                    let error = crate::causes::chain(&error);
-                    tracing::error!(
-                        table = %self.table.name(),
-                        error,
-                        "their nodes cannot be followed; those that are known stay as they are"
-                    );
-                }
             }
         }
     }
@@ -195,7 +189,8 @@ impl Nodes {
     async fn read(&mut self) -> Result<Vec<TheirNode>, AdoptError> {
         let rows = self.store.their_nodes(&self.table).await?;
         let taken = take(&rows);
-        self.say(&taken);
+        self.left_out.clone_from(&taken.left_out);
+        self.renamed.clone_from(&taken.renamed);
         let (ours, wrote) =
             self.registry.mirror(|ours, instance| plan(&taken.nodes, ours, instance)).await?;
         if wrote {
@@ -211,30 +206,20 @@ impl Nodes {
         Ok(rows)
     }
 
-    /// Each problem once, and again if it comes back.
-    fn say(&mut self, taken: &Taken) {
-        let table = self.table.name();
-        let is_new = |it: &&LeftOut| !self.said.contains(*it);
-        for LeftOut { id, problem } in taken.left_out.iter().filter(is_new) {
-            tracing::warn!(%table, id, problem, "a row is left out");
-        }
-        for LeftOut { id, problem } in taken.renamed.iter().filter(is_new) {
-            tracing::warn!(%table, id, problem, "a row is taken under another name");
-        }
-        self.said = taken.left_out.iter().chain(&taken.renamed).cloned().collect();
-    }
-
     fn compare(&mut self, rows: &[TheirNode], published: &Published) {
         let part = Arc::clone(&published.load().nodes);
         let now = clock::now();
         for (id, difference) in differences(rows, &part, now.up) {
             self.book.see(id, difference, now);
         }
-        for LeftOut { id, problem } in &self.said {
-            self.book.see(id, left_out(problem), now);
+        for LeftOut { id, problem } in &self.left_out {
+            self.book.see(id, bad_row(problem, "left out"), now);
         }
-        if self.untold == Some(Untold::Denied) {
-            self.book.see_table(denied(), now);
+        for LeftOut { id, problem } in &self.renamed {
+            self.book.see(id, bad_row(problem, "taken under another name"), now);
+        }
+        if let Some(Untold::Denied(why)) = &self.untold {
+            self.book.see_table(denied(why), now);
         }
     }
 
@@ -272,11 +257,12 @@ impl Nodes {
 
     fn not_told(&mut self, error: &StoreError) {
         let (why, pause) = match error {
-            StoreError::TheirsDenied { .. } => (Untold::Denied, DENIED_PAUSE),
+            StoreError::TheirsDenied { .. } => (Untold::Denied(error.chain()), DENIED_PAUSE),
             _ => (Untold::Failed, self.interval),
         };
         self.pause = Some(Instant::now() + pause);
-        if self.untold.replace(why).is_none() {
+        let denied = matches!(why, Untold::Denied(_));
+        if self.untold.replace(why).is_none() && !denied {
             let (table, error) = (self.table.name(), error.chain());
             tracing::error!(%table, error, "their nodes are not told how they are; it is tried again");
         }
@@ -287,24 +273,24 @@ fn unreadable(error: &AdoptError) -> Difference {
     Difference {
         code: Code::Table,
         theirs: crate::causes::chain(error),
-        ours: "the nodes that are known stay as they are".to_owned(),
+        ours: "their nodes cannot be followed; those that are known stay as they are".to_owned(),
         rule: "the table cannot be read: check that it is there, its columns, and GRANT SELECT",
     }
 }
 
-fn left_out(problem: &str) -> Difference {
+fn bad_row(problem: &str, ours: &str) -> Difference {
     Difference {
         code: Code::BadRow,
         theirs: problem.to_owned(),
-        ours: "left out, or taken under another name".to_owned(),
+        ours: ours.to_owned(),
         rule: "names have 1 to 128 characters, no '/', and are not all digits; ports are 1 to 65535; hosts are not empty",
     }
 }
 
-fn denied() -> Difference {
+fn denied(why: &str) -> Difference {
     Difference {
         code: Code::Denied,
-        theirs: "UPDATE refused".to_owned(),
+        theirs: why.to_owned(),
         ours: "worked and worked_data are not written".to_owned(),
         rule: "`procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs",
     }

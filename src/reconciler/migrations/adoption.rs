@@ -8,15 +8,9 @@ use tokio::time::Instant;
 
 use super::observe::{Rows, Seen};
 use crate::adopt::Book;
-use crate::domain::adopt::{
-    Code, Difference, Fault, Record, Said, Situation, differences, first, lock_gone, settle,
-    take_over,
-};
+use crate::domain::adopt::{Fault, Record, Said, first, settle, take_over};
 use crate::domain::migration::{Key, MAX_PROJECT_ID, Migration, Source, Status};
-use crate::domain::reconcile::{
-    Decision, LockSight, Memory, Outcome, Rules, Standing, Write, evaluate, is_ours, standing,
-    write,
-};
+use crate::domain::reconcile::{Decision, Memory, Outcome, Rules, Write, evaluate, is_ours, write};
 use crate::domain::{Now, Timestamp};
 use crate::store::{Store, StoreError, TheirMigrations, TheirWrite};
 
@@ -46,17 +40,19 @@ pub struct Adopted {
 #[derive(Debug)]
 pub(super) struct Adoption {
     adopted: Adopted,
-    records: HashMap<Key, Record>,
+    pub(super) records: HashMap<Key, Record>,
     /// Rows that are nobody's as far as we can tell, by what identifies them.
-    bad: Vec<(String, &'static str)>,
-    readable: bool,
+    pub(super) bad: Vec<(String, &'static str)>,
+    pub(super) readable: bool,
     read_at: Option<Instant>,
     read_took: Duration,
-    denied_until: Option<Instant>,
+    /// Until when it is not tried to write there, and why.
+    denied: Option<(Instant, String)>,
     /// Errors of ours that were not told, and what stood there then: as long as it stands, it is still to be told.
     owed: HashMap<Key, String>,
     pub(super) book: Book,
-    trouble: Option<String>,
+    /// Why it cannot be read.
+    pub(super) trouble: Option<String>,
 }
 
 impl Adoption {
@@ -69,7 +65,7 @@ impl Adoption {
             readable: false,
             read_at: None,
             read_took: Duration::ZERO,
-            denied_until: None,
+            denied: None,
             owed: HashMap::new(),
             book,
             trouble: None,
@@ -103,15 +99,7 @@ impl Adoption {
                 self.readable = true;
             }
             Err(error) => {
-                let text = error.chain();
-                if self.trouble.is_none() {
-                    tracing::warn!(
-                        table = self.adopted.table.name(),
-                        error = text,
-                        "their table cannot be read"
-                    );
-                }
-                self.trouble = Some(text);
+                self.trouble = Some(error.chain());
                 self.readable = false;
                 self.records.clear();
             }
@@ -208,7 +196,13 @@ impl Adoption {
     }
 
     fn is_denied(&self) -> bool {
-        self.denied_until.is_some_and(|until| until > Instant::now())
+        self.denied().is_some()
+    }
+
+    /// Why it may not be written, as the database told it a short while ago.
+    pub(super) fn denied(&self) -> Option<&str> {
+        let (until, why) = self.denied.as_ref()?;
+        (*until > Instant::now()).then_some(why.as_str())
     }
 
     /// It was written.
@@ -226,16 +220,9 @@ impl Adoption {
     /// It may not be written, or somebody else wrote ours meanwhile.
     pub(super) fn refused(&mut self, error: &StoreError) {
         self.read_at = None;
-        if !matches!(error, StoreError::TheirsDenied { .. }) {
-            return;
+        if matches!(error, StoreError::TheirsDenied { .. }) {
+            self.denied = Some((Instant::now() + DENIED_FOR, error.chain()));
         }
-        if self.denied_until.is_none() {
-            tracing::warn!(
-                error = error.chain(),
-                "our errors are recorded here alone, and locks are left"
-            );
-        }
-        self.denied_until = Some(Instant::now() + DENIED_FOR);
     }
 
     /// What is to be written of rows that were not looked at: new ones of theirs, and news of others; and what is still
@@ -294,69 +281,6 @@ impl Adoption {
         }
         list
     }
-
-    /// Compares after a look: what of theirs and ours does not say the same.
-    pub(super) fn compare(&mut self, rows: &Rows, sights: &[Sighting], now: Now) {
-        let by_key: HashMap<&Key, &Sighting> = sights.iter().map(|it| (&it.key, it)).collect();
-        for (key, stored) in rows.iter().filter(|(_, stored)| !stored.row.is_announced()) {
-            let sighting = by_key.get(key);
-            let situation = Situation {
-                row: &stored.row,
-                record: self.records.get(key),
-                lock_exists: sighting.is_some_and(|it| it.lock_exists),
-                alive: sighting.is_some_and(|it| it.alive),
-                removable: sighting.is_some_and(|it| it.removable),
-                shadow: self.is_shadow(),
-            };
-            if self.readable {
-                for difference in differences(&situation) {
-                    self.book.see(key, difference, now);
-                }
-            }
-        }
-        for it in sights {
-            if let Some(gone) = &it.gone {
-                self.book.happened(&it.key, gone.clone(), now);
-            }
-        }
-        self.compare_table(now);
-    }
-
-    fn compare_table(&mut self, now: Now) {
-        if let Some(trouble) = &self.trouble {
-            let rule =
-                "the table cannot be read: check that it is there, its columns, and GRANT SELECT";
-            let difference = Difference {
-                code: Code::Table,
-                theirs: trouble.clone(),
-                ours: "not compared".to_owned(),
-                rule,
-            };
-            self.book.see_table(difference, now);
-        }
-        if self.is_denied() {
-            let rule =
-                "`procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs";
-            let difference = Difference {
-                code: Code::Denied,
-                theirs: "UPDATE refused".to_owned(),
-                ours: "errors are recorded here alone, locks are left".to_owned(),
-                rule,
-            };
-            self.book.see_table(difference, now);
-        } else {
-            self.denied_until = None;
-        }
-        for (subject, why) in &self.bad {
-            let difference = Difference {
-                code: Code::BadRow,
-                theirs: (*why).to_owned(),
-                ours: "left out".to_owned(),
-                rule: "a row needs a uuid of 1 to 64 characters and a project id of 1 to 2^53-1",
-            };
-            self.book.see(subject, difference, now);
-        }
-    }
 }
 
 /// What is to be written of a migration that was not looked at.
@@ -377,39 +301,6 @@ pub(super) struct Judged {
     pub(super) tell: Option<TheirWrite>,
     /// The lock would go by our rules, whatever theirs says.
     pub(super) removable: bool,
-}
-
-/// What a look showed of a migration, for the comparison.
-#[derive(Debug)]
-pub(super) struct Sighting {
-    pub(super) key: Key,
-    lock_exists: bool,
-    alive: bool,
-    removable: bool,
-    gone: Option<Difference>,
-}
-
-impl Sighting {
-    /// `removable`: the lock would go by our rules, whatever theirs says.
-    pub(super) fn of(
-        seen: &Seen,
-        row: Option<&Migration>,
-        memory: &Memory,
-        removable: bool,
-        rules: &Rules,
-        now: Now,
-    ) -> Self {
-        let alive = matches!(standing(row, &seen.sight, rules, now.wall), Standing::Alive(Some(_)));
-        let just_gone =
-            seen.sight.lock == LockSight::Absent && memory.watched && memory.absent.is_none();
-        Self {
-            key: seen.key.clone(),
-            lock_exists: seen.found.is_some(),
-            alive,
-            removable,
-            gone: row.filter(|_| just_gone).and_then(lock_gone),
-        }
-    }
 }
 
 fn key_of(record: &Record) -> Result<Key, &'static str> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::adoption::{Adoption, Sighting};
+use super::adoption::Adoption;
+use super::compare::Sighting;
 use super::observe::{Look, Rows, Seen};
 use super::{LOOK_LIMIT, Reconciler};
 use crate::causes::chain;

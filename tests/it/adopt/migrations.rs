@@ -250,7 +250,10 @@ async fn a_row_that_cannot_be_understood_is_reported_and_not_written() {
     let after = Table::Mapping.rows(&database);
     let others = |rows: &[Value]| -> Vec<Value> {
         let its = rows.iter().filter(|row| !is_helper(row) && row["brz_project_id"] != 8);
-        its.cloned().collect()
+        let mut its: Vec<Value> = its.cloned().collect();
+        // Two rows have one key, and no order.
+        its.sort_by_key(ToString::to_string);
+        its
     };
     assert_eq!(others(&after), others(&before));
     let full = theirs(&database, 8);

@@ -98,11 +98,12 @@ fn the_rights_are_enough_and_none_is_too_many() {
 /// What is theirs before we come: `{}` is the schema with its dot, in which the nodes are.
 const THEIRS: [&str; 5] = [
     "CREATE TABLE {}monero_nodes (id INT PRIMARY KEY, name VARCHAR(255), password VARCHAR(255), \
-     worked INT, worked_data VARCHAR(255))",
+     worked INT, worked_data VARCHAR(255), host VARCHAR(255), port INT, username VARCHAR(255), pid INT, \
+     available INT)",
     "CREATE TABLE migrations_mapping (brz_project_id INT, mb_project_uuid VARCHAR(255), \
      changes_json VARCHAR(255))",
     "CREATE TABLE users (id INT, password VARCHAR(255))",
-    "INSERT INTO {}monero_nodes VALUES (1, 'a', 'p', 0, NULL)",
+    "INSERT INTO {}monero_nodes (id, name, password, worked) VALUES (1, 'a', 'p', 0)",
     "INSERT INTO migrations_mapping VALUES (1, 'u', NULL)",
 ];
 

@@ -1,0 +1,106 @@
+//! After a look: what of theirs and ours does not say the same.
+
+use std::collections::HashMap;
+
+use super::adoption::Adoption;
+use super::observe::{Rows, Seen};
+use crate::domain::Now;
+use crate::domain::adopt::{Code, Difference, Situation, differences, lock_gone};
+use crate::domain::migration::{Key, Migration};
+use crate::domain::reconcile::{LockSight, Memory, Rules, Standing, standing};
+
+/// What a look showed of a migration, for the comparison.
+#[derive(Debug)]
+pub(super) struct Sighting {
+    pub(super) key: Key,
+    lock_exists: bool,
+    alive: bool,
+    removable: bool,
+    gone: Option<Difference>,
+}
+
+impl Sighting {
+    /// `removable`: the lock would go by our rules, whatever theirs says.
+    pub(super) fn of(
+        seen: &Seen,
+        row: Option<&Migration>,
+        memory: &Memory,
+        removable: bool,
+        rules: &Rules,
+        now: Now,
+    ) -> Self {
+        let alive = matches!(standing(row, &seen.sight, rules, now.wall), Standing::Alive(Some(_)));
+        let just_gone =
+            seen.sight.lock == LockSight::Absent && memory.watched && memory.absent.is_none();
+        Self {
+            key: seen.key.clone(),
+            lock_exists: seen.found.is_some(),
+            alive,
+            removable,
+            gone: row.filter(|_| just_gone).and_then(lock_gone),
+        }
+    }
+}
+
+impl Adoption {
+    /// Compares after a look: what of theirs and ours does not say the same.
+    pub(super) fn compare(&mut self, rows: &Rows, sights: &[Sighting], now: Now) {
+        let by_key: HashMap<&Key, &Sighting> = sights.iter().map(|it| (&it.key, it)).collect();
+        for (key, stored) in rows.iter().filter(|(_, stored)| !stored.row.is_announced()) {
+            let sighting = by_key.get(key);
+            let situation = Situation {
+                row: &stored.row,
+                record: self.records.get(key),
+                lock_exists: sighting.is_some_and(|it| it.lock_exists),
+                alive: sighting.is_some_and(|it| it.alive),
+                removable: sighting.is_some_and(|it| it.removable),
+                shadow: self.is_shadow(),
+            };
+            if self.readable {
+                for difference in differences(&situation) {
+                    self.book.see(key, difference, now);
+                }
+            }
+        }
+        for it in sights {
+            if let Some(gone) = &it.gone {
+                self.book.happened(&it.key, gone.clone(), now);
+            }
+        }
+        self.compare_table(now);
+    }
+
+    fn compare_table(&mut self, now: Now) {
+        if let Some(trouble) = &self.trouble {
+            let rule =
+                "the table cannot be read: check that it is there, its columns, and GRANT SELECT";
+            let difference = Difference {
+                code: Code::Table,
+                theirs: trouble.clone(),
+                ours: "not compared".to_owned(),
+                rule,
+            };
+            self.book.see_table(difference, now);
+        }
+        if let Some(why) = self.denied() {
+            let rule =
+                "`procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs";
+            let difference = Difference {
+                code: Code::Denied,
+                theirs: why.to_owned(),
+                ours: "errors are recorded here alone, locks are left".to_owned(),
+                rule,
+            };
+            self.book.see_table(difference, now);
+        }
+        for (subject, why) in &self.bad {
+            let difference = Difference {
+                code: Code::BadRow,
+                theirs: (*why).to_owned(),
+                ours: "left out".to_owned(),
+                rule: "a row needs a uuid of 1 to 64 characters and a project id of 1 to 2^53-1",
+            };
+            self.book.see(subject, difference, now);
+        }
+    }
+}
