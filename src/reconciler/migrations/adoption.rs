@@ -10,7 +10,9 @@ use super::observe::{Rows, Seen};
 use crate::adopt::Book;
 use crate::domain::adopt::{Fault, Record, Said, first, settle, take_over};
 use crate::domain::migration::{Key, MAX_PROJECT_ID, Migration, Source, Status};
-use crate::domain::reconcile::{Decision, Memory, Outcome, Rules, Write, evaluate, is_ours, write};
+use crate::domain::reconcile::{
+    Decision, Memory, Outcome, Predicate, Rules, Write, evaluate, is_ours, write,
+};
 use crate::domain::{Now, Timestamp};
 use crate::store::{Store, StoreError, TheirMigrations, TheirWrite};
 
@@ -126,7 +128,7 @@ impl Adoption {
         }
     }
 
-    /// The judgement with what their row says.
+    /// The judgement with what their row says, and what is to be written there.
     pub(super) fn judge(
         &mut self,
         seen: &Seen,
@@ -135,35 +137,60 @@ impl Adoption {
         rules: &Rules,
         now: Now,
     ) -> Judged {
-        let (key, sight) = (&seen.key, &seen.sight);
-        let record = self.records.get(key).cloned();
-        let record = record.as_ref();
+        let mut decision = self.explain(seen, row, memory, rules, now);
+        let removable = decision.remove_lock;
+        let record = self.records.get(&seen.key).cloned();
+        let (Some(next), Some(record)) = (&mut decision.row, record) else {
+            // Without their row nothing says that anybody will know of it once the lock is gone.
+            decision.remove_lock = false;
+            return Judged { decision, tell: None, removable };
+        };
+        let ours = row.is_none_or(|row| next.instance != row.instance || is_ours(row, rules));
+        let tell =
+            if ours { self.tell(&seen.key, row, next, &record, removable, now.wall) } else { None };
+        if tell.is_some() {
+            next.their_status = Some(Status::Error.as_str().to_owned());
+            decision.write = write(row, next, now);
+        }
+        let told = record.final_status().is_some() || tell.is_some();
+        decision.remove_lock &= ours && told && self.adopted.writes;
+        Judged { decision, tell, removable }
+    }
+
+    /// The judgement with what their row says; `remove_lock` by our rules alone.
+    pub(super) fn explain(
+        &self,
+        seen: &Seen,
+        row: Option<&Migration>,
+        memory: &Memory,
+        rules: &Rules,
+        now: Now,
+    ) -> Decision {
+        let record = self.records.get(&seen.key);
         let taken = match (row, record) {
             (Some(row), Some(record)) if is_ours(row, rules) => Some(take_over(row, record, now)),
             _ => row.cloned(),
         };
-        let mut decision = evaluate(key, taken.as_ref(), sight, memory, rules, now);
-        let removable = decision.remove_lock;
-        if let (Some(next), Some(record)) = (&decision.row, record)
-            && row.is_none_or(|row| next.instance != row.instance || is_ours(row, rules))
-        {
-            let mut next = settle(taken.as_ref(), next.clone(), record, now);
-            if next.status_source == Some(Source::Adopted) {
-                decision.outcome = Outcome::None;
-            }
-            let tell = self.tell(key, row, &next, record, decision.remove_lock, now.wall);
-            if tell.is_some() {
-                next.their_status = Some(Status::Error.as_str().to_owned());
-            }
-            decision.write = write(row, &next, now);
-            decision.row = Some(next);
-            let told = record.final_status().is_some() || tell.is_some();
-            decision.remove_lock &= told && self.adopted.writes;
-            return Judged { decision, tell, removable };
+        let mut decision = evaluate(&seen.key, taken.as_ref(), &seen.sight, memory, rules, now);
+        if decision.remove_lock {
+            decision.explain.push(Predicate {
+                name: "their_row_final",
+                value: record.map_or("no row", Record::word).to_owned(),
+                threshold: None,
+                holds: record.and_then(Record::final_status).is_some(),
+            });
         }
-        // Without their row nothing says that anybody will know of it once the lock is gone.
-        decision.remove_lock = false;
-        Judged { decision, tell: None, removable }
+        let (Some(next), Some(record)) = (&decision.row, record) else { return decision };
+        if row.is_some_and(|row| next.instance == row.instance && !is_ours(row, rules)) {
+            return decision;
+        }
+        let next = settle(taken.as_ref(), next.clone(), record, now);
+        if next.status_source == Some(Source::Adopted) {
+            decision.outcome = Outcome::None;
+        }
+        decision.write = write(row, &next, now);
+        decision.row = Some(next);
+        decision
     }
 
     /// What is to be written there: our error, over nothing but `in_progress`, when it turns or is still owed.

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adoption::{Adopted, Adoption};
 use super::handle::{Inspection, RequestError};
 use super::observe::{Look, Observer, Rows};
 use super::requests::inspection;
@@ -50,6 +51,7 @@ pub async fn dry_run(
         tokio::time::sleep(settings.migrations.settle + Duration::from_millis(5)).await;
         look = take_look(&mut observer, &rows)?;
     }
+    let adoption = adoption(settings, store).await?;
     let rules = look.rules;
     let mut list: Vec<Inspection> = look
         .seen
@@ -57,7 +59,12 @@ pub async fn dry_run(
         .map(|seen| {
             let (key, row) = (seen.key.clone(), row(&rows, &seen.key));
             let memory = memory.get(&key).cloned().unwrap_or_default();
-            inspection(processes, &key, row, seen, &memory, &rules, |stored| {
+            let now = clock::now();
+            let decision = match &adoption {
+                Some(adoption) => adoption.explain(&seen, row.as_ref(), &memory, &rules, now),
+                None => evaluate(&key, row.as_ref(), &seen.sight, &memory, &rules, now),
+            };
+            inspection(processes, row, seen, decision, &rules, |stored| {
                 MigrationView::recorded(stored.row.clone())
             })
         })
@@ -92,6 +99,21 @@ fn remember(look: &Look, rows: &mut Rows, memory: &mut HashMap<Key, Memory>) -> 
         }
     }
     memory.values().any(|it| it.dead.is_some() || it.absent.is_some())
+}
+
+/// What stands in an adopted table.
+async fn adoption(
+    settings: &Settings,
+    store: Option<&Store>,
+) -> Result<Option<Adoption>, RequestError> {
+    let (Some(table), Some(store)) = (settings.adopt.migrations(), store) else { return Ok(None) };
+    let table = store.their_migrations(table).await;
+    let table = Arc::new(table.map_err(|error| RequestError::Store(error.chain()))?);
+    let adopted = Adopted { table, writes: settings.adopt.writes() };
+    let instance = settings.instance.name.clone();
+    let mut adoption = Adoption::new(adopted, instance, settings.migrations.interval);
+    adoption.read(store).await;
+    Ok(Some(adoption))
 }
 
 /// Whose word counts: this instance's, and that of those whose heartbeat holds.

@@ -1,6 +1,7 @@
 //! The migration reconciler: scan the locks, ask the process table, judge, compare-and-set, and only then remove.
 
 mod adoption;
+mod beside;
 mod compare;
 mod dry_run;
 mod follow;

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{
-    Basis, LockSight, Rules, Sight, Standing, Write, evaluate, standing,
+    Basis, Decision, LockSight, Rules, Sight, Standing, Write, evaluate, standing,
 };
 use crate::domain::report::{Refusal, Report, may_take, report, take as taken};
 use crate::locks::Removal;
@@ -152,7 +152,12 @@ impl Reconciler {
         }
         let row = self.row(&key).map(|stored| stored.row.clone());
         let memory = self.memory.get(&key).cloned().unwrap_or_default();
-        Ok(inspection(&self.parts.processes, &key, row, seen, &memory, &rules, |stored| {
+        let now = clock::now();
+        let decision = match &self.adoption {
+            Some(adoption) => adoption.explain(&seen, row.as_ref(), &memory, &rules, now),
+            None => evaluate(&key, row.as_ref(), &seen.sight, &memory, &rules, now),
+        };
+        Ok(inspection(&self.parts.processes, row, seen, decision, &rules, |stored| {
             self.view(stored)
         }))
     }
@@ -246,15 +251,13 @@ impl Reconciler {
 /// What one migration looks like and what follows, without writing anything.
 pub(super) fn inspection(
     processes: &crate::process::Processes,
-    key: &Key,
     row: Option<Migration>,
     seen: Seen,
-    memory: &crate::domain::reconcile::Memory,
+    decision: Decision,
     rules: &Rules,
     view: impl FnOnce(&StoredMigration) -> MigrationView,
 ) -> Inspection {
     let now = clock::now();
-    let decision = evaluate(key, row.as_ref(), &seen.sight, memory, rules, now);
     let standing = standing(row.as_ref(), &seen.sight, rules, now.wall);
     let process = match &standing {
         Standing::Alive(Some(alive)) => processes.details(alive.identity.pid),
@@ -262,7 +265,7 @@ pub(super) fn inspection(
     };
     let row = row
         .or_else(|| decision.row.clone())
-        .unwrap_or_else(|| crate::domain::reconcile::first_row(key, rules, now));
+        .unwrap_or_else(|| crate::domain::reconcile::first_row(&seen.key, rules, now));
     let mut view = view(&StoredMigration { id: 0, row });
     view.lock_exists = seen.found.is_some();
     if seen.data.is_some() {

@@ -12,12 +12,9 @@ use crate::causes::chain;
 use crate::clock;
 use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration, Status};
-use crate::domain::reconcile::{Decision, Memory, Rules, Write, evaluate};
+use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
 use crate::locks::{FoundLock, Removal, RemoveError};
 use crate::store::{Applied, StoreError, StoredMigration, Tells, TheirWrite};
-
-/// Between two parts of a table that is taken over for the first time.
-const MIRROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was seen of one migration and what follows.
 #[derive(Debug)]
@@ -134,7 +131,7 @@ impl Reconciler {
 
     /// The same as [`Self::apply`], but a database that fails is not waited for again: the heartbeats try whether it is
     /// back.
-    async fn apply_unless_it_fails(
+    pub(super) async fn apply_unless_it_fails(
         &mut self,
         writes: &[(Option<i64>, Write)],
         tells: &[Option<TheirWrite>],
@@ -215,55 +212,6 @@ impl Reconciler {
                 self.wake_in(Duration::ZERO);
                 false
             }
-        }
-    }
-
-    /// The same, and what became of the write to theirs that went with it.
-    fn applied(&mut self, key: &Key, applied: Applied, tell: Option<&TheirWrite>) -> bool {
-        if let (Some(adoption), Some(tell)) = (&mut self.adoption, tell) {
-            match applied {
-                Applied::Done(_) | Applied::Told => adoption.told(key, tell),
-                Applied::TheirsMoved => adoption.moved(),
-                Applied::Lost => {}
-            }
-        }
-        self.adopt(applied)
-    }
-
-    /// What their table says of migrations that were not looked at, what is still to be said there, and what differs.
-    async fn reconcile_with_theirs(
-        &mut self,
-        sightings: &[Sighting],
-        rules: &Rules,
-        now: crate::domain::Now,
-    ) {
-        let (Some(adoption), Some(rows)) = (&mut self.adoption, self.rows.clone()) else { return };
-        let seen = sightings.iter().map(|it| it.key.clone()).collect();
-        let more = adoption.mirror(&rows, &seen, rules, now);
-        if !more.is_empty() {
-            let (mut writes, mut tells, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-            for it in more {
-                keys.push(it.key);
-                writes.push((it.id, it.write));
-                tells.push(it.tell);
-            }
-            // There may be more of them than were taken.
-            self.wake_in(MIRROR_PAUSE);
-            let applied = self.apply_unless_it_fails(&writes, &tells, now.wall).await;
-            for ((key, applied), tell) in keys.iter().zip(applied.unwrap_or_default()).zip(&tells) {
-                self.applied(key, applied, tell.as_ref());
-            }
-        }
-        let (Some(adoption), Some(rows)) = (&mut self.adoption, &self.rows) else { return };
-        adoption.compare(rows, sightings, now);
-        let wake = adoption.book.end_look(now);
-        if !self.parts.store_trouble.load(Ordering::Relaxed)
-            && let Err(error) = adoption.book.flush(&self.parts.store, now).await
-        {
-            self.store_fails(&error);
-        }
-        if let Some(wake) = wake {
-            self.wake_in(wake.since(now.up));
         }
     }
 

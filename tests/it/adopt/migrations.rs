@@ -261,6 +261,10 @@ async fn a_row_that_cannot_be_understood_is_reported_and_not_written() {
     gone(&locks[7]).await;
     let left = || locks.iter().enumerate().filter(|(at, _)| *at != 7);
     assert!(left().all(|(_, path)| path.exists()), "the lock goes only once their row is final");
+    let process = warden.get("/migrations/1/process").await.json;
+    let explained = process["data"]["explain"].as_array().unwrap();
+    let gate = explained.iter().find(|it| it["predicate"] == "their_row_final").unwrap();
+    assert_eq!((&gate["value"], &gate["holds"]), (&json!("not_json"), &json!(false)));
     let output = warden.cli(&["adopt", "report"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
