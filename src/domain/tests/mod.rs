@@ -1,5 +1,6 @@
 //! The judgement, sentence by sentence: tables of cases over a small world whose clocks, processes and lock are made up.
 
+mod adopt;
 mod attempts;
 mod details;
 mod disappears;
