@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adopt::{self, AdoptError};
-use crate::config::{NodeEntry, Settings};
+use crate::clock;
+use crate::config::{AdoptMode, NodeEntry, Settings};
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
@@ -98,6 +99,11 @@ async fn their_migrations(
 ) -> Result<Option<migrations::Adopted>, StoreError> {
     let Some(table) = settings.adopt.migrations() else { return Ok(None) };
     let table = Arc::new(monitor.store().their_migrations(table).await?);
+    tracing::info!(
+        table = table.name(),
+        mode = settings.adopt.mode.as_str(),
+        "their migrations are adopted"
+    );
     Ok(Some(migrations::Adopted { table, writes: settings.adopt.writes() }))
 }
 
@@ -117,6 +123,9 @@ impl App {
         let monitor = Monitor::open(&settings, Open::Create).await?;
         let lease = monitor.wait_for_lease().await?.clone();
         adopt::Nodes::end(monitor.registry(), &settings).await?;
+        if settings.adopt.mode == AdoptMode::Off {
+            monitor.store().end_findings(&lease.name, clock::now().wall.0).await?;
+        }
         monitor.registry().apply_config(&settings.node, settings.nodes.prune).await?;
         let their_nodes =
             Box::pin(adopt::Nodes::start(monitor.store(), monitor.registry(), &settings)).await?;
@@ -232,6 +241,7 @@ impl App {
                 settings: self.settings.migrations.clone(),
                 lease,
                 adopted: self.their_migrations.clone(),
+                keeps_locks: self.settings.adopt.keeps_locks(),
                 store_trouble: Arc::clone(&store_trouble),
             });
             let token = stop.clone();

@@ -17,11 +17,11 @@ pub(super) async fn run(
     command: AdoptCommand,
     width: u16,
 ) -> Result<Answer, CliError> {
-    let AdoptCommand::Report { all, output } = command;
+    let AdoptCommand::Report { open, output } = command;
     let store = Store::open(&settings.database, Open::Existing).await?;
     let mut findings = store.findings().await?;
     store.close().await;
-    findings.retain(|it| all || it.until.is_none());
+    findings.retain(|it| !open || it.until.is_none());
     let report = adopt_report(settings.adopt.mode, findings);
     let answer = if output.output == Format::Json {
         Answer::json(&serde_json::to_value(&report).unwrap_or_default())
@@ -41,7 +41,7 @@ fn shown(report: &AdoptReport, width: u16, now: Timestamp) -> String {
         return "nothing differs, nothing is to be mended\n".to_owned();
     }
     let mut table = Table::new(&[
-        ("SUBJECT", Kind::Text),
+        ("SUBJECT", Kind::Whole),
         ("CODE", Kind::Whole),
         ("SINCE", Kind::Number),
         ("UNTIL", Kind::Number),
@@ -50,7 +50,7 @@ fn shown(report: &AdoptReport, width: u16, now: Timestamp) -> String {
     ]);
     for it in &report.findings {
         table.row([
-            it.subject.clone(),
+            short(&it.subject),
             it.code.clone(),
             ago(Some(it.since), now),
             it.until.map_or_else(|| "now".to_owned(), |until| ago(Some(until), now)),
@@ -69,4 +69,13 @@ fn shown(report: &AdoptReport, width: u16, now: Timestamp) -> String {
         let _ = writeln!(text, "{code}: {rule}");
     }
     text
+}
+
+/// `migration 23131991` for `migration:3c56530e-...-23131991`; JSON has all of it.
+fn short(subject: &str) -> String {
+    match subject.split_once(':') {
+        Some(("migration", key)) => format!("migration {}", key.rsplit('-').next().unwrap_or(key)),
+        Some((kind, which)) => format!("{kind} {which}"),
+        None => subject.to_owned(),
+    }
 }

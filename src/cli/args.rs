@@ -167,9 +167,9 @@ pub enum AdoptCommand {
     /// Where the adopted tables and locks differ from what procwarden judges, by which rule, and what is to be mended
     /// (exit 1 if there is anything now).
     Report {
-        /// What is over as well, for up to 30 days.
+        /// Only what is so now, without what has happened in the last 30 days.
         #[arg(long)]
-        all: bool,
+        open: bool,
         /// How it is shown.
         #[command(flatten)]
         output: Output,

@@ -42,6 +42,10 @@ async fn verified(store: &Store, settings: &Settings) -> Result<usize, StoreErro
         let table = store.their_nodes_table(name).await?;
         count += store.verify_their_nodes(&table, settings.adopt.writes()).await?;
     }
+    if let Some(table) = settings.adopt.migrations() {
+        let table = store.their_migrations(table).await?;
+        count += store.verify_their_migrations(&table, settings.adopt.writes()).await?;
+    }
     Ok(count)
 }
 

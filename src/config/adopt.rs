@@ -145,9 +145,11 @@ impl Adopt {
         self.mode == AdoptMode::Write
     }
 
-    /// Is nothing to be touched but our own tables?
+    /// Are the locks theirs, to be left where they are? So in shadow, and when adoption is off again: what is named below
+    /// says that somebody else takes care of them.
     #[must_use]
-    pub fn is_shadow(&self) -> bool {
-        self.mode == AdoptMode::Shadow
+    pub fn keeps_locks(&self) -> bool {
+        let theirs = self.migrations.is_some() || self.env == Some(TheirEnv::Mb);
+        theirs && !self.writes()
     }
 }

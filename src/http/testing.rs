@@ -108,6 +108,7 @@ impl World {
         let migrations = settings.migrations.lock_dir.clone().map(|path| {
             let (reconciler, handle) = migrations::Reconciler::new(migrations::Parts {
                 adopted: None,
+                keeps_locks: false,
                 store: store.clone(),
                 processes: processes.clone(),
                 dir: LockDir::new(path),

@@ -15,6 +15,7 @@ const ALL: &[(&str, &str)] = &[
     ("findings::UPDATE", findings::UPDATE),
     ("findings::INSERT", findings::INSERT),
     ("findings::PRUNE", findings::PRUNE),
+    ("findings::END", findings::END),
     ("fleet::FLEET", fleet::FLEET),
     ("fleet::CLAIMED", fleet::CLAIMED),
     ("fleet::FORGET", fleet::FORGET),

@@ -113,6 +113,25 @@ impl Store {
         describe(&table, settings)
     }
 
+    /// Lets the server prepare the statements about their table; the write only where it may be written. Their number.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`].
+    pub async fn verify_their_migrations(
+        &self,
+        table: &TheirMigrations,
+        writes: bool,
+    ) -> Result<usize, StoreError> {
+        let statements =
+            [("their_migrations::read", &table.read), ("their_migrations::update", &table.update)];
+        let statements = &statements[..if writes { 2 } else { 1 }];
+        for (name, text) in statements {
+            single!(self, session => session.prepare(*text))
+                .map_err(|error| StoreError::Statement { name, source: Box::new(error) })?;
+        }
+        Ok(statements.len())
+    }
+
     /// Every row of theirs.
     ///
     /// # Errors

@@ -58,12 +58,21 @@ fn a_row_of_theirs_alone_is_as_they_say() {
     let made = |word: &str| first(&key(), &theirs(word), &rules(), NOW);
     let error = made("error");
     assert_eq!((error.status, error.state), (Status::Error, State::Finished));
-    assert_eq!((error.status_source, error.error.as_deref()), (Some(Source::Adopted), Some("theirs")));
-    for (word, status) in
-        [("pending", Status::Pending), ("in_progress", Status::InProgress), ("what", Status::Pending)]
-    {
+    assert_eq!(
+        (error.status_source, error.error.as_deref()),
+        (Some(Source::Adopted), Some("theirs"))
+    );
+    for (word, status) in [
+        ("pending", Status::Pending),
+        ("in_progress", Status::InProgress),
+        ("what", Status::Pending),
+    ] {
         let row = made(word);
-        assert_eq!((row.status, row.state, row.status_source), (status, State::Unknown, None), "{word}");
+        assert_eq!(
+            (row.status, row.state, row.status_source),
+            (status, State::Unknown, None),
+            "{word}"
+        );
         assert!(row.is_announced());
     }
 }
@@ -132,7 +141,8 @@ fn a_final_word_wins_over_what_we_concluded() {
 
 #[test]
 fn set_back_only_if_their_word_was_final() {
-    let row = take_over(&ended(Status::Error, Source::Adopted, Some("error")), &theirs("pending"), LATER);
+    let row =
+        take_over(&ended(Status::Error, Source::Adopted, Some("error")), &theirs("pending"), LATER);
     assert_eq!((row.status, row.state, row.run), (Status::Pending, State::Unknown, 1));
     assert!(row.is_announced() && row.death_recorded(), "the old lock means nothing");
     let ours = ended(Status::Completed, Source::LockReleased, Some("pending"));
@@ -142,14 +152,18 @@ fn set_back_only_if_their_word_was_final() {
 
 #[test]
 fn what_differs_and_what_does_not() {
-    let codes = |row: &Migration, record: Option<&Record>, exists: bool, alive: bool, removable: bool| {
-        let it = Situation { row, record, lock_exists: exists, alive, removable, shadow: true };
-        differences(&it).into_iter().map(|it| it.code).collect::<Vec<_>>()
-    };
+    let codes =
+        |row: &Migration, record: Option<&Record>, exists: bool, alive: bool, removable: bool| {
+            let it = Situation { row, record, lock_exists: exists, alive, removable, shadow: true };
+            differences(&it).into_iter().map(|it| it.code).collect::<Vec<_>>()
+        };
     let error = ended(Status::Error, Source::Monitor, Some("in_progress"));
     let done = ended(Status::Completed, Source::LockReleased, Some("in_progress"));
     let going = theirs("in_progress");
-    assert_eq!(codes(&error, Some(&going), true, false, true), [Code::ErrorHereOnly, Code::LockThereOnly]);
+    assert_eq!(
+        codes(&error, Some(&going), true, false, true),
+        [Code::ErrorHereOnly, Code::LockThereOnly]
+    );
     assert_eq!(codes(&error, Some(&theirs("error")), false, false, false), []);
     assert_eq!(codes(&error, Some(&theirs("success")), false, false, false), [], "theirs wins");
     assert_eq!(codes(&error, Some(&theirs("pending")), true, false, false), [Code::NotInProgress]);
@@ -158,7 +172,10 @@ fn what_differs_and_what_does_not() {
     assert_eq!(codes(&done, Some(&going), false, false, false), [Code::CompletedHereOnly]);
     assert_eq!(codes(&done, None, false, false, false), [], "nothing is to be written");
     assert_eq!(codes(&running(None), Some(&going), true, true, false), []);
-    assert_eq!(codes(&running(None), Some(&theirs("error")), true, true, false), [Code::ErrorThereOnly]);
+    assert_eq!(
+        codes(&running(None), Some(&theirs("error")), true, true, false),
+        [Code::ErrorThereOnly]
+    );
 }
 
 #[test]
@@ -176,8 +193,15 @@ fn a_lock_that_is_removed_although_nothing_was_proven() {
 }
 
 fn words() -> impl Strategy<Value = String> {
-    proptest::sample::select(vec!["pending", "in_progress", "success", "completed", "error", "what"])
-        .prop_map(str::to_owned)
+    proptest::sample::select(vec![
+        "pending",
+        "in_progress",
+        "success",
+        "completed",
+        "error",
+        "what",
+    ])
+    .prop_map(str::to_owned)
 }
 
 proptest! {

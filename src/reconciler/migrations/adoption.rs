@@ -78,6 +78,11 @@ impl Adoption {
         &self.adopted.table
     }
 
+    /// Is it certain that they have no row of it?
+    pub(super) fn is_deleted(&self, key: &Key) -> bool {
+        self.readable && !self.records.contains_key(key)
+    }
+
     /// Is nothing of theirs to be touched?
     pub(super) const fn is_shadow(&self) -> bool {
         !self.adopted.writes

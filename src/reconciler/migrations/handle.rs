@@ -52,7 +52,9 @@ pub enum RequestError {
     #[error("{0}")]
     ProcessAlive(String),
     /// Nothing of theirs is touched.
-    #[error("adopt.mode is shadow: no lock is removed; remove it where it was removed before")]
+    #[error(
+        "adopt.mode is not write: no lock is removed here; remove it where it was removed before"
+    )]
     Shadow,
     /// The lock could not be removed.
     #[error("the lock was not removed: {0}")]

@@ -66,6 +66,8 @@ pub struct Parts {
     pub lease: Lease,
     /// Their table, where one is adopted.
     pub adopted: Option<Adopted>,
+    /// No lock is removed: they are somebody else's.
+    pub keeps_locks: bool,
     /// Set while the database fails.
     pub store_trouble: Arc<AtomicBool>,
 }

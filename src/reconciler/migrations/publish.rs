@@ -39,10 +39,22 @@ impl Reconciler {
         if ours || fleet.sole { Watch::Here } else { watch_of(row, &fleet.live()) }
     }
 
+    /// A row of theirs that they have deleted goes from the list as well, once nothing of it is left here.
+    fn is_shown(&self, stored: &StoredMigration) -> bool {
+        let row = &stored.row;
+        let over = row.status.is_final() || row.is_announced();
+        let deleted = self.adoption.as_ref().is_some_and(|it| it.is_deleted(&row.key));
+        !(deleted && over && row.their_status.is_some() && !self.locks.contains_key(&row.key))
+    }
+
     /// Publishes the rows with what their locks say now.
     pub(super) fn publish(&self) {
-        let mut rows: Vec<&Arc<StoredMigration>> =
-            self.rows.iter().flat_map(|rows| rows.values()).collect();
+        let mut rows: Vec<&Arc<StoredMigration>> = self
+            .rows
+            .iter()
+            .flat_map(|rows| rows.values())
+            .filter(|it| self.is_shown(it))
+            .collect();
         rows.sort_unstable_by_key(|stored| stored.id);
         let window = (self.parts.settings.interval.max(self.took) * 3).max(SLACK);
         // A database that gives no answer is waited for so long, and then this is published again.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::adoption::Adoption;
 use super::handle::{Request, RequestError, Taken, Target};
 use super::observe::Seen;
 use super::{Inspection, Reconciler};
@@ -75,7 +74,7 @@ impl Reconciler {
     }
 
     async fn take(&mut self, target: &Target, force: bool) -> Result<Taken, RequestError> {
-        if self.adoption.as_ref().is_some_and(Adoption::is_shadow) {
+        if self.parts.keeps_locks {
             return Err(RequestError::Shadow);
         }
         for _ in 0..ATTEMPTS {

@@ -122,7 +122,8 @@ impl Reconciler {
             if stands || !finished {
                 self.remember(&seen.key, decision.memory);
             }
-            if let (true, true, Some(found)) = (stands, decision.remove_lock, seen.found) {
+            let goes = stands && decision.remove_lock && !self.parts.keeps_locks;
+            if let (true, Some(found)) = (goes, seen.found) {
                 removable.push(Removable { key: seen.key, found, run });
             }
         }

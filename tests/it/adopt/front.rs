@@ -145,16 +145,9 @@ async fn what_is_read_of_ours_is_ours_and_all_the_rest_is_phps() {
             assert!(front.is_theirs(&answer), "{method} {path}: {answer:?}");
         }
     }
-    // Streams are there for readers only; the prefixes have them as well.
-    for path in ["/events", "/api/admin/monero/events", "/dashboard/api/events"] {
-        assert!(front.is_ours(&front.ask(&Method::GET, path).await), "{path}");
-        assert!(front.is_theirs(&front.ask(&Method::POST, path).await), "{path}");
-    }
     // Nobody comes in by the inner names.
-    for path in ["/.procwarden/answers", "/.procwarden/events"] {
-        let answer = front.ask(&Method::GET, path).await;
-        assert_eq!((answer.status, upstream(&answer)), (404, ""), "{path}");
-    }
+    let answer = front.ask(&Method::GET, "/.procwarden/answers").await;
+    assert_eq!((answer.status, upstream(&answer)), (404, ""));
 }
 
 #[tokio::test]
@@ -317,7 +310,7 @@ async fn who_asks_is_passed_on() {
     });
     let php = Php::start();
     let nginx = Nginx::start(procwarden, php.port(), "");
-    for path in ["/dashboard/api/migrations?status=error&x=%2F", "/events?after=7"] {
+    for path in ["/dashboard/api/migrations?status=error&x=%2F", "/health?scope=fleet"] {
         let request = nginx
             .request(Method::GET, path)
             .header("host", "dashboard.example:8080")
@@ -348,17 +341,12 @@ async fn who_asks_is_passed_on() {
 }
 
 #[tokio::test]
-async fn an_event_comes_when_it_happens() {
-    let stream =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {\"kind\":\"flip\"}\n\n";
-    let procwarden = fake::serve(Manner::SaysAndHolds(stream.as_bytes().to_vec()));
-    let php = Php::start();
-    let nginx = Nginx::start(procwarden, php.port(), SITE);
-    let request = nginx.request(Method::GET, "/events").header("accept-encoding", "gzip");
-    let mut answer = request.send().await.unwrap();
-    // The other side sends nothing more and does not close.
-    let event = answer.chunk().await.unwrap().unwrap();
-    assert_eq!(event.as_ref(), b"data: {\"kind\":\"flip\"}\n\n");
+async fn who_may_not_see_the_site_may_not_see_ours() {
+    let front = Front::start("    auth_request /denied;").await;
+    for path in ["/dashboard/api/migrations/7", "/dashboard/api/auth/login"] {
+        let answer = front.ask(&Method::GET, path).await;
+        assert_eq!(answer.status, 401, "{path}: {answer:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::migrations::{SOON, events, gone, shown, source, ticks_pass, wait};
+use crate::migrations::{SOON, events, gone, shown, source, wait};
 use crate::support::database::Database;
 use crate::support::engine::{self, Engine};
 use crate::support::job::{self, Lock};
@@ -210,6 +210,13 @@ async fn every_row_of_theirs_is_shown_and_followed() {
     Lock::new(2, job.pid()).write(&warden.lock_dir());
     wait(&warden, 2, "in_progress alive - run2").await;
     assert_eq!(report(&warden, 3).await, [""; 0], "nothing is to be written there");
+    crate::support::db::execute(
+        &database,
+        "DELETE FROM migrations_mapping WHERE brz_project_id = 1",
+    );
+    warden
+        .until("/migrations?brz_project_id=1", SOON, |it| (it.json["count"] == 0).then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -370,21 +377,27 @@ async fn a_table_or_a_column_that_is_not_there_is_a_fault_of_the_configuration()
 async fn off_again_leaves_everything_of_theirs_as_it_is() {
     let database = with_row(Table::Mapping, 1, &json!({"status": "in_progress"}));
     let mut warden = Warden::start_on(&database, writing(Table::Mapping)).await;
-    let job = Program::sleeper(warden.dir());
+    let mut job = Program::sleeper(warden.dir());
     let path = Lock::new(1, job.pid()).write(&warden.lock_dir());
     wait(&warden, 1, "in_progress alive - run1").await;
     warden.stop().await;
+    job.kill();
+    let path = Lock::new(1, job.pid()).ago(9000).write(&warden.lock_dir()).max(path);
     let before = Table::Mapping.rows(&database);
     warden.reconfigure(|config| config.set("adopt.mode", "off"));
     warden.launch();
     warden.ready().await;
-    wait(&warden, 1, "in_progress alive - run1").await;
-    ticks_pass(&warden).await;
-    assert!(path.exists());
+    wait(&warden, 1, "error finished process_gone run1").await;
+    // Another death after it: had the lock been to go, it would be gone by then.
+    let second = Lock::new(2, job.pid()).ago(9000).write(&warden.lock_dir());
+    wait(&warden, 2, "error finished process_gone run1").await;
+    let refused = warden.delete("/migrations/1/lock").await;
+    assert_eq!((refused.status, &refused.json["code"]), (409, &json!("shadow")));
+    assert!(path.exists() && second.exists(), "they are whoever's who takes care of them now");
     assert_eq!(changed(&before, &Table::Mapping.rows(&database)), [""; 0]);
 }
 
-/// As [`ticks_pass`], where a lock goes only once their row is final.
+/// Waits until two looks have passed that began after this call, where a lock goes only once their row is final.
 async fn ticks_pass_on(warden: &Warden, database: &Database) {
     const HELPER: i64 = 9_100_000;
     static NEXT: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(HELPER + 1);

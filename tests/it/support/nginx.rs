@@ -154,6 +154,7 @@ fn configuration(dir: &Path, port: u16, php: u16, site: &str) -> String {
          events {{ worker_connections 256; }}\nhttp {{\n    access_log off;\n{temp}{site}\n    \
          include {dir}/nginx-adopt-upstream.conf;\n    server {{\n        listen 127.0.0.1:{port};\n        \
          add_header X-Upstream $upstream_addr always;\n        include {dir}/nginx-adopt.conf;\n        \
+         location = /denied {{ return 401; }}\n        \
          location / {{ try_files $uri /index.php?$query_string; }}\n        \
          location = /index.php {{ proxy_pass http://127.0.0.1:{php}$request_uri; }}\n    }}\n}}\n"
     )
