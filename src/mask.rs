@@ -97,6 +97,12 @@ pub fn mask_json(object: Map<String, Value>) -> Map<String, Value> {
         .collect()
 }
 
+/// Prose of somebody else, such as the text of an error: URLs and the values of secret names, as in a command line.
+#[must_use]
+pub fn mask_prose(text: &str) -> String {
+    mask_line(text, DEPTH)
+}
+
 /// A text on one line: control characters are written as escapes.
 #[must_use]
 pub fn printable(text: &str) -> String {

@@ -5,11 +5,17 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::domain::adopt::{Code, Difference};
-use crate::domain::{Now, Uptime};
+use crate::domain::{Now, Timestamp, Uptime};
 use crate::store::{Finding, Store, StoreError};
 
 /// How long what is over stays in the report.
 const KEPT: Duration = Duration::from_hours(24 * 30);
+
+/// What the column of a subject holds, in characters.
+const SUBJECT: usize = 255;
+
+/// Nobody reads more.
+const TEXT: usize = 1000;
 
 /// The findings about one kind of subject.
 #[derive(Debug)]
@@ -55,7 +61,8 @@ impl Book {
     }
 
     fn see_subject(&mut self, subject: &str, difference: Difference, now: Now) {
-        let key = (subject.to_owned(), difference.code);
+        let subject = &cut(subject, SUBJECT);
+        let key = (subject.clone(), difference.code);
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             difference: difference.clone(),
             since: now,
@@ -125,10 +132,13 @@ impl Book {
     /// What an earlier life left open goes on, or is over.
     fn close_left(&mut self, now: Now) {
         for mut finding in self.left.replace(Vec::new()).into_iter().flatten() {
-            let open = self.entries.iter().any(|((known, code), _)| {
+            let open = self.entries.iter_mut().find(|((known, code), _)| {
                 *known == finding.subject && code.as_str() == finding.code
             });
-            if !open {
+            if let Some((_, entry)) = open {
+                entry.since.wall = Timestamp(finding.since);
+                entry.told = true;
+            } else {
                 finding.until = Some(now.wall.0);
                 self.changed.push(finding);
             }
@@ -141,11 +151,11 @@ fn finding(instance: &str, subject: &str, entry: &Entry, until: Option<i64>) -> 
     let is_fault = difference.code.is_fault();
     Finding {
         instance: instance.to_owned(),
-        subject: subject.to_owned(),
+        subject: cut(subject, SUBJECT),
         code: difference.code.as_str().to_owned(),
         kind: if is_fault { "fault" } else { "difference" }.to_owned(),
-        theirs: difference.theirs.clone(),
-        ours: difference.ours.clone(),
+        theirs: cut(&difference.theirs, TEXT),
+        ours: cut(&difference.ours, TEXT),
         rule: difference.rule.to_owned(),
         since: entry.since.wall.0,
         until,
@@ -159,4 +169,8 @@ fn tell(subject: &str, difference: &Difference) {
     } else {
         tracing::info!(subject, code, theirs, ours, "{}", difference.rule);
     }
+}
+
+fn cut(text: &str, length: usize) -> String {
+    text.chars().take(length).collect()
 }

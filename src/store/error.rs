@@ -122,8 +122,9 @@ pub enum StoreError {
         /// What the database says.
         source: Box<StoreError>,
     },
-    /// What was written into an adopted table was undone: our own row had been written by somebody else.
-    #[error("a row was written by another instance meanwhile; nothing was changed")]
+    /// What was written into an adopted table was undone: our own row had been written by somebody else, or there are two
+    /// of theirs.
+    #[error("a row was written by somebody else meanwhile; nothing was changed")]
     Undone,
     /// Any other failure of the database.
     #[error("the database failed")]

@@ -277,7 +277,7 @@ async fn apply(
     tells: Option<Tells<'_>>,
     now: Timestamp,
 ) -> Result<Vec<Applied>, StoreError> {
-    let seq = next_seq(tx, lease, writes.len()).await?;
+    // Before our instance's own row is locked: somebody may hold theirs, and the heartbeat waits for ours.
     let mut moved = BTreeMap::new();
     for at in 0..writes.len() {
         if let Some((table, row)) = tells.and_then(|tells| Some((tells.table, tells.of(at)?))) {
@@ -285,6 +285,7 @@ async fn apply(
             moved.insert(at, if stands { Applied::Told } else { Applied::TheirsMoved });
         }
     }
+    let seq = next_seq(tx, lease, writes.len()).await?;
     let mut updates = Vec::with_capacity(writes.len());
     // For each write the id of its row, and whether it is told of.
     let mut targets = Vec::with_capacity(writes.len());

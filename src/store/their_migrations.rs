@@ -7,6 +7,7 @@ use super::{Engine, Store, StoreError, single};
 use crate::config::{MigrationsTable, StatusPlace};
 use crate::domain::Timestamp;
 use crate::domain::adopt::{NoRoom, Record, with_error};
+use crate::mask::mask_prose;
 
 /// Their table, looked up once: the statements about it, and how much its columns hold.
 #[derive(Debug)]
@@ -94,6 +95,8 @@ impl TheirMigrations {
         };
         record.project_id = row.project_id.unwrap_or_default();
         record.uuid = row.uuid.unwrap_or_default();
+        // It goes into answers and logs.
+        record.error = record.error.as_deref().map(mask_prose);
         record.created_at = row.created_at.as_deref().and_then(Timestamp::lenient);
         record.updated_at = row.updated_at.as_deref().and_then(Timestamp::lenient);
         record
@@ -226,8 +229,11 @@ pub(super) async fn write(
     };
     let args = [Arg::from(&write.text), project, Arg::from(&write.uuid), Arg::from(&write.was)];
     match tx.execute(&table.update, &args).await {
-        Ok(changed) => Ok(changed == 1),
-        Err(source @ (StoreError::Rights(_) | StoreError::ReadOnly(_))) => {
+        Ok(0) => Ok(false),
+        Ok(1) => Ok(true),
+        // A second row of this key came since it was read: nothing of it stands.
+        Ok(_) => Err(StoreError::Undone),
+        Err(source @ StoreError::Rights(_)) => {
             Err(StoreError::TheirsDenied { table: table.name.clone(), source: Box::new(source) })
         }
         Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! Where their row, their locks and our judgement do not say the same, and by which rule of ours.
 
 use super::record::{Fault, Record, Said};
+use super::settle::{is_known, is_of_before};
 use crate::domain::migration::{Migration, Reason, Source, State, Status};
 
 /// What is known of one migration after a look.
@@ -45,6 +46,8 @@ pub enum Code {
     NotInProgress,
     /// We may read and not write.
     Denied,
+    /// Our error could not be written into this row.
+    WriteFailed,
     /// The table or a column cannot be read.
     Table,
     /// A row of theirs cannot be taken over.
@@ -53,7 +56,7 @@ pub enum Code {
 
 impl Code {
     /// Every one.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ErrorHereOnly,
         Self::ErrorThereOnly,
         Self::CompletedHereOnly,
@@ -64,6 +67,7 @@ impl Code {
         Self::RowUnreadable,
         Self::NotInProgress,
         Self::Denied,
+        Self::WriteFailed,
         Self::Table,
         Self::BadRow,
     ];
@@ -82,6 +86,7 @@ impl Code {
             Self::RowUnreadable => "row_unreadable",
             Self::NotInProgress => "not_in_progress",
             Self::Denied => "denied",
+            Self::WriteFailed => "write_failed",
             Self::Table => "table",
             Self::BadRow => "bad_row",
         }
@@ -96,11 +101,15 @@ impl Code {
                 | Self::RowUnreadable
                 | Self::NotInProgress
                 | Self::Denied
+                | Self::WriteFailed
                 | Self::Table
                 | Self::BadRow
         )
     }
 }
+
+const ONLY_PROOF: &str = "only proof of death is death: that a signal may not be sent (EPERM), or that a lock is old, proves \
+                          nothing";
 
 /// One difference or fault.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -120,16 +129,18 @@ pub struct Difference {
 pub fn differences(it: &Situation<'_>) -> Vec<Difference> {
     let mut list = Vec::new();
     list.extend(status_difference(it));
-    if it.alive && it.lock_exists && it.record.and_then(Record::final_status) == Some(Status::Error)
-    {
+    // Their word ended this run, and its process goes on. A word of the run before ends none.
+    let by_theirs = it.row.status == Status::Error && it.row.status_source == Some(Source::Adopted);
+    if it.alive && by_theirs {
         list.push(Difference {
             code: Code::ErrorThereOnly,
             theirs: theirs(it),
             ours: "alive".to_owned(),
-            rule: "only proof of death is death: a signal that may not be sent (EPERM) proves nothing",
+            rule: ONLY_PROOF,
         });
     }
-    if it.shadow && it.removable && it.lock_exists {
+    let would_go = it.record.is_some_and(|it| it.is_in_progress() || it.final_status().is_some());
+    if it.shadow && it.removable && it.lock_exists && would_go {
         list.push(Difference {
             code: Code::LockThereOnly,
             theirs: "lock stands".to_owned(),
@@ -138,6 +149,18 @@ pub fn differences(it: &Situation<'_>) -> Vec<Difference> {
         });
     }
     list
+}
+
+/// What a monitor of theirs did to a run whose process lives: seen at the look that finds it.
+#[must_use]
+pub fn called_dead(before: &Migration, record: &Record) -> Option<Difference> {
+    let now_error = record.final_status() == Some(Status::Error) && record.by_monitor;
+    (now_error && !before.status.is_final() && !is_known(before, record)).then(|| Difference {
+        code: Code::ErrorThereOnly,
+        theirs: record.word().to_owned(),
+        ours: "alive".to_owned(),
+        rule: ONLY_PROOF,
+    })
 }
 
 /// A lock that went although we would have left it; `before` is our row as it was while the lock stood.
@@ -162,8 +185,21 @@ pub fn lock_gone(before: &Migration) -> Option<Difference> {
 fn status_difference(it: &Situation<'_>) -> Option<Difference> {
     let row = it.row;
     let ours = matches!(row.status_source, Some(source) if source != Source::Adopted);
-    if !row.status.is_final() || !ours || it.record.is_some_and(|it| it.final_status().is_some()) {
+    if !row.status.is_final() || !ours {
         return None;
+    }
+    if let Some(theirs) = it.record.and_then(Record::final_status) {
+        let differs = is_of_before(row) && theirs != row.status;
+        return differs.then(|| Difference {
+            code: if row.status == Status::Error {
+                Code::ErrorHereOnly
+            } else {
+                Code::CompletedHereOnly
+            },
+            theirs: format!("{theirs}, of the run before"),
+            ours: said_of(row),
+            rule: "what stood in their row before this run began says nothing of it",
+        });
     }
     let difference =
         |code, rule| Some(Difference { code, theirs: theirs(it), ours: said_of(row), rule });

@@ -1,8 +1,9 @@
 //! What their row says of a migration.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::migration::Status;
 use crate::domain::time::Timestamp;
@@ -149,13 +150,33 @@ impl Record {
         self.said == Said::Status(Status::InProgress)
     }
 
-    /// What is remembered of it, to tell news from what stood there before.
+    /// What it says, in one word.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self.said {
             Said::Status(status) => status.as_str(),
             Said::Fault(fault) => fault.as_str(),
         }
+    }
+}
+
+impl Record {
+    /// The word with a digest of the row, to tell the same word from the same word said anew: 32 characters at most.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        let mut digest = Sha256::new();
+        for text in [&self.text, &self.error] {
+            digest.update(text.as_deref().unwrap_or_default());
+            digest.update([0]);
+        }
+        digest.update(self.updated_at.map_or(0, |at| at.0).to_le_bytes());
+        let digest = digest.finalize();
+        let mut mark = format!("{}:", self.word());
+        for byte in &digest[..8] {
+            // Writing to a String cannot fail.
+            let _ = write!(mark, "{byte:02x}");
+        }
+        mark
     }
 }
 

@@ -1,8 +1,9 @@
 //! Their row and ours: what of theirs is news for ours, and whose word ends a run.
 //!
-//! A final status in their row wins over ours, but only for the run that it is about: what stood there when a run began
-//! is of the run before. So the word last taken over is kept in our row, and only another one is news. A run that ends
-//! asks once more, and then whatever final word stands there counts: it was the runner's to say.
+//! A final status in their row wins over ours, but only for the run that it is about. So what was taken over last is kept
+//! in our row (`their_status`): the word, after a final one and where our error is still to be told a digest as well, and
+//! `~` before what stood there already when a run began after another. Only something else is news. A run that ends asks
+//! once more: what stands there then counts, unless it is of the run before.
 
 use super::record::Record;
 use crate::domain::migration::{Key, Migration, Source, State, Status};
@@ -21,14 +22,15 @@ pub fn first(key: &Key, record: &Record, rules: &Rules, now: Now) -> Migration {
         since: written,
         created_at: made,
         updated_at: written,
-        their_status: Some(record.word().to_owned()),
+        their_status: Some(mark_of(record)),
         ..first_row(key, rules, now)
     };
     if row.status.is_final() {
         row.state = State::Finished;
         row.status_source = Some(Source::Adopted);
         row.status_updated_at = Some(written);
-        row.ended_at = Some(written);
+        // Not by their clock, whose zone nobody names: runs are told apart by it.
+        row.ended_at = Some(now.wall);
         row.error.clone_from(&record.error);
     }
     row
@@ -38,11 +40,10 @@ pub fn first(key: &Key, record: &Record, rules: &Rules, now: Now) -> Migration {
 #[must_use]
 pub fn take_over(row: &Migration, record: &Record, now: Now) -> Migration {
     let mut next = row.clone();
-    let word = record.word();
-    if row.their_status.as_deref() == Some(word) {
+    if is_known(row, record) {
         return next;
     }
-    next.their_status = Some(word.to_owned());
+    next.their_status = Some(mark_of(record));
     let known = row.their_status.is_some();
     match (record.final_status(), row.status.is_final()) {
         // What stood there at the first look at it is not about a run that goes on.
@@ -70,14 +71,16 @@ pub fn settle(
     let mut next = judged;
     let ended_before = before.is_some_and(|it| it.status.is_final() && it.run == next.run);
     if next.their_status.is_none() {
-        // A new run: what stands there now is of the one before.
-        next.their_status = Some(record.word().to_owned());
+        let mark = mark_of(record);
+        let of_before = before.is_some() && record.final_status().is_some();
+        next.their_status = Some(if of_before { format!("{OF_BEFORE}{mark}") } else { mark });
         if before.is_none() {
             next.created_at = record.created_at.unwrap_or(next.created_at);
         }
     }
     if next.status.is_final()
         && !ended_before
+        && !is_of_before(&next)
         && let Some(status) = record.final_status()
         && status != next.status
     {
@@ -102,8 +105,33 @@ fn end(next: &mut Migration, status: Status, record: &Record, now: Now) {
     next.error = record.error.clone().filter(|_| status == Status::Error);
 }
 
+/// What stands before a mark that is of the run before.
+const OF_BEFORE: char = '~';
+
+/// What is remembered of their row.
+fn mark_of(record: &Record) -> String {
+    if record.final_status().is_some() { record.mark() } else { record.word().to_owned() }
+}
+
+/// Is it what was taken over last?
+#[must_use]
+pub fn is_known(row: &Migration, record: &Record) -> bool {
+    let known = row.their_status.as_deref().map(|known| known.trim_start_matches(OF_BEFORE));
+    known.is_some_and(|known| {
+        if known.contains(':') { known == record.mark() } else { known == record.word() }
+    })
+}
+
+/// Does their word, as it was taken over last, belong to the run before?
+#[must_use]
+pub fn is_of_before(row: &Migration) -> bool {
+    row.their_status.as_deref().is_some_and(|known| known.starts_with(OF_BEFORE))
+}
+
 fn was_final(row: &Migration) -> bool {
-    row.their_status.as_deref().and_then(Status::parse).is_some_and(Status::is_final)
+    let known = row.their_status.as_deref().unwrap_or_default();
+    let word = known.trim_start_matches(OF_BEFORE).split(':').next().unwrap_or_default();
+    Status::parse(word).is_some_and(Status::is_final)
 }
 
 /// They have set it back: the next lock that shows another attempt begins another run, an old one means nothing.

@@ -26,6 +26,11 @@ pub fn row_for(
     if next.status == Status::Pending {
         next.status = Status::InProgress;
     }
+    if next.is_announced() {
+        // It was nobody's; whoever sees its lock first answers for it.
+        next.instance.clone_from(&rules.instance);
+        next.host_id.clone_from(&rules.here.host_id);
+    }
     if !next.is_attempt_of(lock) {
         if next.status.is_final() {
             // An older attempt's lock under a finished row: it changes nothing that is recorded.

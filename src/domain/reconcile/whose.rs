@@ -10,11 +10,13 @@ use crate::domain::time::Timestamp;
 
 /// Do we answer for this row?
 ///
-/// All rows are ours on a database of our own. Else those under our name, and those whose process was seen in this PID
+/// All rows are ours on a database of our own. Else those of which only an adopted table tells, which are anybody's, those
+/// under our name, and those whose process was seen in this PID
 /// table while the instance that saw it is lost: it may have been an earlier one on this host.
 #[must_use]
 pub fn is_ours(row: &Migration, rules: &Rules) -> bool {
     rules.sole
+        || row.is_announced()
         || row.instance == rules.instance
         || (row.identity.as_ref().is_some_and(|id| id.is_of(&rules.here)) && is_lost(row, rules))
 }

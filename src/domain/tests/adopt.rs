@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::domain::adopt::{
-    Code, Record, Situation, differences, first, lock_gone, settle, take_over,
+    Code, Record, Situation, called_dead, differences, first, is_known, is_of_before, lock_gone,
+    settle, take_over,
 };
 use crate::domain::migration::{Key, Migration, Reason, Source, State, Status};
 use crate::domain::process::Here;
@@ -84,7 +85,7 @@ fn a_final_word_that_is_news_ends_the_run() {
         assert_eq!((row.status.as_str(), row.status_source), (word, Some(Source::Adopted)));
         assert_eq!((row.state, row.ended_at), (State::Finished, Some(LATER.wall)));
         assert_eq!(row.error.is_some(), word == "error");
-        assert_eq!(row.their_status.as_deref(), Some(word));
+        assert_eq!(row.their_status, Some(theirs(word).mark()));
     }
 }
 
@@ -93,13 +94,15 @@ fn a_final_word_that_stood_there_before_says_nothing() {
     for known in [Some("error"), None] {
         let row = take_over(&running(known), &theirs("error"), LATER);
         assert_eq!((row.status, row.state), (Status::InProgress, State::Alive), "{known:?}");
-        assert_eq!(row.their_status.as_deref(), Some("error"));
+        assert!(is_known(&row, &theirs("error")));
     }
 }
 
 #[test]
-fn a_run_that_ends_takes_whatever_final_word_stands_there() {
+fn a_run_that_ends_takes_the_final_word_that_stands_there_unless_it_is_of_the_run_before() {
     let before = running(Some("error"));
+    let stale = ended(Status::Completed, Source::LockReleased, Some("~error:0123456789abcdef"));
+    assert_eq!(settle(Some(&before), stale.clone(), &theirs("error"), LATER), stale);
     let judged = ended(Status::Completed, Source::LockReleased, Some("error"));
     let row = settle(Some(&before), judged.clone(), &theirs("error"), LATER);
     assert_eq!((row.status, row.status_source), (Status::Error, Some(Source::Adopted)));
@@ -117,7 +120,11 @@ fn another_run_begins_with_what_stands_there_then() {
     let before = ended(Status::Error, Source::Adopted, Some("error"));
     let next = Migration { run: 2, ..running(None) };
     let row = settle(Some(&before), next, &theirs("error"), LATER);
-    assert_eq!((row.status, row.their_status.as_deref()), (Status::InProgress, Some("error")));
+    assert_eq!((row.status, is_of_before(&row)), (Status::InProgress, true));
+    assert_eq!(take_over(&row, &theirs("error"), LATER), row, "what stood there before");
+    // The same word, said anew, is about this run.
+    let again = Record { updated_at: Some(LATER.wall), ..theirs("error") };
+    assert_eq!(take_over(&row, &again, LATER).status, Status::Error);
     let row = take_over(&row, &theirs("completed"), LATER);
     assert_eq!((row.run, row.status), (2, Status::Completed));
 }
@@ -135,7 +142,7 @@ fn a_final_word_wins_over_what_we_concluded() {
     }
     let ours = ended(Status::Error, Source::Monitor, Some("in_progress"));
     let row = take_over(&ours, &theirs("error"), LATER);
-    let same = Migration { their_status: Some("error".to_owned()), ..ours };
+    let same = Migration { their_status: Some(theirs("error").mark()), ..ours };
     assert_eq!(row, same, "the same word; ours says why");
 }
 
@@ -172,10 +179,24 @@ fn what_differs_and_what_does_not() {
     assert_eq!(codes(&done, Some(&going), false, false, false), [Code::CompletedHereOnly]);
     assert_eq!(codes(&done, None, false, false, false), [], "nothing is to be written");
     assert_eq!(codes(&running(None), Some(&going), true, true, false), []);
+    let by_theirs = ended(Status::Error, Source::Adopted, Some("error"));
     assert_eq!(
-        codes(&running(None), Some(&theirs("error")), true, true, false),
+        codes(&by_theirs, Some(&theirs("error")), false, true, false),
         [Code::ErrorThereOnly]
     );
+    assert_eq!(codes(&running(None), Some(&theirs("error")), true, true, false), [], "of before");
+    let stale = ended(Status::Completed, Source::LockReleased, Some("~error:0"));
+    assert_eq!(
+        codes(&stale, Some(&theirs("error")), false, false, false),
+        [Code::CompletedHereOnly]
+    );
+    let monitor = Record { by_monitor: true, ..theirs("error") };
+    assert!(called_dead(&running(Some("in_progress")), &monitor).is_some());
+    assert!(
+        called_dead(&running(Some("in_progress")), &theirs("error")).is_none(),
+        "its runner may"
+    );
+    assert!(called_dead(&running(Some("error")), &monitor).is_none(), "of before");
 }
 
 #[test]
@@ -214,7 +235,7 @@ proptest! {
             row = take_over(&row, &theirs(&word), LATER);
             prop_assert_eq!(&take_over(&row, &theirs(&word), LATER), &row);
             if before.status.is_final() && !row.status.is_final() {
-                let was = before.their_status.as_deref().and_then(Status::parse);
+                let was = before.their_status.as_deref().and_then(|it| Status::parse(it.split(':').next()?));
                 prop_assert!(was.is_some_and(Status::is_final));
             }
             prop_assert_eq!(row.status.is_final(), row.state == State::Finished);

@@ -7,27 +7,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::observe::{Rows, Seen};
+use super::theirs::Records;
 use crate::adopt::Book;
-use crate::domain::adopt::{Fault, Record, Said, first, settle, take_over};
-use crate::domain::migration::{Key, MAX_PROJECT_ID, Migration, Source, Status};
+use crate::domain::adopt::{Record, first, is_known, settle, take_over};
+use crate::domain::migration::{Key, Migration, Source, Status};
 use crate::domain::reconcile::{
     Decision, Memory, Outcome, Predicate, Rules, Write, evaluate, is_ours, write,
 };
-use crate::domain::{Now, Timestamp};
+use crate::domain::{Now, Timestamp, Uptime};
 use crate::store::{Store, StoreError, TheirMigrations, TheirWrite};
 
-/// After a read that took this share of the time the next one waits, whatever wakes a look. It is short all the same: what
-/// was read must be younger than the time between the two looks that prove a death.
-const READ_SHARE: u32 = 10;
-
-/// After a refusal it is tried again, for somebody may have granted it.
-const DENIED_FOR: Duration = Duration::from_secs(60);
+/// After a refusal or a failure it is tried again, for somebody may have mended it.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
 
 /// Rows of theirs that are taken over at a look: the first look at an old table is not to hold up the judgement.
 const TAKEN_AT_ONCE: usize = 1000;
-
-/// Longest `mb_project_uuid` that our table takes.
-const UUID_LIMIT: usize = 64;
 
 /// What the reconciler is given.
 #[derive(Debug, Clone)]
@@ -42,19 +36,17 @@ pub struct Adopted {
 #[derive(Debug)]
 pub(super) struct Adoption {
     adopted: Adopted,
-    pub(super) records: HashMap<Key, Record>,
-    /// Rows that are nobody's as far as we can tell, by what identifies them.
-    pub(super) bad: Vec<(String, &'static str)>,
-    pub(super) readable: bool,
-    read_at: Option<Instant>,
-    read_took: Duration,
+    /// What stands there.
+    pub(super) theirs: Records,
     /// Until when it is not tried to write there, and why.
     denied: Option<(Instant, String)>,
-    /// Errors of ours that were not told, and what stood there then: as long as it stands, it is still to be told.
-    owed: HashMap<Key, String>,
+    /// What stood there when a process was first seen dead, and since when something else does.
+    deaths: HashMap<Key, (String, Option<Uptime>)>,
+    /// Rows that could not be written, until when they are left alone, and why.
+    failed: HashMap<Key, (Instant, String)>,
+    /// How often a row was not found as it had been read, one time after another.
+    moves: HashMap<Key, u32>,
     pub(super) book: Book,
-    /// Why it cannot be read.
-    pub(super) trouble: Option<String>,
 }
 
 impl Adoption {
@@ -62,15 +54,12 @@ impl Adoption {
         let book = Book::new(instance, "migration", adopted.table.name(), interval * 2);
         Self {
             adopted,
-            records: HashMap::new(),
-            bad: Vec::new(),
-            readable: false,
-            read_at: None,
-            read_took: Duration::ZERO,
+            theirs: Records::new(interval),
             denied: None,
-            owed: HashMap::new(),
+            deaths: HashMap::new(),
+            failed: HashMap::new(),
+            moves: HashMap::new(),
             book,
-            trouble: None,
         }
     }
 
@@ -78,59 +67,19 @@ impl Adoption {
         &self.adopted.table
     }
 
-    /// Is it certain that they have no row of it?
-    pub(super) fn is_deleted(&self, key: &Key) -> bool {
-        self.readable && !self.records.contains_key(key)
+    /// Reads their table, if it was not read just now.
+    pub(super) async fn read(&mut self, store: &Store) {
+        self.theirs.read(store, &self.adopted.table).await;
+    }
+
+    /// Their row.
+    pub(super) fn record(&self, key: &Key) -> Option<&Record> {
+        self.theirs.get(key)
     }
 
     /// Is nothing of theirs to be touched?
     pub(super) const fn is_shadow(&self) -> bool {
         !self.adopted.writes
-    }
-
-    /// Reads their table, if it was not read just now.
-    pub(super) async fn read(&mut self, store: &Store) {
-        if self.read_at.is_some_and(|at| at.elapsed() < self.read_took * READ_SHARE) {
-            return;
-        }
-        let began = Instant::now();
-        match store.their_records(&self.adopted.table).await {
-            Ok(rows) => {
-                self.take(rows);
-                if self.trouble.take().is_some() {
-                    tracing::info!(
-                        table = self.adopted.table.name(),
-                        "their table can be read again"
-                    );
-                }
-                self.readable = true;
-            }
-            Err(error) => {
-                self.trouble = Some(error.chain());
-                self.readable = false;
-                self.records.clear();
-            }
-        }
-        self.read_at = Some(Instant::now());
-        self.read_took = began.elapsed();
-    }
-
-    fn take(&mut self, rows: Vec<Record>) {
-        self.records.clear();
-        self.bad.clear();
-        for record in rows {
-            match key_of(&record) {
-                Ok(key) => {
-                    self.records
-                        .entry(key)
-                        .and_modify(|it| it.said = Said::Fault(Fault::SeveralRows))
-                        .or_insert(record);
-                }
-                Err(why) => {
-                    self.bad.push((format!("{}-{}", record.uuid, record.project_id), why));
-                }
-            }
-        }
     }
 
     /// The judgement with what their row says, and what is to be written there.
@@ -142,17 +91,22 @@ impl Adoption {
         rules: &Rules,
         now: Now,
     ) -> Judged {
+        self.follow_death(&seen.key, memory, now);
         let mut decision = self.explain(seen, row, memory, rules, now);
         let removable = decision.remove_lock;
-        let record = self.records.get(&seen.key).cloned();
-        let (Some(next), Some(record)) = (&mut decision.row, record) else {
+        let Some(record) = self.record(&seen.key).cloned() else {
             // Without their row nothing says that anybody will know of it once the lock is gone.
             decision.remove_lock = false;
             return Judged { decision, tell: None, removable };
         };
+        if memory.dead.is_none() && decision.memory.dead.is_some() && record.is_in_progress() {
+            self.deaths.insert(seen.key.clone(), (record.mark(), None));
+        }
+        let Some(next) = &mut decision.row else {
+            return Judged { decision, tell: None, removable };
+        };
         let ours = row.is_none_or(|row| next.instance != row.instance || is_ours(row, rules));
-        let tell =
-            if ours { self.tell(&seen.key, row, next, &record, removable, now.wall) } else { None };
+        let tell = if ours { self.tell(&seen.key, row, next, &record, now.wall) } else { None };
         if tell.is_some() {
             next.their_status = Some(Status::Error.as_str().to_owned());
             decision.write = write(row, next, now);
@@ -160,6 +114,21 @@ impl Adoption {
         let told = record.final_status().is_some() || tell.is_some();
         decision.remove_lock &= ours && told && self.adopted.writes;
         Judged { decision, tell, removable }
+    }
+
+    /// Somebody who sets a row to `in_progress` anew, its process long dead, is about to start another one.
+    fn follow_death(&mut self, key: &Key, memory: &Memory, now: Now) {
+        if memory.dead.is_none() {
+            self.deaths.remove(key);
+            return;
+        }
+        let Some(record) = self.record(key).filter(|record| record.is_in_progress()) else {
+            return;
+        };
+        let mark = record.mark();
+        if self.deaths.get(key).is_none_or(|(known, _)| *known != mark) {
+            self.deaths.insert(key.clone(), (mark, Some(now.up)));
+        }
     }
 
     /// The judgement with what their row says; `remove_lock` by our rules alone.
@@ -171,7 +140,7 @@ impl Adoption {
         rules: &Rules,
         now: Now,
     ) -> Decision {
-        let record = self.records.get(&seen.key);
+        let record = self.record(&seen.key);
         let taken = match (row, record) {
             (Some(row), Some(record)) if is_ours(row, rules) => Some(take_over(row, record, now)),
             _ => row.cloned(),
@@ -189,37 +158,49 @@ impl Adoption {
         if row.is_some_and(|row| next.instance == row.instance && !is_ours(row, rules)) {
             return decision;
         }
-        let next = settle(taken.as_ref(), next.clone(), record, now);
+        let mut next = settle(taken.as_ref(), next.clone(), record, now);
         if next.status_source == Some(Source::Adopted) {
             decision.outcome = Outcome::None;
+        }
+        if let (Outcome::Error, Some(taken), Some(until)) =
+            (decision.outcome, &taken, self.postponed(&seen.key, rules, now))
+        {
+            next = Migration { their_status: next.their_status, ..taken.clone() };
+            decision.outcome = Outcome::Wait;
+            decision.remove_lock = false;
+            decision.wake = Some(until);
+        }
+        if is_owed(&next)
+            && record.is_in_progress()
+            && row.is_none_or(|row| row.status != next.status)
+        {
+            // The same word in another text is another run's.
+            next.their_status = Some(record.mark());
         }
         decision.write = write(row, &next, now);
         decision.row = Some(next);
         decision
     }
 
-    /// What is to be written there: our error, over nothing but `in_progress`, when it turns or is still owed.
+    /// Until when an error waits, since they set their row anew after the death: one grace.
+    fn postponed(&self, key: &Key, rules: &Rules, now: Now) -> Option<Uptime> {
+        let (_, since) = self.deaths.get(key)?;
+        let until = (*since)?.plus(rules.grace);
+        (until > now.up).then_some(until)
+    }
+
+    /// What is to be written there: our error, over nothing but the `in_progress` that it is about.
     fn tell(
-        &mut self,
+        &self,
         key: &Key,
         row: Option<&Migration>,
         next: &Migration,
         record: &Record,
-        lock_is_its: bool,
         at: Timestamp,
     ) -> Option<TheirWrite> {
-        let ours = matches!(next.status_source, Some(Source::Monitor | Source::Operator));
-        if next.status != Status::Error || !ours || !record.is_in_progress() {
-            self.owed.remove(key);
-            return None;
-        }
         let turns = row.is_none_or(|row| !row.status.is_final() || row.run != next.run);
-        let stands = self.owed.get(key).is_some_and(|text| Some(text) == record.text.as_ref());
-        if turns && let Some(text) = &record.text {
-            self.owed.insert(key.clone(), text.clone());
-        }
-        let due = turns || stands || lock_is_its;
-        if !due || !self.adopted.writes || self.is_denied() {
+        let due = is_owed(next) && record.is_in_progress() && (turns || is_known(next, record));
+        if !due || !self.adopted.writes || self.is_denied() || self.failure(key).is_some() {
             return None;
         }
         let text = next.error.as_deref().unwrap_or("error");
@@ -239,39 +220,58 @@ impl Adoption {
 
     /// It was written.
     pub(super) fn told(&mut self, key: &Key, write: &TheirWrite) {
-        self.owed.remove(key);
-        self.records.insert(key.clone(), self.adopted.table.after(write));
+        self.moves.remove(key);
+        let theirs = self.adopted.table.after(write);
+        self.theirs.replace(key, theirs);
         tracing::info!(migration = %key, table = self.adopted.table.name(), "their row says error now");
     }
 
-    /// Somebody wrote it meanwhile: it is read again before the next look.
-    pub(super) const fn moved(&mut self) {
-        self.read_at = None;
+    /// Somebody wrote it meanwhile: it is read again before the next look. What is never found as it reads is left alone.
+    pub(super) fn moved(&mut self, key: &Key) {
+        self.theirs.forget_when();
+        let moves = self.moves.entry(key.clone()).or_default();
+        *moves += 1;
+        if *moves > 2 {
+            self.moves.remove(key);
+            self.failed(key, "no UPDATE finds the row as it was read".to_owned());
+        }
+    }
+
+    /// This row could not be written; the others are none the worse for it.
+    pub(super) fn failed(&mut self, key: &Key, why: String) {
+        self.failed.insert(key.clone(), (Instant::now() + LEFT_ALONE, why));
+    }
+
+    /// Why this row could not be written a short while ago.
+    pub(super) fn failure(&self, key: &Key) -> Option<&str> {
+        let (until, why) = self.failed.get(key)?;
+        (*until > Instant::now()).then_some(why.as_str())
     }
 
     /// It may not be written, or somebody else wrote ours meanwhile.
     pub(super) fn refused(&mut self, error: &StoreError) {
-        self.read_at = None;
+        self.theirs.forget_when();
         if matches!(error, StoreError::TheirsDenied { .. }) {
-            self.denied = Some((Instant::now() + DENIED_FOR, error.chain()));
+            self.denied = Some((Instant::now() + LEFT_ALONE, error.chain()));
         }
     }
 
     /// What is to be written of rows that were not looked at: new ones of theirs, and news of others; and what is still
     /// owed to theirs.
     pub(super) fn mirror(
-        &mut self,
+        &self,
         rows: &Rows,
         seen: &HashSet<Key>,
         rules: &Rules,
         now: Now,
     ) -> Vec<Mirrored> {
         let mut list = Vec::new();
-        for (key, record) in self.records.iter().filter(|(key, _)| !seen.contains(*key)) {
+        for (key, record) in self.theirs.iter().filter(|(key, _)| !seen.contains(*key)) {
             if list.len() == TAKEN_AT_ONCE {
                 break;
             }
             match rows.get(key) {
+                None if is_spelled_otherwise(rows, key) => {}
                 None => {
                     let row = Box::new(first(key, record, rules, now));
                     list.push(Mirrored {
@@ -282,33 +282,17 @@ impl Adoption {
                     });
                 }
                 Some(stored) if is_ours(&stored.row, rules) => {
-                    let next = take_over(&stored.row, record, now);
-                    match write(Some(&stored.row), &next, now) {
-                        Write::None => {}
-                        write => {
-                            let (key, id) = (key.clone(), Some(stored.id));
-                            list.push(Mirrored { key, id, write, tell: None });
-                        }
+                    let mut next = take_over(&stored.row, record, now);
+                    let tell = self.tell(key, Some(&stored.row), &next, record, now.wall);
+                    if tell.is_some() {
+                        next.their_status = Some(Status::Error.as_str().to_owned());
+                    }
+                    let write = write(Some(&stored.row), &next, now);
+                    if tell.is_some() || !matches!(write, Write::None) {
+                        list.push(Mirrored { key: key.clone(), id: Some(stored.id), write, tell });
                     }
                 }
                 Some(_) => {}
-            }
-        }
-        let owed: Vec<Key> = self.owed.keys().filter(|key| !seen.contains(*key)).cloned().collect();
-        for key in owed {
-            let (Some(stored), Some(record)) = (rows.get(&key), self.records.get(&key).cloned())
-            else {
-                self.owed.remove(&key);
-                continue;
-            };
-            let row = &stored.row;
-            if let Some(tell) = self.tell(&key, Some(row), row, &record, false, now.wall) {
-                list.push(Mirrored {
-                    key,
-                    id: Some(stored.id),
-                    write: Write::None,
-                    tell: Some(tell),
-                });
             }
         }
         list
@@ -335,12 +319,17 @@ pub(super) struct Judged {
     pub(super) removable: bool,
 }
 
-fn key_of(record: &Record) -> Result<Key, &'static str> {
-    let id = record.project_id.trim().parse::<i64>().ok();
-    let id = id.filter(|id| (1..=MAX_PROJECT_ID).contains(id)).ok_or("no project id")?;
-    let uuid = record.uuid.as_str();
-    if uuid.is_empty() || uuid.chars().count() > UUID_LIMIT {
-        return Err("no uuid, or one that is too long");
-    }
-    Ok(Key { mb_project_uuid: uuid.to_owned(), brz_project_id: id })
+/// Our error, which they are to be told of as long as their row goes on.
+fn is_owed(row: &Migration) -> bool {
+    let ours = matches!(row.status_source, Some(Source::Monitor | Source::Operator));
+    row.status == Status::Error && ours
+}
+
+/// Is there a row of ours whose uuid differs in the case of its letters alone?
+fn is_spelled_otherwise(rows: &Rows, key: &Key) -> bool {
+    let same = |it: &Key| {
+        it.brz_project_id == key.brz_project_id
+            && it.mb_project_uuid.eq_ignore_ascii_case(&key.mb_project_uuid)
+    };
+    rows.keys().any(same)
 }

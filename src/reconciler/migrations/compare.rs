@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use super::adoption::Adoption;
 use super::observe::{Rows, Seen};
 use crate::domain::Now;
-use crate::domain::adopt::{Code, Difference, Situation, differences, lock_gone};
+use crate::domain::adopt::{
+    Code, Difference, Record, Situation, called_dead, differences, lock_gone,
+};
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{LockSight, Memory, Rules, Standing, standing};
 
@@ -16,7 +18,8 @@ pub(super) struct Sighting {
     lock_exists: bool,
     alive: bool,
     removable: bool,
-    gone: Option<Difference>,
+    /// What was done to it since the last look.
+    happened: Vec<Difference>,
 }
 
 impl Sighting {
@@ -26,18 +29,21 @@ impl Sighting {
         row: Option<&Migration>,
         memory: &Memory,
         removable: bool,
-        rules: &Rules,
-        now: Now,
+        record: Option<&Record>,
+        (rules, now): (&Rules, Now),
     ) -> Self {
         let alive = matches!(standing(row, &seen.sight, rules, now.wall), Standing::Alive(Some(_)));
         let just_gone =
             seen.sight.lock == LockSight::Absent && memory.watched && memory.absent.is_none();
+        let gone = row.filter(|_| just_gone).and_then(lock_gone);
+        let called = row.zip(record).filter(|_| alive).and_then(|(row, it)| called_dead(row, it));
+        let happened = gone.into_iter().chain(called).collect();
         Self {
             key: seen.key.clone(),
             lock_exists: seen.found.is_some(),
             alive,
             removable,
-            gone: row.filter(|_| just_gone).and_then(lock_gone),
+            happened,
         }
     }
 }
@@ -50,28 +56,32 @@ impl Adoption {
             let sighting = by_key.get(key);
             let situation = Situation {
                 row: &stored.row,
-                record: self.records.get(key),
+                record: self.record(key),
                 lock_exists: sighting.is_some_and(|it| it.lock_exists),
                 alive: sighting.is_some_and(|it| it.alive),
                 removable: sighting.is_some_and(|it| it.removable),
                 shadow: self.is_shadow(),
             };
-            if self.readable {
+            if self.theirs.readable {
                 for difference in differences(&situation) {
                     self.book.see(key, difference, now);
                 }
             }
         }
         for it in sights {
-            if let Some(gone) = &it.gone {
-                self.book.happened(&it.key, gone.clone(), now);
+            for happened in &it.happened {
+                self.book.happened(&it.key, happened.clone(), now);
+            }
+            if let Some(why) = self.failure(&it.key) {
+                let failed = write_failed(why);
+                self.book.see(&it.key, failed, now);
             }
         }
         self.compare_table(now);
     }
 
     fn compare_table(&mut self, now: Now) {
-        if let Some(trouble) = &self.trouble {
+        if let Some(trouble) = &self.theirs.trouble {
             let rule =
                 "the table cannot be read: check that it is there, its columns, and GRANT SELECT";
             let difference = Difference {
@@ -93,14 +103,29 @@ impl Adoption {
             };
             self.book.see_table(difference, now);
         }
-        for (subject, why) in &self.bad {
-            let difference = Difference {
-                code: Code::BadRow,
-                theirs: (*why).to_owned(),
-                ours: "left out".to_owned(),
-                rule: "a row needs a uuid of 1 to 64 characters and a project id of 1 to 2^53-1",
-            };
-            self.book.see(subject, difference, now);
+        if let Some(difference) = bad_rows(&self.theirs.bad) {
+            self.book.see_table(difference, now);
         }
+    }
+}
+
+/// Rows that are nobody's: their number and the first of them.
+fn bad_rows(bad: &[(String, &'static str)]) -> Option<Difference> {
+    let first: Vec<String> =
+        bad.iter().take(3).map(|(which, why)| format!("'{which}': {why}")).collect();
+    (!bad.is_empty()).then(|| Difference {
+        code: Code::BadRow,
+        theirs: format!("{} rows, such as {}", bad.len(), first.join("; ")),
+        ours: "left out".to_owned(),
+        rule: "a row needs a uuid of 1 to 64 characters and a project id of 1 to 2^53-1",
+    })
+}
+
+fn write_failed(why: &str) -> Difference {
+    Difference {
+        code: Code::WriteFailed,
+        theirs: why.to_owned(),
+        ours: "the error is recorded here alone, the lock is left".to_owned(),
+        rule: "what the database says stands beside it; tried again each minute",
     }
 }

@@ -9,6 +9,7 @@ mod handle;
 mod observe;
 mod publish;
 mod requests;
+mod theirs;
 mod tick;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

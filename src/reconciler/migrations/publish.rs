@@ -43,7 +43,7 @@ impl Reconciler {
     fn is_shown(&self, stored: &StoredMigration) -> bool {
         let row = &stored.row;
         let over = row.status.is_final() || row.is_announced();
-        let deleted = self.adoption.as_ref().is_some_and(|it| it.is_deleted(&row.key));
+        let deleted = self.adoption.as_ref().is_some_and(|it| it.theirs.is_deleted(&row.key));
         !(deleted && over && row.their_status.is_some() && !self.locks.contains_key(&row.key))
     }
 

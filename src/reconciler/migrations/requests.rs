@@ -181,7 +181,7 @@ impl Reconciler {
             return Ok(self.row(key).map(|stored| StoredMigration::clone(stored)));
         }
         let applied = self
-            .apply(&[(id, write)], &[None], now)
+            .apply(&[(id, write)], now)
             .await
             .ok_or_else(|| RequestError::Store("nothing was changed".to_owned()))?;
         if let Some(Applied::Done(stored)) = applied.into_iter().next() {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::adoption::Adoption;
 use super::compare::Sighting;
 use super::observe::{Look, Rows, Seen};
 use super::{LOOK_LIMIT, Reconciler};
@@ -14,7 +13,7 @@ use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration, Status};
 use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
 use crate::locks::{FoundLock, Removal, RemoveError};
-use crate::store::{Applied, StoreError, StoredMigration, Tells, TheirWrite};
+use crate::store::{Applied, StoreError, StoredMigration, TheirWrite};
 
 /// What was seen of one migration and what follows.
 #[derive(Debug)]
@@ -54,9 +53,11 @@ impl Reconciler {
             }
             let memory = self.memory.get(&seen.key).cloned().unwrap_or_default();
             let (decision, tell) = if let Some(adoption) = &mut self.adoption {
+                let record = adoption.record(&seen.key).cloned();
                 let judged = adoption.judge(&seen, row, &memory, &look.rules, now);
-                let removable = judged.removable;
-                sightings.push(Sighting::of(&seen, row, &memory, removable, &look.rules, now));
+                let (removable, at) = (judged.removable, (&look.rules, now));
+                let record = record.as_ref();
+                sightings.push(Sighting::of(&seen, row, &memory, removable, record, at));
                 (judged.decision, judged.tell)
             } else {
                 (evaluate(&seen.key, row, &seen.sight, &memory, &look.rules, now), None)
@@ -86,30 +87,24 @@ impl Reconciler {
 
     /// Writes every decision and remembers; gives what may be removed now.
     async fn write(&mut self, mut judged: Vec<Verdict>, now: crate::domain::Now) -> Vec<Removable> {
-        let due: Vec<usize> = (0..judged.len())
-            .filter(|at| {
-                let it = &judged[*at];
-                it.tell.is_some() || !matches!(it.decision.write, Write::None)
-            })
-            .collect();
-        let (mut writes, mut tells) =
-            (Vec::with_capacity(due.len()), Vec::with_capacity(due.len()));
-        for at in &due {
-            let it = &mut judged[*at];
-            let write = std::mem::replace(&mut it.decision.write, Write::None);
-            writes.push((self.row(&it.seen.key).map(|stored| stored.id), write));
-            tells.push(it.tell.clone());
-        }
         let mut outcome = vec![true; judged.len()];
+        let due = |it: &Verdict| it.tell.is_none() && !matches!(it.decision.write, Write::None);
+        let due: Vec<usize> = (0..judged.len()).filter(|at| due(&judged[*at])).collect();
+        let writes: Vec<_> = due.iter().map(|at| self.take_write(&mut judged[*at])).collect();
         if !writes.is_empty() {
-            match self.apply_unless_it_fails(&writes, &tells, now.wall).await {
+            match self.apply_unless_it_fails(&writes, now.wall).await {
                 Some(applied) => {
-                    for ((at, applied), tell) in due.iter().zip(applied).zip(tells) {
-                        let key = judged[*at].seen.key.clone();
-                        outcome[*at] = self.applied(&key, applied, tell.as_ref());
+                    for (at, applied) in due.iter().zip(applied) {
+                        outcome[*at] = self.adopt(applied);
                     }
                 }
                 None => due.iter().for_each(|at| outcome[*at] = false),
+            }
+        }
+        for at in 0..judged.len() {
+            if let Some(tell) = judged[at].tell.take() {
+                let write = self.take_write(&mut judged[at]);
+                outcome[at] = self.apply_telling(&judged[at].seen.key, write, tell, now.wall).await;
             }
         }
         let mut removable = Vec::new();
@@ -130,19 +125,23 @@ impl Reconciler {
         removable
     }
 
+    fn take_write(&self, it: &mut Verdict) -> (Option<i64>, Write) {
+        let write = std::mem::replace(&mut it.decision.write, Write::None);
+        (self.row(&it.seen.key).map(|stored| stored.id), write)
+    }
+
     /// The same as [`Self::apply`], but a database that fails is not waited for again: the heartbeats try whether it is
     /// back.
     pub(super) async fn apply_unless_it_fails(
         &mut self,
         writes: &[(Option<i64>, Write)],
-        tells: &[Option<TheirWrite>],
         now: crate::domain::Timestamp,
     ) -> Option<Vec<Applied>> {
         if self.database_fails() {
             self.wake_in(Duration::from_secs(1));
             return None;
         }
-        self.apply(writes, tells, now).await
+        self.apply(writes, now).await
     }
 
     pub(super) fn database_fails(&self) -> bool {
@@ -153,7 +152,6 @@ impl Reconciler {
     pub(super) async fn apply(
         &mut self,
         writes: &[(Option<i64>, Write)],
-        tells: &[Option<TheirWrite>],
         now: crate::domain::Timestamp,
     ) -> Option<Vec<Applied>> {
         let flips =
@@ -162,10 +160,7 @@ impl Reconciler {
         if flips {
             crate::failpoint::at("before-flip");
         }
-        let table = self.adoption.as_ref().map(Adoption::table);
-        let tells = table.map(|table| Tells { table, rows: tells });
-        let (store, lease) = (&self.parts.store, &self.parts.lease);
-        match store.apply_and_tell(lease, writes, tells, now).await {
+        match self.parts.store.apply(&self.parts.lease, writes, now).await {
             Ok(applied) => {
                 super::super::trouble::works(&self.parts.store_trouble);
                 if inserts {
@@ -176,23 +171,18 @@ impl Reconciler {
                 }
                 Some(applied)
             }
-            Err(error @ (StoreError::TheirsDenied { .. } | StoreError::Undone)) => {
-                if let Some(adoption) = &mut self.adoption {
-                    adoption.refused(&error);
-                }
-                // A part of it may stand. Judged again, without what was refused.
-                self.reread = true;
-                self.wake_in(Duration::ZERO);
-                None
-            }
             Err(error) => {
-                self.store_fails(&error);
-                // It may stand although the answer was lost.
-                self.reread = true;
-                self.wake_in(Duration::from_secs(1));
+                self.write_fails(&error);
                 None
             }
         }
+    }
+
+    /// The database failed at a write, which may stand although the answer was lost.
+    pub(super) fn write_fails(&mut self, error: &StoreError) {
+        self.store_fails(error);
+        self.reread = true;
+        self.wake_in(Duration::from_secs(1));
     }
 
     /// Takes over a row that was written; false if the write lost its race, and then everything is read again.

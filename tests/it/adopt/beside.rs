@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::migrations::{SOON, is_line, line, wait};
-use crate::support::engine::Engine;
+use crate::support::engine::{self, Engine};
 use crate::support::job::{self, Elsewhere, Lock};
 use crate::support::old_monitor::OldMonitor;
 use crate::support::program::Program;
@@ -292,7 +293,7 @@ fn state_of(dir: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
 }
 
 #[tokio::test]
-async fn an_error_of_theirs_over_a_living_process_is_told() {
+async fn a_living_job_that_their_monitor_calls_dead_is_told_although_its_lock_goes_at_once() {
     let database = Engine::current().fresh();
     Table::Mapping.create(&database);
     let row = json!({"brz_project_id": 1, "mb_project_uuid": job::uuid(1),
@@ -300,15 +301,47 @@ async fn an_error_of_theirs_over_a_living_process_is_told() {
     Table::Mapping.insert(&database, &row);
     let warden = Warden::start_on(&database, shadow()).await;
     let job = Program::sleeper(warden.dir());
-    Lock::new(1, job.pid()).started_ago(900).write(&warden.lock_dir());
+    let path = Lock::new(1, job.pid()).started_ago(900).write(&warden.lock_dir());
     wait(&warden, 1, "in_progress alive - run1").await;
     // As a monitor does that may not send this process a signal.
     let error = json!({"changes_json": {"status": "error", "monitor_updated": true}});
     Table::Mapping.update(&database, &error, "1 = 1");
+    fs::remove_file(path).unwrap();
     wait(&warden, 1, "error finished - run1").await;
     eventually(SOON, || async {
         let found = found(&warden).await;
         if found.contains("1 error_there_only") { Ok(()) } else { Err(format!("{found:?}")) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_loop_of_another_user_who_may_not_signal_the_job() {
+    if !rustix::process::geteuid().is_root() || engine::is(Engine::Sqlite) {
+        println!(
+            "nothing to show: another user needs root, and a database that is no file of ours"
+        );
+        return;
+    }
+    let database = Engine::current().fresh();
+    Table::Mapping.create(&database);
+    let row = json!({"brz_project_id": 1, "mb_project_uuid": job::uuid(1),
+                     "changes_json": {"status": "in_progress"}});
+    Table::Mapping.insert(&database, &row);
+    let warden = Warden::start_on(&database, shadow()).await;
+    let job = Program::sleeper(warden.dir());
+    let path = Lock::new(1, job.pid()).started_ago(900).write(&warden.lock_dir());
+    wait(&warden, 1, "in_progress alive - run1").await;
+    job::backdate(&path, OLD);
+    for dir in [warden.dir().to_owned(), warden.lock_dir()] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let _monitor = OldMonitor::start_as_nobody(&warden.lock_dir(), 600, &database);
+    eventually(SOON, || async {
+        let found = found(&warden).await;
+        if found.contains("1 error_there_only") { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    assert!(!path.exists(), "the loop removed it");
+    assert!(crate::support::kernel::state(job.pid()).is_some(), "and the job lives");
 }

@@ -6,4 +6,5 @@ mod front;
 mod migrations;
 mod missing;
 mod nodes;
+mod runs;
 mod secrets;

@@ -1,5 +1,7 @@
 //! The earlier monitor's rules as a program of their own, in PHP: glob, `json_decode`, `posix_kill`, a grace, a rewrite.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,6 +43,26 @@ impl OldMonitor {
         ];
         words.extend(database.into_iter().flat_map(data_source));
         let program = Program::start("php", words, dir.path(), &dir.path().join("log"), &[]);
+        Self { program, dir }
+    }
+
+    /// The same as a user who may send no signal to the jobs; everybody must be allowed to write to the directory.
+    pub fn start_as_nobody(locks: &Path, grace: u32, database: &Database) -> Self {
+        let dir = TempDir::new().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/adopt/old_monitor.php");
+        // That user need not be allowed to see the sources.
+        let script = dir.path().join("old_monitor.php");
+        fs::copy(from, &script).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o644)).unwrap();
+        let mut words: Vec<String> =
+            ["--reuid=65534", "--regid=65534", "--clear-groups", "php"].map(str::to_owned).into();
+        words.push("-ddisplay_errors=stderr".to_owned());
+        words.extend([script.as_path(), locks].map(|path| path.to_str().unwrap().to_owned()));
+        words.extend(["100".to_owned(), grace.to_string()]);
+        words.extend(data_source(database));
+        let log = dir.path().join("log");
+        let program = Program::start("setpriv", words, Path::new("/"), &log, &[]);
         Self { program, dir }
     }
 
@@ -101,8 +123,6 @@ fn data_source(database: &Database) -> [String; 3] {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use serde_json::json;
 
     use super::super::engine::Engine;
