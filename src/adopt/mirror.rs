@@ -127,9 +127,15 @@ fn shown(text: Option<&str>) -> Option<String> {
 }
 
 /// What has to be written so that what we hold (`ours`, all of it mirrored) is what they have. What is new is registered
-/// with `instance`.
+/// with `instance`, and so is what was registered with one that is `lost`: what only that one could see nobody would look
+/// at.
 #[must_use]
-pub fn plan(taken: &[Node], ours: &[StoredNode], instance: &str) -> Vec<NodeWrite> {
+pub fn plan(
+    taken: &[Node],
+    ours: &[StoredNode],
+    instance: &str,
+    lost: &BTreeSet<String>,
+) -> Vec<NodeWrite> {
     let held: BTreeMap<i64, &StoredNode> = ours.iter().map(|it| (it.node.id, it)).collect();
     let wanted: BTreeSet<i64> = taken.iter().map(|node| node.id).collect();
     let gone = held.keys().filter(|id| !wanted.contains(id));
@@ -137,7 +143,11 @@ pub fn plan(taken: &[Node], ours: &[StoredNode], instance: &str) -> Vec<NodeWrit
     let (mut edits, mut inserts) = (BTreeMap::new(), Vec::new());
     for theirs in taken {
         match held.get(&theirs.id) {
-            Some(it) => edits.extend(edit(theirs, it).map(|edit| (theirs.id, edit))),
+            Some(it) => {
+                let of = &it.node.instance;
+                let instance = if lost.contains(of) { instance } else { of };
+                edits.extend(edit(theirs, it, instance).map(|edit| (theirs.id, edit)));
+            }
             None => inserts.push(NodeWrite::Insert(new(theirs, instance))),
         }
     }
@@ -158,7 +168,7 @@ struct Edit {
     reset: bool,
 }
 
-fn edit(theirs: &Node, ours: &StoredNode) -> Option<Edit> {
+fn edit(theirs: &Node, ours: &StoredNode, instance: &str) -> Option<Edit> {
     let now = &ours.node;
     let node = Node {
         name: theirs.name.clone(),
@@ -171,6 +181,8 @@ fn edit(theirs: &Node, ours: &StoredNode) -> Option<Edit> {
         // A file with the PID was given here: it is the later word.
         pid: theirs.pid.filter(|_| now.pid_file.is_none()),
         available: theirs.available,
+        // The owner follows: whom a node is registered with claims it.
+        instance: instance.to_owned(),
         ..now.clone()
     };
     // Another PID is the same server, started again: what is held of it stands until the next look.
@@ -250,6 +262,32 @@ mod tests {
         }
     }
 
+    fn nobody() -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    #[test]
+    fn what_was_registered_with_a_lost_one_moves_and_nothing_else() {
+        let nodes = taken(&[theirs(1, "a"), theirs(2, "b"), theirs(3, "c")]).nodes;
+        let mut ours: Vec<_> = nodes.iter().map(|node| stored(node, 4)).collect();
+        ours[0].node.instance = "lost".to_owned();
+        ours[1].node.instance = "live".to_owned();
+        ours[0].owner = None;
+        assert!(
+            plan(&nodes, &ours, "here", &nobody()).is_empty(),
+            "two that live leave all as it is"
+        );
+        let lost = BTreeSet::from(["lost".to_owned()]);
+        let writes = plan(&nodes, &ours, "here", &lost);
+        let [NodeWrite::Update { node, version: 4, reset: false }] = &writes[..] else {
+            panic!("{writes:?}")
+        };
+        assert_eq!((node.id, node.instance.as_str()), (1, "here"));
+        assert_eq!(Placement::of(node), Placement::On("here"));
+        let moved = Node { instance: "lost".to_owned(), ..node.clone() };
+        assert_eq!(moved, ours[0].node, "nothing but whom it is registered with");
+    }
+
     #[test]
     fn names_that_cannot_be_ours_are_replaced() {
         let long = "x".repeat(200);
@@ -296,10 +334,12 @@ mod tests {
         let taken = taken(&[TheirNode { password: sealed, ..theirs(1, "a") }]);
         assert_eq!(taken.nodes.len(), 1, "{taken:?}");
         let ours = [stored(&taken.nodes[0], 3)];
-        assert!(plan(&taken.nodes, &ours, "here").is_empty());
-        let [NodeWrite::Insert(new)] = &plan(&taken.nodes, &[], "here")[..] else { panic!() };
+        assert!(plan(&taken.nodes, &ours, "here", &nobody()).is_empty());
+        let [NodeWrite::Insert(new)] = &plan(&taken.nodes, &[], "here", &nobody())[..] else {
+            panic!()
+        };
         assert_eq!((new.node.id, new.origin, new.owner.as_str()), (1, Origin::Adopted, "here"));
-        assert!(matches!(plan(&[], &ours, "here")[..], [NodeWrite::Delete(1)]));
+        assert!(matches!(plan(&[], &ours, "here", &nobody())[..], [NodeWrite::Delete(1)]));
     }
 
     #[test]
@@ -314,7 +354,7 @@ mod tests {
             (TheirNode { username: Some("u".into()), ..theirs(1, "a") }, true),
             (TheirNode { available: false, ..theirs(1, "a") }, true),
         ] {
-            let writes = plan(&taken(&[changed]).nodes, &[stored(&before, 3)], "here");
+            let writes = plan(&taken(&[changed]).nodes, &[stored(&before, 3)], "here", &nobody());
             let [NodeWrite::Update { version: 3, reset, node }] = &writes[..] else { panic!() };
             assert_eq!(*reset, forgets, "{node:?}");
             assert_eq!(node.instance, "here");
@@ -329,9 +369,13 @@ mod tests {
         ours.node.pid_file = Some("/run/a.pid".to_owned());
         ours.node.pid = None;
         let same = taken(&[theirs(1, "a")]);
-        assert!(plan(&same.nodes, &[ours.clone()], "here").is_empty(), "the file counts");
+        assert!(
+            plan(&same.nodes, &[ours.clone()], "here", &nobody()).is_empty(),
+            "the file counts"
+        );
         ours.node.pid_file = None;
-        let [NodeWrite::Update { node, .. }] = &plan(&same.nodes, &[ours], "here")[..] else {
+        let [NodeWrite::Update { node, .. }] = &plan(&same.nodes, &[ours], "here", &nobody())[..]
+        else {
             panic!()
         };
         assert_eq!((node.pid, node.tls), (Some(7), Tls::Insecure), "theirs counts again");
@@ -344,7 +388,7 @@ mod tests {
         let after = taken(&[theirs(1, "b"), theirs(2, "a"), theirs(4, "c")]).nodes;
         let mut names: BTreeMap<i64, (String, i64)> =
             before.iter().map(|it| (it.id, (it.name.clone(), 1))).collect();
-        for write in plan(&after, &ours, "here") {
+        for write in plan(&after, &ours, "here", &nobody()) {
             match write {
                 NodeWrite::Delete(id) => drop(names.remove(&id)),
                 NodeWrite::Insert(new) => drop(names.insert(new.node.id, (new.node.name, 1))),

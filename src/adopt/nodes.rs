@@ -14,9 +14,10 @@ use super::tell::Tellings;
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::adopt::{Code, Difference};
+use crate::domain::time::Uptime;
 use crate::registry::{Registry, RegistryError};
-use crate::snapshot::Published;
-use crate::store::{Store, StoreError, TheirNode, TheirNodesTable};
+use crate::snapshot::{NodesPart, Published};
+use crate::store::{Store, StoreError, StoredNode, TheirNode, TheirNodesTable, Told};
 
 /// How often is looked whether there is something to tell, at most.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -127,7 +128,8 @@ impl Nodes {
                 settings.nodes.interval * 2,
             ),
         };
-        nodes.read().await?;
+        // Who lives is not judged yet.
+        nodes.read(&BTreeMap::new()).await?;
         tracing::info!(table = %name, nodes = nodes.keys.len(), writes, "their nodes are adopted");
         Ok(Some(nodes))
     }
@@ -171,12 +173,15 @@ impl Nodes {
     }
 
     async fn follow(&mut self, published: &Published) {
-        match self.read().await {
+        let snapshot = Arc::clone(&published.load());
+        let fleet = snapshot.fleet.instances.iter();
+        let live = fleet.map(|it| (it.name.clone(), it.live)).collect();
+        match self.read(&live).await {
             Ok(rows) => {
                 if std::mem::take(&mut self.unreadable) {
                     tracing::info!(table = %self.table.name(), "their nodes can be followed again");
                 }
-                self.compare(&rows, published);
+                self.compare(&rows, &snapshot.nodes);
             }
             Err(error) => {
                 self.unreadable = true;
@@ -185,14 +190,16 @@ impl Nodes {
         }
     }
 
-    /// Reads their table and brings ours in line with it.
-    async fn read(&mut self) -> Result<Vec<TheirNode>, AdoptError> {
+    /// Reads their table and brings ours in line with it; `live` says which of the known instances are.
+    async fn read(&mut self, live: &BTreeMap<String, bool>) -> Result<Vec<TheirNode>, AdoptError> {
         let rows = self.store.their_nodes(&self.table).await?;
         let taken = take(&rows);
         self.left_out.clone_from(&taken.left_out);
         self.renamed.clone_from(&taken.renamed);
-        let (ours, wrote) =
-            self.registry.mirror(|ours, instance| plan(&taken.nodes, ours, instance)).await?;
+        let planned = |ours: &[StoredNode], instance: &str, lost: &BTreeSet<String>| {
+            plan(&taken.nodes, ours, instance, lost)
+        };
+        let (ours, wrote) = self.registry.mirror(live, planned).await?;
         if wrote {
             tracing::info!(table = %self.table.name(), nodes = ours.len(), "their nodes changed");
         }
@@ -202,20 +209,27 @@ impl Nodes {
         for row in rows.iter().filter(|row| mirrored.contains(&row.id)) {
             self.keys.entry(row.id).or_insert_with(|| row.key.clone());
         }
-        self.tellings.keep(&self.keys);
         Ok(rows)
     }
 
-    fn compare(&mut self, rows: &[TheirNode], published: &Published) {
-        let part = Arc::clone(&published.load().nodes);
+    fn compare(&mut self, rows: &[TheirNode], part: &NodesPart) {
         let now = clock::now();
-        for (id, difference) in differences(rows, &part, now.up) {
+        let told = part.nodes.iter().filter(|view| view.is_mine() && view.node.available);
+        let told: BTreeSet<i64> = told.map(|view| view.node.id).collect();
+        self.tellings.keep(&self.keys, |id| told.contains(&id));
+        for (id, difference) in differences(rows, part, now.up) {
             self.book.see(id, difference, now);
+        }
+        let refused: BTreeMap<&str, &str> = self.tellings.refused().collect();
+        for (id, why) in &refused {
+            self.book.see(id, refused_row(why), now);
         }
         for LeftOut { id, problem } in &self.left_out {
             self.book.see(id, bad_row(problem, "left out"), now);
         }
-        for LeftOut { id, problem } in &self.renamed {
+        // One finding of a kind per row: what keeps it from being told comes first.
+        let renamed = self.renamed.iter().filter(|it| !refused.contains_key(it.id.as_str()));
+        for LeftOut { id, problem } in renamed {
             self.book.see(id, bad_row(problem, "taken under another name"), now);
         }
         if let Some(Untold::Denied(why)) = &self.untold {
@@ -242,16 +256,41 @@ impl Nodes {
         let part = Arc::clone(&published.load().nodes);
         let now = clock::now().up;
         let due = self.tellings.due(&self.keys, &part, now);
-        for batch in due.chunks(ROWS_AT_ONCE) {
-            let told: Vec<_> = batch.iter().map(|(_, told)| told.clone()).collect();
-            if let Err(error) = self.store.tell_their_nodes(&self.table, &told).await {
+        let alone = due.alone.chunks(1);
+        for batch in due.together.chunks(ROWS_AT_ONCE).chain(alone) {
+            if let Err(error) = self.tell_batch(batch, now).await {
                 self.not_told(&error);
                 return;
             }
-            self.tellings.stands(batch.to_vec(), now);
-            if self.untold.take().is_some() {
-                tracing::info!(table = %self.table.name(), "their nodes are told again how they are");
+        }
+    }
+
+    /// Writes these rows, one by one if they cannot be written together: one that is refused keeps no other back. Fails
+    /// if none can be.
+    async fn tell_batch(&mut self, batch: &[(i64, Told)], now: Uptime) -> Result<(), StoreError> {
+        let told: Vec<_> = batch.iter().map(|(_, told)| told.clone()).collect();
+        match self.store.tell_their_nodes(&self.table, &told).await {
+            Ok(_) => {
+                self.told(batch, now);
+                return Ok(());
             }
+            Err(error) if error.is_absence() => return Err(error),
+            Err(_) => self.store.can_tell_their_nodes(&self.table).await?,
+        }
+        for row in batch {
+            match self.store.tell_their_nodes(&self.table, std::slice::from_ref(&row.1)).await {
+                Ok(_) => self.told(std::slice::from_ref(row), now),
+                Err(error) if error.is_absence() => return Err(error),
+                Err(error) => self.tellings.refuse(row, &error.chain(), now),
+            }
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, rows: &[(i64, Told)], now: Uptime) {
+        self.tellings.stands(rows, now);
+        if self.untold.take().is_some() {
+            tracing::info!(table = %self.table.name(), "their nodes are told again how they are");
         }
     }
 
@@ -284,6 +323,17 @@ fn bad_row(problem: &str, ours: &str) -> Difference {
         theirs: problem.to_owned(),
         ours: ours.to_owned(),
         rule: "names have 1 to 128 characters, no '/', and are not all digits; ports are 1 to 65535; hosts are not empty",
+    }
+}
+
+fn refused_row(why: &str) -> Difference {
+    Difference {
+        code: Code::BadRow,
+        theirs: why.to_owned(),
+        ours: "worked and worked_data of this row are not written; it is tried again each minute"
+            .to_owned(),
+        rule: "the database refuses the UPDATE of this row alone: look at the table's triggers, constraints and policies, \
+               and at who holds the row",
     }
 }
 

@@ -215,6 +215,15 @@ impl Store {
         done.map_err(|error| denied(table, self.engine(), error))
     }
 
+    /// Could rows be written at all? Asks for the write of a row that cannot be: none is touched.
+    ///
+    /// # Errors
+    /// As [`Store::tell_their_nodes`]: then it is the table's trouble, not one row's.
+    pub async fn can_tell_their_nodes(&self, table: &TheirNodesTable) -> Result<(), StoreError> {
+        let done: Result<u64, StoreError> = write!(self, tx => tell_none(tx, table));
+        done.map(drop).map_err(|error| denied(table, self.engine(), error))
+    }
+
     /// Lets the server prepare what is asked of their table; none is run. Gives the number of statements.
     ///
     /// # Errors
@@ -312,24 +321,39 @@ fn data_value(engine: Engine, kind: &Kind) -> &'static str {
 async fn tell(tx: &mut Session, table: &TheirNodesTable, told: &[Told]) -> Result<u64, StoreError> {
     let mut there = 0;
     for it in told {
-        let worked = i64::from(it.worked);
-        let worked_text = worked.to_string();
         let data = fitting(&it.data, table.width);
-        let mut values: Vec<Arg<'_>> = vec![
-            match table.worked {
-                Kind::Text(_) => Arg::from(&worked_text),
-                _ => Arg::from(worked),
-            },
-            Arg::from(data.as_deref()),
-        ];
-        match table.key {
-            Key::Number => values.push(Arg::from(number(&it.key))),
-            Key::Text => values.extend([Arg::from(&it.key), Arg::from(&it.key)]),
-            Key::Exact => values.push(Arg::from(&it.key)),
-        }
-        there += tx.execute(&table.update, &values).await?;
+        there += set(tx, table, Some(&it.key), it.worked, data.as_deref()).await?;
     }
     Ok(there)
+}
+
+/// No key is NULL, and nothing equals it.
+async fn tell_none(tx: &mut Session, table: &TheirNodesTable) -> Result<u64, StoreError> {
+    set(tx, table, None, false, None).await
+}
+
+async fn set(
+    tx: &mut Session,
+    table: &TheirNodesTable,
+    key: Option<&str>,
+    worked: bool,
+    data: Option<&str>,
+) -> Result<u64, StoreError> {
+    let worked = i64::from(worked);
+    let worked_text = worked.to_string();
+    let mut values: Vec<Arg<'_>> = vec![
+        match table.worked {
+            Kind::Text(_) => Arg::from(&worked_text),
+            _ => Arg::from(worked),
+        },
+        Arg::from(data),
+    ];
+    match table.key {
+        Key::Number => values.push(Arg::from(key.and_then(number))),
+        Key::Text => values.extend([Arg::from(key), Arg::from(key)]),
+        Key::Exact => values.push(Arg::from(key)),
+    }
+    tx.execute(&table.update, &values).await
 }
 
 /// The object, or as much of it as the column takes: JSON that is cut off is none.

@@ -561,6 +561,181 @@ async fn two_instances_adopt_one_table() {
     assert_eq!(gone.status, 409, "theirs, whoever asks: {:#}", gone.json);
 }
 
+/// An instance that adopts, with short leases.
+fn member(name: &str) -> WardenConfig {
+    config("write").set("instance.name", name).set("instance.heartbeat", "1s")
+}
+
+/// Whom each adopted node is registered with, and the version of its row, by id.
+fn registered(warden: &Warden) -> Vec<(i64, String, i64)> {
+    let mut rows: Vec<_> = db::nodes(warden.database())
+        .iter()
+        .map(|row| {
+            let instance = row["instance"].as_str().unwrap().to_owned();
+            (number(&row["id"]), instance, number(&row["version"]))
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+/// Waits until these nodes are all that this instance answers for, and all of them work.
+async fn answers_for(warden: &Warden, total: usize) {
+    warden
+        .until("/health", SOON, |it| {
+            let seen = (&it.json["working"], &it.json["total"]);
+            (seen == (&json!(total), &json!(total))).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn under_another_name_their_nodes_are_still_ours() {
+    let (wallet, theirs) = (Wallet::start().await, Theirs::new());
+    theirs.add(1, "local", wallet.port());
+    theirs.add(2, "by-pid", wallet.port());
+    theirs.set(2, &format!("pid = {}", wallet.pid()));
+    let mut warden = Warden::start_on(&theirs.database, member("old")).await;
+    theirs.until_told(1, true).await;
+    theirs.until_told(2, true).await;
+    // Gone with a goodbye, then forgotten as well.
+    for (name, forgotten) in [("new", None), ("newest", Some("new"))] {
+        assert!(warden.stop().await.success());
+        if let Some(before) = forgotten.filter(|_| !engine::is(Engine::Sqlite)) {
+            let output = warden.cli(&["instances", "forget", before]);
+            assert_eq!(code(&output), Some(0), "{}", said(&output));
+        }
+        warden.reconfigure(|config| config.set("instance.name", name));
+        warden.launch();
+        warden.ready().await;
+        answers_for(&warden, 2).await;
+        for name in ["local", "by-pid"] {
+            becomes(&warden, name, "up", None).await;
+        }
+        assert!(registered(&warden).iter().all(|(_, instance, _)| instance == name));
+    }
+    drop(wallet);
+    theirs.until_told(1, false).await;
+    theirs.until_told(2, false).await;
+}
+
+#[tokio::test]
+async fn a_lost_ones_nodes_move_and_no_others() {
+    if !engine::is_shared() {
+        return;
+    }
+    let (wallet, theirs) = (Wallet::start().await, Theirs::new());
+    theirs.add(1, "a", wallet.port());
+    let mut one = Warden::start_on(&theirs.database, member("one")).await;
+    theirs.until_told(1, true).await;
+    let two = Warden::start_on(&theirs.database, member("two")).await;
+    becomes(&two, "a", "up", None).await;
+    one.kill9();
+    answers_for(&two, 1).await;
+    let moved = registered(&two);
+    assert_eq!((moved.len(), moved[0].1.as_str()), (1, "two"));
+    // It stays there when the other returns: two that live leave all as it is.
+    one.launch();
+    one.ready().await;
+    becomes(&one, "a", "up", None).await;
+    theirs.add(2, "b", wallet.port());
+    for warden in [&one, &two] {
+        becomes(warden, "b", "up", None).await;
+    }
+    theirs.set(2, "title = 'read by both'");
+    for warden in [&one, &two] {
+        let read =
+            |it: &crate::support::Answer| (data(&it.json)["title"] == "read by both").then_some(());
+        warden.until("/nodes/b", SOON, read).await;
+    }
+    assert_eq!(registered(&two)[0], moved[0]);
+    drop(wallet);
+    theirs.until_told(1, false).await;
+}
+
+#[tokio::test]
+async fn one_that_starts_again_keeps_its_nodes() {
+    if !engine::is_shared() {
+        return;
+    }
+    let (wallet, theirs) = (Wallet::start().await, Theirs::new());
+    theirs.add(1, "a", wallet.port());
+    // Longer than this test takes.
+    let patient =
+        |name: &str| config("write").set("instance.name", name).set("instance.heartbeat", "2m");
+    let mut one = Warden::start_on(&theirs.database, patient("one")).await;
+    becomes(&one, "a", "up", None).await;
+    let two = Warden::start_on(&theirs.database, patient("two")).await;
+    let before = registered(&two);
+    assert_eq!(before[0].1, "one");
+    assert!(one.stop().await.success());
+    // The other knows of its goodbye, and reads their table after that.
+    two.until("/instances", SOON, |it| {
+        (find(&it.json["instances"], "one")["state"] != "live").then_some(())
+    })
+    .await;
+    theirs.add(2, "b", wallet.port());
+    becomes(&two, "b", "up", None).await;
+    assert_eq!(registered(&two)[0], before[0]);
+    one.launch();
+    one.ready().await;
+    becomes(&one, "a", "up", None).await;
+    answers_for(&one, 1).await;
+    assert_eq!(registered(&two)[0], before[0]);
+}
+
+/// Their database takes no UPDATE of this row, and says so at length.
+fn refuse(theirs: &Theirs, id: i64) {
+    let why = format!("closed for stocktaking {}", "x".repeat(400));
+    let trigger = "CREATE TRIGGER closed BEFORE UPDATE ON monero_nodes";
+    match theirs.database.engine() {
+        Engine::Sqlite => theirs
+            .sql(&format!("{trigger} WHEN NEW.id = {id} BEGIN SELECT RAISE(ABORT, '{why}'); END")),
+        Engine::Postgres => theirs.sql(&format!(
+            "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF NEW.id = {id} THEN RAISE EXCEPTION '{why}'; END IF; RETURN NEW; END $$; \
+             {trigger} FOR EACH ROW EXECUTE FUNCTION closed()"
+        )),
+        Engine::MySql => theirs.sql(&format!(
+            "{trigger} FOR EACH ROW IF NEW.id = {id} THEN SIGNAL SQLSTATE '45000' \
+             SET MESSAGE_TEXT = '{why}'; END IF"
+        )),
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_written_keeps_no_other_from_being_told() {
+    let (wallet, theirs) = (Wallet::start().await, Theirs::new());
+    for (id, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        theirs.add(id, name, wallet.port());
+    }
+    refuse(&theirs, 2);
+    let before = theirs.rows();
+    let warden = adopting(&theirs, "write").await;
+    theirs.until_told(1, true).await;
+    theirs.until_told(3, true).await;
+    let finding = warden
+        .until("/adopt/report", SOON, |it| {
+            let findings = it.json["findings"].as_array().unwrap().clone();
+            findings.into_iter().find(|it| it["code"] == "bad_row")
+        })
+        .await;
+    assert_eq!((&finding["subject"], &finding["kind"]), (&json!("node:2"), &json!("fault")));
+    let words = finding["theirs"].as_str().unwrap();
+    assert!(words.contains("closed for stocktaking") && words.chars().count() <= 300, "{words}");
+    // The others are told what becomes of them.
+    theirs.set(3, &format!("port = {}", ports::free_port()));
+    theirs.until_told(3, false).await;
+    assert_eq!(theirs.rows()[1], before[1]);
+    let report = warden.get("/adopt/report").await.json;
+    let of = |code: &str| {
+        let all = report["findings"].as_array().unwrap().iter();
+        all.filter(|it| it["code"] == code).count()
+    };
+    assert_eq!((of("bad_row"), of("denied")), (1, 0), "{report:#}");
+    assert!(!warden.log().contains("not told how they are"), "{}", warden.log());
+}
+
 fn sealed(key: &str, clear: &str) -> String {
     php("adopt/laravel_encrypt.php", &["aes-256-cbc", key], clear.as_bytes())
 }
