@@ -242,8 +242,20 @@ impl Adoption {
         self.failed.insert(key.clone(), (Instant::now() + LEFT_ALONE, why));
     }
 
+    /// Forgets what is over: rows that may be tried again, and those whose locks are gone.
+    pub(super) fn forget_old(&mut self, is_seen: impl Fn(&Key) -> bool) {
+        let now = Instant::now();
+        self.failed.retain(|_, (until, _)| *until > now);
+        self.deaths.retain(|key, _| is_seen(key));
+    }
+
+    /// The rows that could not be written a short while ago, and why.
+    pub(super) fn failures(&self) -> Vec<(Key, String)> {
+        self.failed.iter().map(|(key, (_, why))| (key.clone(), why.clone())).collect()
+    }
+
     /// Why this row could not be written a short while ago.
-    pub(super) fn failure(&self, key: &Key) -> Option<&str> {
+    fn failure(&self, key: &Key) -> Option<&str> {
         let (until, why) = self.failed.get(key)?;
         (*until > Instant::now()).then_some(why.as_str())
     }

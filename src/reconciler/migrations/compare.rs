@@ -52,6 +52,7 @@ impl Adoption {
     /// Compares after a look: what of theirs and ours does not say the same.
     pub(super) fn compare(&mut self, rows: &Rows, sights: &[Sighting], now: Now) {
         let by_key: HashMap<&Key, &Sighting> = sights.iter().map(|it| (&it.key, it)).collect();
+        self.forget_old(|key| by_key.contains_key(key));
         for (key, stored) in rows.iter().filter(|(_, stored)| !stored.row.is_announced()) {
             let sighting = by_key.get(key);
             let situation = Situation {
@@ -72,10 +73,9 @@ impl Adoption {
             for happened in &it.happened {
                 self.book.happened(&it.key, happened.clone(), now);
             }
-            if let Some(why) = self.failure(&it.key) {
-                let failed = write_failed(why);
-                self.book.see(&it.key, failed, now);
-            }
+        }
+        for (key, why) in self.failures() {
+            self.book.see(key, write_failed(&why), now);
         }
         self.compare_table(now);
     }
