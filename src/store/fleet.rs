@@ -55,6 +55,7 @@ pub(super) const CLAIMED: &str =
     "SELECT id FROM procwarden_nodes WHERE writer = ? AND change_seq = ?";
 pub(super) const FORGET: &str = "DELETE FROM procwarden_instances WHERE name = ? AND expires_at <= NOW_MS() AND last_beat <= NOW_MS() - ?";
 pub(super) const IS_THERE: &str = "SELECT COUNT(*) FROM procwarden_instances WHERE name = ?";
+pub(super) const DROP_FINDINGS: &str = "DELETE FROM procwarden_findings WHERE instance = ?";
 pub(super) const RELEASE_NODES: &str =
     "UPDATE procwarden_nodes SET owner = NULL, owner_epoch = owner_epoch + 1 WHERE owner = ?";
 pub(super) const MOVE_PLACED: &str =
@@ -152,6 +153,8 @@ async fn forget(
     } else {
         tx.execute(RELEASE_NODES, args![name]).await?
     };
+    // What it found nobody looks at any more.
+    tx.execute(DROP_FINDINGS, args![name]).await?;
     super::nodes::bump(tx).await?;
     Ok(Forgotten::Done(nodes))
 }

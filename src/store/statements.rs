@@ -20,6 +20,7 @@ const ALL: &[(&str, &str)] = &[
     ("fleet::CLAIMED", fleet::CLAIMED),
     ("fleet::FORGET", fleet::FORGET),
     ("fleet::IS_THERE", fleet::IS_THERE),
+    ("fleet::DROP_FINDINGS", fleet::DROP_FINDINGS),
     ("fleet::RELEASE_NODES", fleet::RELEASE_NODES),
     ("fleet::MOVE_PLACED", fleet::MOVE_PLACED),
     ("fleet::MOVE_REGISTERED", fleet::MOVE_REGISTERED),
