@@ -224,3 +224,37 @@ async fn rows_of_theirs_outlive_the_name_of_an_instance() {
     gone(&path).await;
     assert_eq!(status(&database, 2), "error");
 }
+
+#[tokio::test]
+async fn columns_of_other_types_and_ids_as_text() {
+    let database = Engine::current().fresh();
+    let (uuid, json) = match Engine::current() {
+        Engine::Sqlite => {
+            std::fs::File::create_new(database.file()).unwrap();
+            ("text", "text")
+        }
+        Engine::Postgres => ("uuid", "jsonb"),
+        Engine::MySql => ("char(36)", "json"),
+    };
+    db::execute(
+        &database,
+        &format!(
+            "CREATE TABLE migrations_mapping (brz_project_id varchar(20), mb_project_uuid {uuid}, changes_json {json})"
+        ),
+    );
+    for (id, changes) in [("1", r#"{"status": "in_progress", "b": 1.50}"#), ("x", "{}")] {
+        let uuid = job::uuid(1);
+        let sql = format!("INSERT INTO migrations_mapping VALUES ('{id}', '{uuid}', '{changes}')");
+        db::execute(&database, &sql);
+    }
+    let warden = Warden::start_on(&database, config("write")).await;
+    let dead = job::dead_pid(warden.dir());
+    let path = Lock::new(1, dead).ago(9000).write(&warden.lock_dir());
+    gone(&path).await;
+    let rows = db::query(&database, "SELECT * FROM migrations_mapping ORDER BY brz_project_id");
+    let changes: Value = serde_json::from_str(rows[0]["changes_json"].as_str().unwrap()).unwrap();
+    assert_eq!((&changes["status"], &changes["b"]), (&json!("error"), &json!(1.5)));
+    assert_eq!(rows[1]["changes_json"], "{}");
+    let bad = finding(&warden, "bad_row").await;
+    assert!(bad["theirs"].as_str().unwrap().contains("-x': no project id"), "{bad}");
+}
