@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::exit::{CliError, Exit};
-use super::node_options::ImportArgs;
+use super::node_options::{ImportArgs, read_line};
 use super::output::{Answer, Format, or_dash};
 use super::table::{Kind, Table};
 use crate::adopt::{LeftOut, Taken, take};
@@ -91,6 +91,8 @@ async fn read(
     let database = match source {
         // TLS is what this URL says: the settings are about ours.
         Some(url) => {
+            let url =
+                if url == "-" { read_line("--source", std::io::stdin().lock())? } else { url };
             let url = Password::new(url);
             Database { url, tls: None, tls_ca: None, ..settings.database.clone() }
         }

@@ -13,8 +13,8 @@ use crate::config::TableName;
 use crate::domain::node::{Password, Tls};
 use crate::registry::NodePatch;
 
-/// Longest password that is read; the registry takes 255 characters.
-const PASSWORD_LIMIT: u64 = 4096;
+/// Longest line that is read; the registry takes passwords of 255 characters.
+const LINE_LIMIT: u64 = 4096;
 
 /// `nodes`.
 #[derive(Debug, Subcommand)]
@@ -95,7 +95,8 @@ pub struct ImportArgs {
     /// Whose nodes: laravel opens their passwords with adopt.laravel_key.
     #[arg(long, value_enum)]
     pub from: From,
-    /// The database they are in [default: database.url]; other users can see a password in it in the process list.
+    /// The database they are in [default: database.url]; with - it is read from standard input, where other users do not
+    /// see the password in it.
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
     /// Their table, or schema.table [default: adopt.nodes, else monero_nodes].
@@ -187,8 +188,11 @@ pub enum Field {
 impl NodeOptions {
     /// As a change of the registry; the password comes from `stdin` if that was asked for.
     pub(super) fn into_patch(self, stdin: impl Read) -> Result<NodePatch, CliError> {
-        let password =
-            if self.password_stdin { Some(read_password(stdin)?) } else { self.password };
+        let password = if self.password_stdin {
+            Some(read_line("--password-stdin", stdin)?)
+        } else {
+            self.password
+        };
         Ok(NodePatch {
             host: self.host,
             tls: self.tls,
@@ -206,15 +210,16 @@ impl NodeOptions {
     }
 }
 
-fn read_password(input: impl Read) -> Result<String, CliError> {
+/// The first line of standard input, for what other users must not see in the process list.
+pub(super) fn read_line(option: &str, input: impl Read) -> Result<String, CliError> {
     let mut text = String::new();
     input
-        .take(PASSWORD_LIMIT)
+        .take(LINE_LIMIT)
         .read_to_string(&mut text)
         .map_err(|source| CliError::Io { what: "standard input cannot be read", source })?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
-        return Err(CliError::Usage("--password-stdin: standard input is empty".to_owned()));
+        return Err(CliError::Usage(format!("{option}: standard input is empty")));
     }
     Ok(line.to_owned())
 }
@@ -243,9 +248,9 @@ mod tests {
 
     #[test]
     fn a_password_is_one_line_of_standard_input() {
-        assert_eq!(read_password("s3 cret\r\nmore".as_bytes()).unwrap(), "s3 cret");
-        assert_eq!(read_password("".as_bytes()).unwrap_err().exit(), Exit::Usage);
-        assert_eq!(read_password("\n".as_bytes()).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(read_line("--password-stdin", "s3 cret\r\nmore".as_bytes()).unwrap(), "s3 cret");
+        assert_eq!(read_line("--password-stdin", "".as_bytes()).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(read_line("--password-stdin", "\n".as_bytes()).unwrap_err().exit(), Exit::Usage);
     }
 
     #[test]

@@ -773,8 +773,8 @@ async fn nodes_are_imported_once() {
     assert_eq!(code(&ours.cli(&["nodes", "add", "there", "--port", "1"])), Some(0));
     let import = |more: &[&str]| {
         let source = theirs.database.url();
-        let args = ["nodes", "import", "--from", "laravel", "--output", "json", "--source", source];
-        ours.cli(&[&args[..], more].concat())
+        let args = ["nodes", "import", "--from", "laravel", "--output", "json", "--source", "-"];
+        ours.cli_reading(&[&args[..], more].concat(), &format!("{source}\n"))
     };
 
     let dry = import(&["--dry-run"]);

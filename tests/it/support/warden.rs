@@ -1,6 +1,7 @@
 //! A real `procwarden` in a directory of its own, with a configuration written by the test.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -330,13 +331,23 @@ impl Warden {
 
     /// Runs the command line in its directory with its configuration; ended after 60 s with exit code 124.
     pub fn cli(&self, args: &[&str]) -> Output {
-        clean_command("timeout", self.dir.path(), self.config.environment())
+        self.cli_reading(args, "")
+    }
+
+    /// The same with this on standard input.
+    pub fn cli_reading(&self, args: &[&str], input: &str) -> Output {
+        let mut child = clean_command("timeout", self.dir.path(), self.config.environment())
             .args(["60", BINARY, "--config"])
             .arg(self.config_path())
             .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One that reads nothing may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
     }
 }
 
