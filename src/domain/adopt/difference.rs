@@ -1,7 +1,7 @@
 //! Where their row, their locks and our judgement do not say the same, and by which rule of ours.
 
 use super::record::{Fault, Record, Said};
-use super::settle::{is_known, is_of_before};
+use super::settle::{is_known, is_of_another};
 use crate::domain::migration::{Migration, Reason, Source, State, Status};
 
 /// What is known of one migration after a look.
@@ -189,7 +189,7 @@ fn status_difference(it: &Situation<'_>) -> Option<Difference> {
         return None;
     }
     if let Some(theirs) = it.record.and_then(Record::final_status) {
-        let differs = is_of_before(row) && theirs != row.status;
+        let differs = is_of_another(row) && theirs != row.status;
         return differs.then(|| Difference {
             code: if row.status == Status::Error {
                 Code::ErrorHereOnly

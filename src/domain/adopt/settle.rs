@@ -2,7 +2,7 @@
 //!
 //! A final status in their row wins over ours, but only for the run that it is about. So what was taken over last is kept
 //! in our row (`their_status`): the word, after a final one and where our error is still to be told a digest as well, and
-//! `~` before what stood there already when a run began after another. Only something else is news. A run that ends asks
+//! `~` before what is another run's. Only something else is news. A run that ends asks
 //! once more: what stands there then counts, unless it is of the run before.
 
 use super::record::Record;
@@ -52,6 +52,10 @@ pub fn take_over(row: &Migration, record: &Record, now: Now) -> Migration {
             end(&mut next, status, record, now);
         }
         (None, true) if known && was_final(row) => set_back(&mut next, record, now),
+        // Begun anew, as far as can be told. A row that could not be understood before was mended.
+        (None, true) if record.is_in_progress() && known_status(row).is_some() => {
+            next.their_status = Some(format!("{OF_ANOTHER}{}", record.mark()));
+        }
         (None, false) if row.is_announced() => {
             next.status = record.status().unwrap_or(Status::Pending);
         }
@@ -72,15 +76,15 @@ pub fn settle(
     let ended_before = before.is_some_and(|it| it.status.is_final() && it.run == next.run);
     if next.their_status.is_none() {
         let mark = mark_of(record);
-        let of_before = before.is_some() && record.final_status().is_some();
-        next.their_status = Some(if of_before { format!("{OF_BEFORE}{mark}") } else { mark });
+        let of_another = before.is_some() && record.final_status().is_some();
+        next.their_status = Some(if of_another { format!("{OF_ANOTHER}{mark}") } else { mark });
         if before.is_none() {
             next.created_at = record.created_at.unwrap_or(next.created_at);
         }
     }
     if next.status.is_final()
         && !ended_before
-        && !is_of_before(&next)
+        && !is_of_another(&next)
         && let Some(status) = record.final_status()
         && status != next.status
     {
@@ -105,8 +109,8 @@ fn end(next: &mut Migration, status: Status, record: &Record, now: Now) {
     next.error = record.error.clone().filter(|_| status == Status::Error);
 }
 
-/// What stands before a mark that is of the run before.
-const OF_BEFORE: char = '~';
+/// What stands before a mark that is another run's: of the one before, or one that is about to begin.
+const OF_ANOTHER: char = '~';
 
 /// What is remembered of their row.
 fn mark_of(record: &Record) -> String {
@@ -116,22 +120,26 @@ fn mark_of(record: &Record) -> String {
 /// Is it what was taken over last?
 #[must_use]
 pub fn is_known(row: &Migration, record: &Record) -> bool {
-    let known = row.their_status.as_deref().map(|known| known.trim_start_matches(OF_BEFORE));
+    let known = row.their_status.as_deref().map(|known| known.trim_start_matches(OF_ANOTHER));
     known.is_some_and(|known| {
         if known.contains(':') { known == record.mark() } else { known == record.word() }
     })
 }
 
-/// Does their word, as it was taken over last, belong to the run before?
+/// Is their word, as it was taken over last, about another run?
 #[must_use]
-pub fn is_of_before(row: &Migration) -> bool {
-    row.their_status.as_deref().is_some_and(|known| known.starts_with(OF_BEFORE))
+pub fn is_of_another(row: &Migration) -> bool {
+    row.their_status.as_deref().is_some_and(|known| known.starts_with(OF_ANOTHER))
+}
+
+/// The status that was taken over last.
+fn known_status(row: &Migration) -> Option<Status> {
+    let known = row.their_status.as_deref()?.trim_start_matches(OF_ANOTHER);
+    Status::parse(known.split(':').next()?)
 }
 
 fn was_final(row: &Migration) -> bool {
-    let known = row.their_status.as_deref().unwrap_or_default();
-    let word = known.trim_start_matches(OF_BEFORE).split(':').next().unwrap_or_default();
-    Status::parse(word).is_some_and(Status::is_final)
+    known_status(row).is_some_and(Status::is_final)
 }
 
 /// They have set it back: the next lock that shows another attempt begins another run, an old one means nothing.

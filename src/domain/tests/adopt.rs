@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::domain::adopt::{
-    Code, Record, Situation, called_dead, differences, first, is_known, is_of_before, lock_gone,
+    Code, Record, Situation, called_dead, differences, first, is_known, is_of_another, lock_gone,
     settle, take_over,
 };
 use crate::domain::migration::{Key, Migration, Reason, Source, State, Status};
@@ -120,7 +120,7 @@ fn another_run_begins_with_what_stands_there_then() {
     let before = ended(Status::Error, Source::Adopted, Some("error"));
     let next = Migration { run: 2, ..running(None) };
     let row = settle(Some(&before), next, &theirs("error"), LATER);
-    assert_eq!((row.status, is_of_before(&row)), (Status::InProgress, true));
+    assert_eq!((row.status, is_of_another(&row)), (Status::InProgress, true));
     assert_eq!(take_over(&row, &theirs("error"), LATER), row, "what stood there before");
     // The same word, said anew, is about this run.
     let again = Record { updated_at: Some(LATER.wall), ..theirs("error") };

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::observe::{Rows, Seen};
 use super::theirs::Records;
 use crate::adopt::Book;
-use crate::domain::adopt::{Record, first, is_known, settle, take_over};
+use crate::domain::adopt::{Record, first, is_known, is_of_another, settle, take_over};
 use crate::domain::migration::{Key, Migration, Source, Status};
 use crate::domain::reconcile::{
     Decision, Memory, Outcome, Predicate, Rules, Write, evaluate, is_ours, write,
@@ -106,7 +106,9 @@ impl Adoption {
             return Judged { decision, tell: None, removable };
         };
         let ours = row.is_none_or(|row| next.instance != row.instance || is_ours(row, rules));
-        let tell = if ours { self.tell(&seen.key, row, next, &record, now.wall) } else { None };
+        let anew = removable && self.stood_for_a_grace(&seen.key, &record, rules, now);
+        let tell =
+            if ours { self.tell(&seen.key, row, next, &record, anew, now.wall) } else { None };
         if tell.is_some() {
             next.their_status = Some(Status::Error.as_str().to_owned());
             decision.write = write(row, next, now);
@@ -189,6 +191,14 @@ impl Adoption {
         (until > now.up).then_some(until)
     }
 
+    /// Did what was set anew stand for a whole grace, and nothing has begun?
+    fn stood_for_a_grace(&self, key: &Key, record: &Record, rules: &Rules, now: Now) -> bool {
+        self.deaths.get(key).is_some_and(|(mark, since)| {
+            let long = since.is_some_and(|since| now.up.since(since) >= rules.grace);
+            long && *mark == record.mark()
+        })
+    }
+
     /// What is to be written there: our error, over nothing but the `in_progress` that it is about.
     fn tell(
         &self,
@@ -196,10 +206,12 @@ impl Adoption {
         row: Option<&Migration>,
         next: &Migration,
         record: &Record,
+        anew: bool,
         at: Timestamp,
     ) -> Option<TheirWrite> {
         let turns = row.is_none_or(|row| !row.status.is_final() || row.run != next.run);
-        let due = is_owed(next) && record.is_in_progress() && (turns || is_known(next, record));
+        let its = turns || anew || (is_known(next, record) && !is_of_another(next));
+        let due = is_owed(next) && record.is_in_progress() && its;
         if !due || !self.adopted.writes || self.is_denied() || self.failure(key).is_some() {
             return None;
         }
@@ -295,7 +307,7 @@ impl Adoption {
                 }
                 Some(stored) if is_ours(&stored.row, rules) => {
                     let mut next = take_over(&stored.row, record, now);
-                    let tell = self.tell(key, Some(&stored.row), &next, record, now.wall);
+                    let tell = self.tell(key, Some(&stored.row), &next, record, false, now.wall);
                     if tell.is_some() {
                         next.their_status = Some(Status::Error.as_str().to_owned());
                     }

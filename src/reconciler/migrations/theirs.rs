@@ -19,8 +19,6 @@ const UUID_LIMIT: usize = 64;
 #[derive(Debug)]
 pub(super) struct Records {
     rows: HashMap<Key, Record>,
-    /// Their spelling of keys that have letters in another case here or there.
-    by_folded: HashMap<Key, Key>,
     /// Rows that are nobody's as far as we can tell, by what identifies them.
     pub(super) bad: Vec<(String, &'static str)>,
     pub(super) readable: bool,
@@ -36,7 +34,6 @@ impl Records {
     pub(super) fn new(interval: Duration) -> Self {
         Self {
             rows: HashMap::new(),
-            by_folded: HashMap::new(),
             bad: Vec::new(),
             readable: false,
             read_at: None,
@@ -50,7 +47,7 @@ impl Records {
     pub(super) fn get(&self, key: &Key) -> Option<&Record> {
         self.rows.get(key).or_else(|| {
             let lower = Key { mb_project_uuid: key.mb_project_uuid.to_lowercase(), ..key.clone() };
-            self.rows.get(&lower).or_else(|| self.rows.get(self.by_folded.get(&lower)?))
+            self.rows.get(&lower)
         })
     }
 
@@ -95,7 +92,6 @@ impl Records {
                 self.trouble = Some(error.chain());
                 self.readable = false;
                 self.rows.clear();
-                self.by_folded.clear();
             }
         }
         self.read_at = Some(Instant::now());
@@ -104,14 +100,10 @@ impl Records {
 
     fn take(&mut self, rows: Vec<Record>) {
         self.rows.clear();
-        self.by_folded.clear();
         self.bad.clear();
         for record in rows {
             match key_of(&record) {
                 Ok(key) => {
-                    if let Some(folded) = folded(&key) {
-                        self.by_folded.insert(folded, key.clone());
-                    }
                     self.rows
                         .entry(key)
                         .and_modify(|it| it.said = Said::Fault(Fault::SeveralRows))
@@ -125,12 +117,6 @@ impl Records {
     }
 }
 
-/// The key in small letters, if that is another one.
-fn folded(key: &Key) -> Option<Key> {
-    let lower = key.mb_project_uuid.to_lowercase();
-    (lower != key.mb_project_uuid).then(|| Key { mb_project_uuid: lower, ..key.clone() })
-}
-
 fn key_of(record: &Record) -> Result<Key, &'static str> {
     let id = record.project_id.trim().parse::<i64>().ok();
     let id = id.filter(|id| (1..=MAX_PROJECT_ID).contains(id)).ok_or("no project id")?;
@@ -138,5 +124,8 @@ fn key_of(record: &Record) -> Result<Key, &'static str> {
     if uuid.is_empty() || uuid.chars().count() > UUID_LIMIT {
         return Err("no uuid, or one that is too long");
     }
-    Ok(Key { mb_project_uuid: uuid.to_owned(), brz_project_id: id })
+    // As locks spell it; what stands there is kept for the UPDATE.
+    let is_uuid = uuid.len() == 36 && uuid.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-');
+    let uuid = if is_uuid { uuid.to_lowercase() } else { uuid.to_owned() };
+    Ok(Key { mb_project_uuid: uuid, brz_project_id: id })
 }

@@ -81,6 +81,34 @@ async fn a_row_that_is_set_to_in_progress_anew_is_another_runs() {
 }
 
 #[tokio::test]
+async fn what_is_begun_anew_after_our_error_is_not_overwritten() {
+    let database = with(&[(1, going())]);
+    let mut warden = Warden::start_on(&database, config("shadow")).await;
+    let dead = job::dead_pid(warden.dir());
+    let path = Lock::new(1, dead).ago(9000).write(&warden.lock_dir());
+    wait(&warden, 1, "error finished process_gone run1").await;
+    warden.kill9();
+    let anew = json!({"status": "in_progress", "run": 2});
+    set(&database, 1, &anew);
+    let before = Table::Mapping.rows(&database);
+    warden.reconfigure(|config| config.set("adopt.mode", "write"));
+    warden.launch();
+    warden.ready().await;
+    // Another death and all that follows from it, so two looks at the first.
+    let other =
+        json!({"brz_project_id": 2, "mb_project_uuid": job::uuid(2), "changes_json": going()});
+    Table::Mapping.insert(&database, &other);
+    let second = Lock::new(2, dead).ago(9000).write(&warden.lock_dir());
+    gone(&second).await;
+    assert_eq!(Table::Mapping.rows(&database)[0], before[0]);
+    assert!(path.exists());
+    let job = Program::sleeper(warden.dir());
+    Lock::new(1, job.pid()).write(&warden.lock_dir());
+    wait(&warden, 1, "in_progress alive - run2").await;
+    assert_eq!(Table::Mapping.rows(&database)[0], before[0]);
+}
+
+#[tokio::test]
 async fn the_word_of_the_run_before_does_not_end_the_next_one() {
     let database = with(&[(1, json!({"status": "error", "error": "failed in January"}))]);
     let warden = Warden::start_on(&database, config("write")).await;
@@ -173,6 +201,8 @@ async fn letters_in_another_case_are_the_same_uuid() {
     let path = Lock::new(id, dead).ago(9000).write(&warden.lock_dir());
     gone(&path).await;
     assert_eq!(status(&database, id), "error");
+    let list = warden.get(&format!("/migrations?brz_project_id={id}")).await;
+    assert_eq!(list.json["count"], 1, "{:#}", list.json);
 }
 
 #[tokio::test]
