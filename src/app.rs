@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::adopt::{self, AdoptError};
 use crate::clock;
-use crate::config::{AdoptMode, NodeEntry, Settings};
+use crate::config::{NodeEntry, Settings};
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
@@ -92,6 +92,21 @@ fn take_file(url: &str) -> Result<Option<ServerLock>, AppError> {
     })
 }
 
+/// What was found of what is not adopted any more is over.
+async fn end_findings(
+    settings: &Settings,
+    monitor: &Monitor,
+    lease: &Lease,
+) -> Result<(), StoreError> {
+    let adopt = &settings.adopt;
+    let (nodes, migrations) = (adopt.nodes().is_none(), adopt.migrations().is_none());
+    let kinds = [("node:", nodes), ("migration:", migrations), ("table:", nodes && migrations)];
+    for (kind, _) in kinds.into_iter().filter(|(_, is_over)| *is_over) {
+        monitor.store().end_findings(&lease.name, kind, clock::now().wall.0).await?;
+    }
+    Ok(())
+}
+
 /// Their table of migrations, if one is adopted: it must be there, with its columns.
 async fn their_migrations(
     settings: &Settings,
@@ -123,9 +138,7 @@ impl App {
         let monitor = Monitor::open(&settings, Open::Create).await?;
         let lease = monitor.wait_for_lease().await?.clone();
         adopt::Nodes::end(monitor.registry(), &settings).await?;
-        if settings.adopt.mode == AdoptMode::Off {
-            monitor.store().end_findings(&lease.name, clock::now().wall.0).await?;
-        }
+        end_findings(&settings, &monitor, &lease).await?;
         monitor.registry().apply_config(&settings.node, settings.nodes.prune).await?;
         let their_nodes =
             Box::pin(adopt::Nodes::start(monitor.store(), monitor.registry(), &settings)).await?;

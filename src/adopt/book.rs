@@ -138,6 +138,9 @@ impl Book {
             if let Some((_, entry)) = open {
                 entry.since.wall = Timestamp(finding.since);
                 entry.told = true;
+                let same =
+                    |it: &&mut Finding| it.subject == finding.subject && it.code == finding.code;
+                self.changed.iter_mut().filter(same).for_each(|it| it.since = finding.since);
             } else {
                 finding.until = Some(now.wall.0);
                 self.changed.push(finding);

@@ -12,7 +12,7 @@ use crate::domain::node::{Node, Password};
 use crate::monitor::{Monitor, MonitorError};
 use crate::registry::{RegistryError, check};
 use crate::secrets::Secrets;
-use crate::store::{Open, Store, StoreError};
+use crate::store::{Open, Origin, Store, StoreError, StoredNode};
 
 /// What it is called where nobody says otherwise.
 const TABLE: &str = "monero_nodes";
@@ -127,7 +127,11 @@ fn opened(node: Node, secrets: &Secrets) -> (Node, Option<String>) {
 async fn write(settings: &Settings, all: &mut [Imported]) -> Result<(), CliError> {
     let monitor = Box::pin(Monitor::open(settings, Open::Create)).await?;
     let nodes: Vec<Node> = all.iter().map(|it| it.node.clone()).collect();
-    let ids = monitor.registry().import(&nodes).await;
+    // What is left of a mirror would go at the next start, and these names with it.
+    let ids = match monitor.registry().let_go().await {
+        Ok(_) => monitor.registry().import(&nodes).await,
+        Err(error) => Err(error),
+    };
     monitor.close().await;
     for (it, id) in all.iter_mut().zip(ids?) {
         (it.id, it.exists) = (id, id.is_none());
@@ -146,7 +150,8 @@ async fn compare(settings: &Settings, all: &mut [Imported]) -> Result<(), CliErr
     store.close().await;
     let there = there?;
     for it in all {
-        it.exists = there.iter().any(|ours| ours.node.name == it.node.name);
+        let own = |ours: &&StoredNode| ours.origin != Origin::Adopted;
+        it.exists = there.iter().filter(own).any(|ours| ours.node.name == it.node.name);
     }
     Ok(())
 }

@@ -35,16 +35,21 @@ pub(super) const INSERT: &str = "INSERT INTO procwarden_findings (kind, theirs, 
 pub(super) const PRUNE: &str =
     "DELETE FROM procwarden_findings WHERE until IS NOT NULL AND until < ?";
 
-pub(super) const END: &str =
-    "UPDATE procwarden_findings SET until = ? WHERE instance = ? AND until IS NULL";
+pub(super) const END: &str = "UPDATE procwarden_findings SET until = ? WHERE instance = ? AND until IS NULL AND subject LIKE ?";
 
 impl Store {
-    /// Nothing is compared any more: what an instance left open is over.
+    /// What an instance left open of subjects that begin with this is over: they are not compared any more.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn end_findings(&self, instance: &str, now: i64) -> Result<(), StoreError> {
-        single!(self, session => session.execute(END, args![now, instance])).map(drop)
+    pub async fn end_findings(
+        &self,
+        instance: &str,
+        begin: &str,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let pattern = format!("{begin}%");
+        single!(self, session => session.execute(END, args![now, instance, &pattern])).map(drop)
     }
 
     /// Everything found, by every instance, oldest first.

@@ -210,6 +210,8 @@ fn status_difference(it: &Situation<'_>) -> Option<Difference> {
             .and_then(|_| difference(Code::CompletedHereOnly, completed_rule(row)));
     }
     match it.record.map(|it| it.said) {
+        // Without a lock there is nothing that waits for a row.
+        None if !it.lock_exists => None,
         None => difference(
             Code::NoRow,
             "there is no row to write to; the lock is left: let the launcher make the row, or remove the lock",

@@ -141,13 +141,13 @@ fn death_text(pid: Option<i64>, proof: DeathProof, exit: Option<Exit>, rules: &R
     let who = pid.map_or_else(|| "The process".to_owned(), |pid| format!("Process {pid}"));
     let grace = rules.grace.as_secs();
     match (exit, proof) {
-        (Some(exit), _) => format!("{who} {exit} and left its lock for over {grace} s"),
+        (Some(exit), _) => format!("{who} {exit}; its lock is older than {grace} s"),
         (None, DeathProof::Reused) => {
             format!("{who} is another process now; its lock is older than {grace} s")
         }
         (None, DeathProof::Rebooted) => {
             format!("{who} ended with the machine's restart; its lock is older than {grace} s")
         }
-        (None, _) => format!("{who} is gone and left its lock for over {grace} s"),
+        (None, _) => format!("{who} is gone; its lock is older than {grace} s"),
     }
 }

@@ -35,7 +35,7 @@ fn alive_waiting_gone_error_removed() {
     assert_eq!(w.look(), "error finished process_gone monitor run1 keep - quiet");
     assert_eq!(w.events, ["1:error"]);
     let error = w.row.unwrap().error.unwrap();
-    assert_eq!(error, "Process 100 is gone and left its lock for over 600 s");
+    assert_eq!(error, "Process 100 is gone; its lock is older than 600 s");
 }
 
 #[test]
@@ -200,21 +200,9 @@ fn nobody_becomes_alive_under_a_number_whose_death_was_proven() {
 #[test]
 fn how_it_ended_is_told_where_the_kernel_tells() {
     for (exit, reason, text) in [
-        (
-            Exit::Signal(9),
-            "killed",
-            "Process 100 killed by SIGKILL and left its lock for over 600 s",
-        ),
-        (
-            Exit::Code(7),
-            "exited",
-            "Process 100 exited with code 7 and left its lock for over 600 s",
-        ),
-        (
-            Exit::Code(0),
-            "exited",
-            "Process 100 exited with code 0 and left its lock for over 600 s",
-        ),
+        (Exit::Signal(9), "killed", "Process 100 killed by SIGKILL; its lock is older than 600 s"),
+        (Exit::Code(7), "exited", "Process 100 exited with code 7; its lock is older than 600 s"),
+        (Exit::Code(0), "exited", "Process 100 exited with code 0; its lock is older than 600 s"),
     ] {
         let mut w = running();
         w.pass(601);

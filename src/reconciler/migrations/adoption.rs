@@ -184,6 +184,22 @@ impl Adoption {
         decision
     }
 
+    /// The same as it is shown: a lock that is left until their row is final is not one that would go.
+    pub(super) fn shown(
+        &self,
+        seen: &Seen,
+        row: Option<&Migration>,
+        memory: &Memory,
+        rules: &Rules,
+        now: Now,
+    ) -> Decision {
+        let mut decision = self.explain(seen, row, memory, rules, now);
+        let record = self.record(&seen.key);
+        let goes = record.is_some_and(|it| it.is_in_progress() || it.final_status().is_some());
+        decision.remove_lock &= goes;
+        decision
+    }
+
     /// Until when an error waits, since they set their row anew after the death: one grace.
     fn postponed(&self, key: &Key, rules: &Rules, now: Now) -> Option<Uptime> {
         let (_, since) = self.deaths.get(key)?;

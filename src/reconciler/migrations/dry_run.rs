@@ -11,7 +11,7 @@ use super::requests::inspection;
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::migration::Key;
-use crate::domain::reconcile::{Memory, evaluate};
+use crate::domain::reconcile::{Decision, Memory, evaluate};
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::MigrationView;
@@ -60,9 +60,11 @@ pub async fn dry_run(
             let (key, row) = (seen.key.clone(), row(&rows, &seen.key));
             let memory = memory.get(&key).cloned().unwrap_or_default();
             let now = clock::now();
-            let decision = match &adoption {
-                Some(adoption) => adoption.explain(&seen, row.as_ref(), &memory, &rules, now),
-                None => evaluate(&key, row.as_ref(), &seen.sight, &memory, &rules, now),
+            let decision = if let Some(adoption) = &adoption {
+                adoption.shown(&seen, row.as_ref(), &memory, &rules, now)
+            } else {
+                let it = evaluate(&key, row.as_ref(), &seen.sight, &memory, &rules, now);
+                Decision { remove_lock: it.remove_lock && !settings.adopt.keeps_locks(), ..it }
             };
             inspection(processes, row, seen, decision, &rules, |stored| {
                 MigrationView::recorded(stored.row.clone())

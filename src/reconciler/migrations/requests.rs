@@ -152,9 +152,11 @@ impl Reconciler {
         let row = self.row(&key).map(|stored| stored.row.clone());
         let memory = self.memory.get(&key).cloned().unwrap_or_default();
         let now = clock::now();
-        let decision = match &self.adoption {
-            Some(adoption) => adoption.explain(&seen, row.as_ref(), &memory, &rules, now),
-            None => evaluate(&key, row.as_ref(), &seen.sight, &memory, &rules, now),
+        let decision = if let Some(adoption) = &self.adoption {
+            adoption.shown(&seen, row.as_ref(), &memory, &rules, now)
+        } else {
+            let it = evaluate(&key, row.as_ref(), &seen.sight, &memory, &rules, now);
+            Decision { remove_lock: it.remove_lock && !self.parts.keeps_locks, ..it }
         };
         Ok(inspection(&self.parts.processes, row, seen, decision, &rules, |stored| {
             self.view(stored)

@@ -272,6 +272,7 @@ async fn a_row_that_cannot_be_understood_is_reported_and_not_written() {
     let explained = process["data"]["explain"].as_array().unwrap();
     let gate = explained.iter().find(|it| it["predicate"] == "their_row_final").unwrap();
     assert_eq!((&gate["value"], &gate["holds"]), (&json!("not_json"), &json!(false)));
+    assert_eq!(process["data"]["would"], json!([]), "it is left");
     let output = warden.cli(&["adopt", "report"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");

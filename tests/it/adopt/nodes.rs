@@ -826,3 +826,20 @@ async fn their_statements_are_verified_too() {
     let own = Warden::prepare_on(&theirs.database, WardenConfig::default());
     assert_eq!(with, count(&own.cli(&["migrate", "--verify"])) + 2);
 }
+
+#[tokio::test]
+async fn what_is_imported_after_an_adoption_stays() {
+    let (wallet, theirs) = (Wallet::start().await, Theirs::new());
+    theirs.add(30, "main", wallet.port());
+    let mut warden = adopting(&theirs, "shadow").await;
+    becomes(&warden, "main", "up", None).await;
+    warden.stop().await;
+    warden.reconfigure(|config| config.set("adopt.mode", "off"));
+    let done = warden.cli(&["nodes", "import", "--from", "laravel", "--output", "json"]);
+    assert_eq!(code(&done), Some(0), "{}", said(&done));
+    let shown: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(shown["data"][0]["imported"], true, "{shown:#}");
+    warden.launch();
+    warden.ready().await;
+    becomes(&warden, "main", "up", None).await;
+}
