@@ -28,6 +28,10 @@ const DENIED_PAUSE: Duration = Duration::from_mins(1);
 /// Rows of one transaction.
 const ROWS_AT_ONCE: usize = 500;
 
+/// What follows while their table cannot be read, and while it may not be written.
+const UNFOLLOWED: &str = "their nodes cannot be followed; those that are known stay as they are";
+const UNWRITTEN: &str = "worked and worked_data are not written";
+
 /// Why their nodes cannot be adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
@@ -185,7 +189,8 @@ impl Nodes {
             }
             Err(error) => {
                 self.unreadable = true;
-                self.book.see_table(unreadable(&error), clock::now());
+                let why = crate::causes::chain(&error);
+                self.book.see_table(Difference::unreadable(why, UNFOLLOWED), clock::now());
             }
         }
     }
@@ -220,20 +225,17 @@ impl Nodes {
         for (id, difference) in differences(rows, part, now.up) {
             self.book.see(id, difference, now);
         }
-        let refused: BTreeMap<&str, &str> = self.tellings.refused().collect();
-        for (id, why) in &refused {
+        for (id, why) in self.tellings.refused() {
             self.book.see(id, refused_row(why), now);
         }
         for LeftOut { id, problem } in &self.left_out {
             self.book.see(id, bad_row(problem, "left out"), now);
         }
-        // One finding of a kind per row: what keeps it from being told comes first.
-        let renamed = self.renamed.iter().filter(|it| !refused.contains_key(it.id.as_str()));
-        for LeftOut { id, problem } in renamed {
+        for LeftOut { id, problem } in &self.renamed {
             self.book.see(id, bad_row(problem, "taken under another name"), now);
         }
         if let Some(Untold::Denied(why)) = &self.untold {
-            self.book.see_table(denied(why), now);
+            self.book.see_table(Difference::denied(why, UNWRITTEN), now);
         }
     }
 
@@ -308,15 +310,6 @@ impl Nodes {
     }
 }
 
-fn unreadable(error: &AdoptError) -> Difference {
-    Difference {
-        code: Code::Table,
-        theirs: crate::causes::chain(error),
-        ours: "their nodes cannot be followed; those that are known stay as they are".to_owned(),
-        rule: "the table cannot be read: check that it is there, its columns, and GRANT SELECT",
-    }
-}
-
 fn bad_row(problem: &str, ours: &str) -> Difference {
     Difference {
         code: Code::BadRow,
@@ -328,20 +321,11 @@ fn bad_row(problem: &str, ours: &str) -> Difference {
 
 fn refused_row(why: &str) -> Difference {
     Difference {
-        code: Code::BadRow,
+        code: Code::WriteFailed,
         theirs: why.to_owned(),
         ours: "worked and worked_data of this row are not written; it is tried again each minute"
             .to_owned(),
         rule: "the database refuses the UPDATE of this row alone: look at the table's triggers, constraints and policies, \
                and at who holds the row",
-    }
-}
-
-fn denied(why: &str) -> Difference {
-    Difference {
-        code: Code::Denied,
-        theirs: why.to_owned(),
-        ours: "worked and worked_data are not written".to_owned(),
-        rule: "`procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs",
     }
 }

@@ -5,14 +5,15 @@
 use super::db::{Session, args};
 use super::{Engine, StoreError};
 use crate::config::TableName;
+use crate::domain::adopt::Room;
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Whole numbers.
     Integer,
-    /// Text of so many characters at most; none: no limit that counts.
-    Text(Option<usize>),
+    /// Text, and how much of it.
+    Text(Room),
     /// JSON as a type of its own.
     Json,
     /// True or false as a type of its own (PostgreSQL).
@@ -178,11 +179,11 @@ fn kind_of(kind: &str, width: Option<i64>) -> Kind {
         "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "int2" | "int4"
         | "int8" | "unsigned big int" => Kind::Integer,
         "char" | "varchar" | "character varying" | "character" | "nvarchar" | "nchar" => {
-            Kind::Text(width)
+            Kind::Text(width.map_or(Room::Any, Room::Chars))
         }
         // Their limits are bytes, or none.
         "text" | "tinytext" | "mediumtext" | "longtext" | "clob" => {
-            Kind::Text(width.map(|it| it / 4))
+            Kind::Text(width.map_or(Room::Any, Room::Bytes))
         }
         "json" | "jsonb" => Kind::Json,
         "boolean" | "bool" => Kind::Boolean,
@@ -201,13 +202,13 @@ mod tests {
             ("integer", None, Kind::Integer),
             ("bigint", None, Kind::Integer),
             ("tinyint(1)", None, Kind::Integer),
-            ("varchar", Some(255), Kind::Text(Some(255))),
-            ("varchar(255)", None, Kind::Text(Some(255))),
-            ("character varying", Some(255), Kind::Text(Some(255))),
-            ("character varying", None, Kind::Text(None)),
-            ("text", None, Kind::Text(None)),
-            ("text", Some(65_535), Kind::Text(Some(16_383))),
-            ("longtext", Some(4_294_967_295), Kind::Text(Some(1_073_741_823))),
+            ("varchar", Some(255), Kind::Text(Room::Chars(255))),
+            ("varchar(255)", None, Kind::Text(Room::Chars(255))),
+            ("character varying", Some(255), Kind::Text(Room::Chars(255))),
+            ("character varying", None, Kind::Text(Room::Any)),
+            ("text", None, Kind::Text(Room::Any)),
+            ("text", Some(65_535), Kind::Text(Room::Bytes(65_535))),
+            ("longtext", Some(4_294_967_295), Kind::Text(Room::Bytes(4_294_967_295))),
             ("json", None, Kind::Json),
             ("jsonb", None, Kind::Json),
             ("boolean", None, Kind::Boolean),

@@ -6,7 +6,7 @@ use super::their_columns::{Column, Kind, TheirTable};
 use super::{Engine, Store, StoreError, single};
 use crate::config::{MigrationsTable, StatusPlace};
 use crate::domain::Timestamp;
-use crate::domain::adopt::{NoRoom, Record, with_error};
+use crate::domain::adopt::{NoRoom, Record, Room, with_error};
 use crate::mask::mask_prose;
 
 /// Their table, looked up once: the statements about it, and how much its columns hold.
@@ -17,8 +17,8 @@ pub struct TheirMigrations {
     read: Text,
     update: Text,
     project_is_number: bool,
-    /// Characters that the column of the JSON or of the error's text holds.
-    width: Option<usize>,
+    /// What the column of the JSON or of the error's text holds.
+    room: Room,
 }
 
 /// A write to one of their rows; made by [`TheirMigrations::error`].
@@ -58,11 +58,9 @@ impl TheirMigrations {
         let was = record.text.clone().ok_or(NoRoom)?;
         let text = match &self.place {
             StatusPlace::Json { status, error: key, .. } => {
-                with_error(&was, (status, key), error, at, self.width)?
+                with_error(&was, (status, key), error, at, self.room)?
             }
-            StatusPlace::Columns { .. } => {
-                error.chars().take(self.width.unwrap_or(usize::MAX)).collect()
-            }
+            StatusPlace::Columns { .. } => self.room.cut(error),
         };
         Ok(TheirWrite {
             project_id: record.project_id.clone(),
@@ -195,8 +193,8 @@ fn describe(table: &TheirTable, settings: &MigrationsTable) -> Result<TheirMigra
         table.is_exactly(status),
     );
     let limit = |column: &Column| match column.kind {
-        Kind::Text(width) => width,
-        _ => None,
+        Kind::Text(room) => room,
+        _ => Room::Any,
     };
     Ok(TheirMigrations {
         name: settings.name.to_string(),
@@ -204,7 +202,7 @@ fn describe(table: &TheirTable, settings: &MigrationsTable) -> Result<TheirMigra
         read: named(table.engine, &read),
         update: named(table.engine, &update),
         project_is_number,
-        width: limit(error.unwrap_or(status)),
+        room: limit(error.unwrap_or(status)),
     })
 }
 

@@ -5,6 +5,7 @@ use super::dialect::{self, Text};
 use super::their_columns::{Column, Kind, TheirTable};
 use super::{Engine, Store, StoreError, single, write};
 use crate::config::TableName;
+use crate::domain::adopt::Room;
 use crate::domain::node::Password;
 
 /// Columns that change by themselves with each UPDATE unless they are set; two arguments, the schema and the table.
@@ -19,8 +20,8 @@ pub struct TheirNodesTable {
     update: Text,
     key: Key,
     worked: Kind,
-    /// Most characters of `worked_data`.
-    width: Option<usize>,
+    /// What the column of `worked_data` holds.
+    room: Room,
     kept: Vec<String>,
 }
 
@@ -273,7 +274,7 @@ fn described(table: &TheirTable, kept: Vec<String>) -> Result<TheirNodesTable, S
         format!("{} = {}", table.name_of(data), data_value(table.engine, &data.kind)),
     ];
     for name in &kept {
-        let name = table.name_of(&Column { name: name.clone(), kind: Kind::Text(None) });
+        let name = table.name_of(&Column { name: name.clone(), kind: Kind::Text(Room::Any) });
         sets.push(format!("{name} = {name}"));
     }
     let key = match id.kind {
@@ -296,7 +297,7 @@ fn described(table: &TheirTable, kept: Vec<String>) -> Result<TheirNodesTable, S
         update: dialect::named(table.engine, &update),
         key,
         worked: worked.kind.clone(),
-        width: if let Kind::Text(width) = data.kind { width } else { None },
+        room: if let Kind::Text(room) = data.kind { room } else { Room::Any },
         kept,
     })
 }
@@ -321,7 +322,7 @@ fn data_value(engine: Engine, kind: &Kind) -> &'static str {
 async fn tell(tx: &mut Session, table: &TheirNodesTable, told: &[Told]) -> Result<u64, StoreError> {
     let mut there = 0;
     for it in told {
-        let data = fitting(&it.data, table.width);
+        let data = fitting(&it.data, table.room);
         there += set(tx, table, Some(&it.key), it.worked, data.as_deref()).await?;
     }
     Ok(there)
@@ -357,16 +358,15 @@ async fn set(
 }
 
 /// The object, or as much of it as the column takes: JSON that is cut off is none.
-fn fitting(data: &str, width: Option<usize>) -> Option<String> {
-    let fits = |text: &str| width.is_none_or(|width| text.chars().count() <= width);
-    if fits(data) {
+fn fitting(data: &str, room: Room) -> Option<String> {
+    if room.holds(data) {
         return Some(data.to_owned());
     }
     let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(data).ok()?;
     for wanted in [&["method", "message", "reason", "last_check"][..], &["last_check"]] {
         object.retain(|name, _| wanted.contains(&name.as_str()));
         let text = serde_json::Value::from(object.clone()).to_string();
-        if fits(&text) {
+        if room.holds(&text) {
             return Some(text);
         }
     }
@@ -451,10 +451,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_shortened_and_stays_json() {
         let long = format!(r#"{{"method":"api","url":"{}","last_check":"t"}}"#, "x".repeat(300));
-        assert_eq!(fitting(&long, None).as_deref(), Some(long.as_str()));
-        let short = fitting(&long, Some(255)).unwrap();
+        assert_eq!(fitting(&long, Room::Any).as_deref(), Some(long.as_str()));
+        let short = fitting(&long, Room::Chars(255)).unwrap();
         assert_eq!(short, r#"{"method":"api","last_check":"t"}"#);
-        assert_eq!(fitting(&long, Some(20)).unwrap(), r#"{"last_check":"t"}"#);
-        assert_eq!(fitting(&long, Some(3)), None);
+        assert_eq!(fitting(&long, Room::Chars(20)).unwrap(), r#"{"last_check":"t"}"#);
+        assert_eq!(fitting(&long, Room::Chars(3)), None);
     }
 }

@@ -124,6 +124,30 @@ pub struct Difference {
     pub rule: &'static str,
 }
 
+impl Difference {
+    /// Their table cannot be read; `ours` is what follows.
+    #[must_use]
+    pub fn unreadable(why: String, ours: &str) -> Self {
+        Self {
+            code: Code::Table,
+            theirs: why,
+            ours: ours.to_owned(),
+            rule: "the table cannot be read: check that it is there, its columns, and GRANT SELECT",
+        }
+    }
+
+    /// Their table may not be written; `ours` is what follows.
+    #[must_use]
+    pub fn denied(why: &str, ours: &str) -> Self {
+        Self {
+            code: Code::Denied,
+            theirs: why.to_owned(),
+            ours: ours.to_owned(),
+            rule: "`procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs",
+        }
+    }
+}
+
 /// What differs now. Most of it passes by itself: each side looks at its own moments.
 #[must_use]
 pub fn differences(it: &Situation<'_>) -> Vec<Difference> {

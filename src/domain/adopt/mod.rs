@@ -8,5 +8,5 @@ mod settle;
 
 pub use difference::{Code, Difference, Situation, called_dead, differences, lock_gone};
 pub use record::{Fault, Record, Said};
-pub use rewrite::{NoRoom, with_error};
+pub use rewrite::{NoRoom, Room, with_error};
 pub use settle::{first, is_known, is_of_another, settle, take_over};

@@ -11,6 +11,40 @@ const SHORTEST: usize = 16;
 /// What stands where a text was cut.
 const CUT: char = '…';
 
+/// How much a column holds: `VARCHAR(n)` counts characters, MariaDB's `TEXT` counts bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Room {
+    /// No limit that counts.
+    Any,
+    /// So many characters.
+    Chars(usize),
+    /// So many bytes.
+    Bytes(usize),
+}
+
+impl Room {
+    /// Does the text fit?
+    #[must_use]
+    pub fn holds(self, text: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Chars(most) => text.chars().count() <= most,
+            Self::Bytes(most) => text.len() <= most,
+        }
+    }
+
+    /// The text, shortened if it does not fit.
+    #[must_use]
+    pub fn cut(self, text: &str) -> String {
+        if self.holds(text) {
+            return text.to_owned();
+        }
+        let lengths = 0..text.chars().count();
+        let fits = lengths.rev().map(|length| shortened(text, length)).find(|it| self.holds(it));
+        fits.unwrap_or_default()
+    }
+}
+
 /// Even the bare status does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NoRoom;
@@ -18,7 +52,7 @@ pub struct NoRoom;
 type Fields = indexmap::IndexMap<String, Box<RawValue>>;
 
 /// The object `text` with the status `error`: its other keys stay, in their order, their numbers digit for digit. Text is
-/// written as UTF-8, not as `\u` codes. If all of it is longer than `width` characters, the error's text is cut, then
+/// written as UTF-8, not as `\u` codes. If the column has no `room` for all of it, the error's text is cut, then
 /// what we would add beside it is left out.
 ///
 /// # Errors
@@ -28,7 +62,7 @@ pub fn with_error(
     (status_key, error_key): (&str, &str),
     error: &str,
     at: Timestamp,
-    width: Option<usize>,
+    room: Room,
 ) -> Result<String, NoRoom> {
     // Read as a whole first: that ends at a depth of 128, the reading piece by piece does not.
     serde_json::from_str::<Value>(text).map_err(|_| NoRoom)?;
@@ -46,8 +80,7 @@ pub fn with_error(
         }
         object.text()
     };
-    let limit = width.unwrap_or(usize::MAX);
-    let fits = |text: &String| text.chars().count() <= limit;
+    let fits = |text: &String| room.holds(text);
     let whole = Some(made(Some(error), true)).filter(fits);
     let cut = |all: bool, least: usize| {
         let (mut fit, mut over) = (least, error.chars().count());
@@ -71,7 +104,7 @@ pub fn with_error(
 }
 
 /// At most `length` characters.
-pub(super) fn shortened(text: &str, length: usize) -> String {
+fn shortened(text: &str, length: usize) -> String {
     if text.chars().count() <= length {
         return text.to_owned();
     }
@@ -133,15 +166,15 @@ mod tests {
     const KEYS: (&str, &str) = ("status", "error");
     const AT: Timestamp = Timestamp(1_736_937_045_000);
 
-    fn rewritten(text: &str, error: &str, width: Option<usize>) -> Result<String, NoRoom> {
-        with_error(text, KEYS, error, AT, width)
+    fn rewritten(text: &str, error: &str, room: Room) -> Result<String, NoRoom> {
+        with_error(text, KEYS, error, AT, room)
     }
 
     #[test]
     fn other_keys_stay_in_their_place_and_numbers_digit_for_digit() {
         let text = r#"{ "status": "in_progress", "wave": 12345678901234567890123, "p": 40.480, "n": {"a": [1, "\u0430"]} }"#;
         assert_eq!(
-            rewritten(text, "Процесс 7 завершён", None).unwrap(),
+            rewritten(text, "Процесс 7 завершён", Room::Any).unwrap(),
             r#"{"status":"error","wave":12345678901234567890123,"p":40.480,"n":{"a":[1,"а"]},"error":"Процесс 7 завершён","#
                 .to_owned()
                 + r#""status_updated_at":"2025-01-15T10:30:45+00:00","monitor_updated":true}"#
@@ -152,7 +185,7 @@ mod tests {
     fn what_is_too_long_for_the_column_is_cut_in_the_text_alone() {
         let text = r#"{"status":"in_progress","url":"https:\/\/example.org\/a"}"#;
         let error = "\"x\"\n".repeat(100);
-        let made = rewritten(text, &error, Some(255)).unwrap();
+        let made = rewritten(text, &error, Room::Chars(255)).unwrap();
         assert_eq!(made.chars().count(), 255);
         let value: Value = serde_json::from_str(&made).unwrap();
         assert_eq!(value["url"], "https://example.org/a");
@@ -166,10 +199,10 @@ mod tests {
     #[test]
     fn without_room_less_is_said_and_never_half_a_json() {
         let text = format!(r#"{{"status":"in_progress","k":"{}"}}"#, "я".repeat(60));
-        let whole = rewritten(&text, "gone", None).unwrap().chars().count();
+        let whole = rewritten(&text, "gone", Room::Any).unwrap().chars().count();
         let mut last = None;
         for width in (0..=whole).rev() {
-            let Ok(made) = rewritten(&text, "gone", Some(width)) else {
+            let Ok(made) = rewritten(&text, "gone", Room::Chars(width)) else {
                 last = last.or(Some(width));
                 continue;
             };
@@ -184,18 +217,38 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_counts_bytes() {
+        let text = r#"{"status":"in_progress"}"#;
+        let made = rewritten(text, &"я".repeat(500), Room::Bytes(255)).unwrap();
+        assert!((254..=255).contains(&made.len()), "{made}");
+        let value: Value = serde_json::from_str(&made).unwrap();
+        assert_eq!(value["status"], "error");
+        assert!(value["error"].as_str().unwrap().ends_with(CUT));
+    }
+
+    #[test]
+    fn a_text_is_cut_to_its_room() {
+        assert_eq!(Room::Any.cut("яяя"), "яяя");
+        assert_eq!(Room::Chars(3).cut("яяя"), "яяя");
+        assert_eq!(Room::Chars(2).cut("яяя"), "я…");
+        assert_eq!(Room::Bytes(5).cut("яяя"), "я…");
+        assert_eq!(Room::Bytes(2).cut("яяя"), "");
+    }
+
+    #[test]
     fn what_is_no_object_is_not_touched() {
         for text in ["", "[]", "null", "{", "\"a\""] {
-            assert_eq!(rewritten(text, "x", None), Err(NoRoom), "{text}");
+            assert_eq!(rewritten(text, "x", Room::Any), Err(NoRoom), "{text}");
         }
         let deep = format!(r#"{{"a":{}}}"#, "[".repeat(50_000));
-        assert_eq!(rewritten(&deep, "x", None), Err(NoRoom));
+        assert_eq!(rewritten(&deep, "x", Room::Any), Err(NoRoom));
     }
 
     #[test]
     fn an_error_of_before_is_replaced() {
         let text = r#"{"error":"old","status":"in_progress","monitor_updated":false}"#;
-        let value: Value = serde_json::from_str(&rewritten(text, "new", None).unwrap()).unwrap();
+        let value: Value =
+            serde_json::from_str(&rewritten(text, "new", Room::Any).unwrap()).unwrap();
         assert_eq!(
             (&value["error"], &value["monitor_updated"]),
             (&Value::from("new"), &Value::from(true))

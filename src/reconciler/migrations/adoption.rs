@@ -305,13 +305,13 @@ impl Adoption {
         rules: &Rules,
         now: Now,
     ) -> Vec<Mirrored> {
-        let mut list = Vec::new();
+        let (mut list, capitals) = (Vec::new(), capitals(rows));
         for (key, record) in self.theirs.iter().filter(|(key, _)| !seen.contains(*key)) {
             if list.len() == TAKEN_AT_ONCE {
                 break;
             }
             match rows.get(key) {
-                None if is_spelled_otherwise(rows, key) => {}
+                None if capitals.contains(key) => {}
                 None => {
                     let row = Box::new(first(key, record, rules, now));
                     list.push(Mirrored {
@@ -365,11 +365,10 @@ fn is_owed(row: &Migration) -> bool {
     row.status == Status::Error && ours
 }
 
-/// Is there a row of ours whose uuid differs in the case of its letters alone?
-fn is_spelled_otherwise(rows: &Rows, key: &Key) -> bool {
-    let same = |it: &Key| {
-        it.brz_project_id == key.brz_project_id
-            && it.mb_project_uuid.eq_ignore_ascii_case(&key.mb_project_uuid)
-    };
-    rows.keys().any(same)
+/// The keys of our rows that have capitals, in small letters: their rows are kept in those.
+fn capitals(rows: &Rows) -> HashSet<Key> {
+    let has_capitals = |key: &&Key| key.mb_project_uuid.bytes().any(|it| it.is_ascii_uppercase());
+    let small =
+        |key: &Key| Key { mb_project_uuid: key.mb_project_uuid.to_lowercase(), ..key.clone() };
+    rows.keys().filter(has_capitals).map(small).collect()
 }

@@ -82,26 +82,12 @@ impl Adoption {
 
     fn compare_table(&mut self, now: Now) {
         if let Some(trouble) = &self.theirs.trouble {
-            let rule =
-                "the table cannot be read: check that it is there, its columns, and GRANT SELECT";
-            let difference = Difference {
-                code: Code::Table,
-                theirs: trouble.clone(),
-                ours: "not compared".to_owned(),
-                rule,
-            };
-            self.book.see_table(difference, now);
+            let unreadable = Difference::unreadable(trouble.clone(), "not compared");
+            self.book.see_table(unreadable, now);
         }
         if let Some(why) = self.denied() {
-            let rule =
-                "`procwarden check-config` prints the GRANTs that adopt.mode = \"write\" needs";
-            let difference = Difference {
-                code: Code::Denied,
-                theirs: why.to_owned(),
-                ours: "errors are recorded here alone, locks are left".to_owned(),
-                rule,
-            };
-            self.book.see_table(difference, now);
+            let denied = Difference::denied(why, "errors are recorded here alone, locks are left");
+            self.book.see_table(denied, now);
         }
         if let Some(difference) = bad_rows(&self.theirs.bad) {
             self.book.see_table(difference, now);

@@ -35,7 +35,7 @@ async fn a_row_that_cannot_be_written_keeps_no_other_from_being_told() {
     let finding = warden
         .until("/adopt/report", SOON, |it| {
             let findings = it.json["findings"].as_array().unwrap().clone();
-            findings.into_iter().find(|it| it["code"] == "bad_row")
+            findings.into_iter().find(|it| it["code"] == "write_failed")
         })
         .await;
     assert_eq!((&finding["subject"], &finding["kind"]), (&json!("node:2"), &json!("fault")));
@@ -50,6 +50,6 @@ async fn a_row_that_cannot_be_written_keeps_no_other_from_being_told() {
         let all = report["findings"].as_array().unwrap().iter();
         all.filter(|it| it["code"] == code).count()
     };
-    assert_eq!((of("bad_row"), of("denied")), (1, 0), "{report:#}");
+    assert_eq!((of("write_failed"), of("denied")), (1, 0), "{report:#}");
     assert!(!warden.log().contains("not told how they are"), "{}", warden.log());
 }
