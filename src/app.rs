@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::adopt::{self, AdoptError};
 use crate::clock;
 use crate::config::{NodeEntry, Settings};
+use crate::events::Hub;
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
@@ -224,6 +225,7 @@ impl App {
     ) -> (AppState, Registry) {
         let published = Arc::new(Published::default());
         let store_trouble = Arc::new(AtomicBool::new(false));
+        let events = Hub::default();
         let (store, processes) = (self.monitor.store(), self.monitor.processes());
         let lease = self.lease.clone();
         let (reconciler, node_handle) = nodes::Reconciler::new(nodes::Parts {
@@ -234,6 +236,7 @@ impl App {
             lease: lease.clone(),
             here: processes.here().clone(),
             store_trouble: Arc::clone(&store_trouble),
+            events: events.clone(),
         });
         spawn(tasks, "node reconciler", stop, reconciler.run(stop.clone()));
         if self.settings.migrations.lock_dir.is_none() {
@@ -256,6 +259,8 @@ impl App {
                 adopted: self.their_migrations.clone(),
                 keeps_locks: self.settings.adopt.keeps_locks(),
                 store_trouble: Arc::clone(&store_trouble),
+                events: events.clone(),
+                watches: self.settings.events.enabled,
             });
             let token = stop.clone();
             spawn(tasks, "migration reconciler", stop, async move {
@@ -283,6 +288,7 @@ impl App {
             settings: Arc::clone(&self.settings),
             draining: Arc::clone(draining),
             store_trouble,
+            events,
         });
         (state, registry)
     }

@@ -321,6 +321,10 @@ static KEYS: &[KeyInfo] = &[
         "Where that is; .env in the working directory by default.",
         |s, raw| raw.path().map(|v| s.adopt.env_file = Some(v))),
 
+    key("events.enabled", Kind::Bool, "true",
+        "Whether the kernel is asked to tell of ends of processes and of changed locks at once; looking goes on beside.",
+        |s, raw| raw.bool().map(|v| s.events.enabled = v)),
+
     key("log.format", Kind::Word(&["text", "json"]), "\"text\"",
         "Lines for people, or one JSON object a line.",
         |s, raw| raw.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)]).map(|v| s.log.format = v)),

@@ -29,6 +29,8 @@ pub struct Settings {
     pub migrations: Migrations,
     /// `[adopt]`
     pub adopt: Adopt,
+    /// `[events]`
+    pub events: Events,
     /// `[log]`
     pub log: Log,
     /// The file that was read, if one was.
@@ -337,6 +339,19 @@ impl Default for Migrations {
             settle: Duration::from_secs(5),
             scope: ScopeSetting::Auto,
         }
+    }
+}
+
+/// What the kernel tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Events {
+    /// Are the ends of processes and changes of the lock directory told by the kernel, or found by looking alone?
+    pub enabled: bool,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A migration: a batch job that announces itself with a lock file, and the row kept about it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::process::{DeathProof, Exit, Identity};
@@ -288,7 +289,7 @@ pub struct Migration {
     /// The lock was removed through our API before the run was over.
     pub lock_taken: bool,
     /// What the lock said at the last write of the row: masked JSON.
-    pub lock_data: Option<String>,
+    pub lock_data: Option<Arc<str>>,
     /// What the adopted table's row said when it was taken over last; see `domain::adopt`.
     pub their_status: Option<String>,
 }

@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checker::Checker;
 use crate::config::Settings;
+use crate::events::Hub;
 use crate::reconciler::{migrations as migration_reconciler, nodes as node_reconciler};
 use crate::registry::Registry;
 use crate::snapshot::{Published, Snapshot};
@@ -73,6 +74,8 @@ pub struct Parts {
     pub draining: Arc<AtomicBool>,
     /// Set by the reconcilers while the database fails.
     pub store_trouble: Arc<AtomicBool>,
+    /// What happens, as it happens.
+    pub events: Hub,
 }
 
 /// What every request can reach; cheap to clone.

@@ -96,6 +96,7 @@ impl World {
         });
         let draining = Arc::new(AtomicBool::new(false));
         let store_trouble = Arc::new(AtomicBool::new(false));
+        let events = crate::events::Hub::default();
         let (_, nodes) = nodes::Reconciler::new(nodes::Parts {
             store: store.clone(),
             checker: checker.clone(),
@@ -104,6 +105,7 @@ impl World {
             lease: lease.clone(),
             here: processes.here().clone(),
             store_trouble: Arc::clone(&store_trouble),
+            events: events.clone(),
         });
         let migrations = settings.migrations.lock_dir.clone().map(|path| {
             let (reconciler, handle) = migrations::Reconciler::new(migrations::Parts {
@@ -116,6 +118,8 @@ impl World {
                 settings: settings.migrations.clone(),
                 lease: lease.clone(),
                 store_trouble: Arc::clone(&store_trouble),
+                events: events.clone(),
+                watches: true,
             });
             tokio::spawn(reconciler.run(CancellationToken::new()));
             handle
@@ -130,6 +134,7 @@ impl World {
             settings: Arc::new(settings),
             draining: Arc::clone(&draining),
             store_trouble: Arc::clone(&store_trouble),
+            events,
         });
         let router = router(state.clone());
         Self { state, published, draining, store_trouble, router, _dir: dir }

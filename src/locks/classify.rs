@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::Map;
-
 use super::FoundLock;
 use super::file::{File, Sight};
 use super::parse::{self, Parsed, PidField, Unparsable};
 use crate::domain::Key;
 use crate::domain::migration::{DirMark, Lock, LockPid};
 use crate::domain::time::Timestamp;
-use crate::mask::printable;
+use crate::mask::{mask_json, printable};
 use crate::snapshot::Unreadable;
 
 /// How many unreadable files are told of: the first by name.
@@ -72,7 +70,7 @@ pub(super) enum Whose {
 /// What all files together are.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
-    pub(super) locks: Vec<FoundLock>,
+    pub(super) locks: Vec<Arc<FoundLock>>,
     pub(super) blocked: HashSet<Key>,
     pub(super) unreadable: Vec<Unreadable>,
     pub(super) foreign: u64,
@@ -157,16 +155,21 @@ fn lock(
         Some(PidField::Number(pid)) => LockPid::Number(pid),
         Some(PidField::Missing | PidField::Bad) | None => LockPid::Missing,
     };
+    let started = parsed.as_ref().and_then(|parsed| parsed.started);
+    let data = parsed
+        .filter(|parsed| !parsed.data.is_empty())
+        .map(|parsed| Arc::new(mask_json(parsed.data)));
     let found = FoundLock {
         key,
         lock: Lock {
             file: name.to_owned(),
             pid,
-            started: parsed.as_ref().and_then(|parsed| parsed.started),
+            started,
             mtime: Timestamp(file.mark.mtime_ns.div_euclid(1_000_000)),
             mark: file.mark,
         },
-        data: parsed.map_or_else(Map::new, |parsed| parsed.data),
+        text: data.as_ref().map(|data| serde_json::to_string(&**data).unwrap_or_default().into()),
+        data,
         content: Arc::clone(&file.content),
         dir,
     };
@@ -237,7 +240,7 @@ impl Sorted {
             if let Some(trouble) = trouble {
                 self.tell(&found.lock.file, trouble);
             }
-            self.locks.push(found);
+            self.locks.push(Arc::new(found));
         }
     }
 }

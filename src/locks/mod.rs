@@ -14,7 +14,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -81,8 +81,10 @@ pub struct FoundLock {
     pub key: Key,
     /// What is judged.
     pub lock: Lock,
-    /// The JSON object as the lock has it, secrets and all; empty if it cannot be read.
-    pub data: Map<String, Value>,
+    /// The JSON object with secrets masked; none if it cannot be read.
+    pub data: Option<Arc<Map<String, Value>>>,
+    /// The same as text.
+    pub text: Option<Arc<str>>,
     /// The bytes that were judged, at most 64 KiB.
     pub content: Arc<[u8]>,
     /// The directory that it was found in.
@@ -97,7 +99,7 @@ pub struct Scan {
     /// Whether only this machine writes to its file system (not NFS, CIFS, FUSE, 9p and the like).
     pub local_fs: bool,
     /// The locks to judge, one for each key, ordered by file name.
-    pub locks: Vec<FoundLock>,
+    pub locks: Vec<Arc<FoundLock>>,
     /// Keys that something stands for which cannot be judged; none of them is in `locks`.
     pub blocked: HashSet<Key>,
     /// What is wrong with which file, ordered by name; the first 1000.
@@ -118,17 +120,26 @@ impl Scan {
     }
 }
 
-/// What stands in the directory for one key.
+/// What stands in the directory for some keys.
 #[derive(Debug, Clone)]
-pub struct KeyLook {
+pub struct PartScan {
     /// Which directory it was.
     pub dir: DirMark,
     /// Whether only this machine writes to its file system.
     pub local_fs: bool,
-    /// What was seen.
-    pub sight: LockSight,
-    /// The lock, if there is one to judge.
-    pub found: Option<FoundLock>,
+    /// Each key that was asked for, or that one of the files stands or stood for.
+    pub keys: BTreeMap<Key, KeySight>,
+}
+
+/// What stands there for one key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeySight {
+    /// The lock.
+    Found(Arc<FoundLock>),
+    /// Something that cannot be judged.
+    Blocked,
+    /// Nothing.
+    Absent,
 }
 
 /// A lock directory; cheap to clone.

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use rustix::fs::{Dir, fstatfs};
 use rustix::io::Errno;
 
 use super::classify::{Trouble, sort_out, whose};
 use super::file::{Sight, sight};
-use super::{ASIDE, KeyLook, LockDir, Scan, ScanError, Seen};
+use super::{ASIDE, KeySight, LockDir, PartScan, Scan, ScanError, Seen};
 use crate::domain::Key;
 use crate::domain::migration::DirMark;
 
@@ -78,15 +78,23 @@ impl LockDir {
         })
     }
 
-    /// What stands in the directory now for one key. Any file may be that key's, so all are read.
+    /// What stands in the directory now for these keys, and for those that the files of these names stand or stood for.
     ///
     /// # Errors
     /// As [`Self::scan`].
-    pub fn look(&self, key: &Key) -> Result<KeyLook, ScanError> {
+    pub fn look(
+        &self,
+        keys: &BTreeSet<Key>,
+        _names: &BTreeSet<String>,
+    ) -> Result<PartScan, ScanError> {
         let scan = self.scan()?;
-        let sight = scan.sight(key);
-        let found = scan.locks.into_iter().find(|found| found.key == *key);
-        Ok(KeyLook { dir: scan.dir, local_fs: scan.local_fs, sight, found })
+        let sight = |key: &Key| match scan.locks.iter().find(|found| found.key == *key) {
+            Some(found) => KeySight::Found(Arc::clone(found)),
+            None if scan.blocked.contains(key) => KeySight::Blocked,
+            None => KeySight::Absent,
+        };
+        let keys = keys.iter().map(|key| (key.clone(), sight(key))).collect();
+        Ok(PartScan { dir: scan.dir, local_fs: scan.local_fs, keys })
     }
 
     /// Which files stood for which keys at the last scan of this directory.

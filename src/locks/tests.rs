@@ -1,5 +1,6 @@
 //! The directory, with real files.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -58,8 +59,8 @@ impl Dir {
         self.locks.scan().unwrap()
     }
 
-    fn found(&self, id: i64) -> FoundLock {
-        self.locks.look(&key(id)).unwrap().found.unwrap()
+    fn found(&self, id: i64) -> Arc<FoundLock> {
+        found(&self.locks, id)
     }
 
     fn asides(&self) -> Vec<String> {
@@ -90,6 +91,14 @@ fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+fn found(locks: &LockDir, id: i64) -> Arc<FoundLock> {
+    let mut part = locks.look(&BTreeSet::from([key(id)]), &BTreeSet::new()).unwrap();
+    match part.keys.remove(&key(id)).unwrap() {
+        KeySight::Found(found) => found,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn the_locks_that_real_runners_leave() {
     let dir = Dir::new();
@@ -101,7 +110,14 @@ fn the_locks_that_real_runners_leave() {
     let mut seen: Vec<_> = scan
         .locks
         .iter()
-        .map(|it| (it.key.brz_project_id, it.lock.pid, it.lock.started, it.data.len()))
+        .map(|it| {
+            (
+                it.key.brz_project_id,
+                it.lock.pid,
+                it.lock.started,
+                it.data.as_ref().map_or(0, |data| data.len()),
+            )
+        })
         .collect();
     seen.sort_by_key(|it| it.0);
     let at = |secs| Some(Timestamp::from_secs(secs));
@@ -129,7 +145,14 @@ fn the_locks_that_real_runners_leave() {
     );
     assert_eq!((scan.blocked.len(), scan.foreign), (0, 0));
     assert!(scan.local_fs);
-    let stage = &scan.locks.iter().find(|it| it.key.brz_project_id == 23_131_992).unwrap().data;
+    let stage = &scan
+        .locks
+        .iter()
+        .find(|it| it.key.brz_project_id == 23_131_992)
+        .unwrap()
+        .data
+        .as_ref()
+        .unwrap();
     assert_eq!(stage["current_stage"], "Миграция страниц");
 }
 
@@ -352,7 +375,7 @@ fn another_directory_under_the_path_is_left_alone() {
     fs::create_dir(&path).unwrap();
     let locks = LockDir::new(path.clone());
     fs::write(path.join(name(1)), json(1, 7)).unwrap();
-    let found = locks.look(&key(1)).unwrap().found.unwrap();
+    let found = found(&locks, 1);
     fs::rename(&path, dir.path().join("away")).unwrap();
     fs::create_dir(&path).unwrap();
     fs::write(path.join(name(1)), json(1, 7)).unwrap();

@@ -4,6 +4,7 @@
 
 mod details;
 mod exit;
+mod exits;
 mod look;
 mod namespaces;
 mod program;
@@ -19,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub use details::ProcessDetails;
+pub use exits::Exits;
 pub use look::Handle;
 pub use program::Program;
 pub use sockets::{ListenerSight, is_local};

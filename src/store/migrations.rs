@@ -1,6 +1,7 @@
 //! Migrations as rows, and the one compare-and-set that writes them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::db::{Session, args};
 use super::events::{self, NewEvent, next_seq};
@@ -167,7 +168,7 @@ impl TryFrom<MigrationRow> for StoredMigration {
                 lock_started: row.lock_started.map(Timestamp),
                 identity: row.identity.into_identity(),
                 lock_taken: row.lock_taken != 0,
-                lock_data: row.lock_data,
+                lock_data: row.lock_data.map(Arc::from),
                 their_status: row.their_status,
             },
         })

@@ -11,6 +11,7 @@
 
 mod adopt;
 mod cli;
+mod events;
 mod failover;
 mod faults;
 mod fleet;

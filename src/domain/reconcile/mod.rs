@@ -11,6 +11,7 @@ mod standing;
 mod whose;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::migration::{DirMark, Key, Lock, Migration, Reason, Status};
@@ -76,7 +77,7 @@ pub struct Sight {
     /// Whether another namespace may hold the process; asked only when [`needs_namespace_scan`].
     pub elsewhere: Option<OtherNamespaces>,
     /// The lock's content, masked, to be kept with the row.
-    pub data: Option<String>,
+    pub data: Option<Arc<str>>,
 }
 
 /// What must be remembered between two looks of one run of the program.

@@ -27,6 +27,7 @@ use crate::config;
 use crate::domain::Exit;
 use crate::domain::migration::Key;
 use crate::domain::reconcile::{Memory, Rules};
+use crate::events::Hub;
 use crate::locks::LockDir;
 use crate::process::Processes;
 use crate::snapshot::{Published, Unreadable};
@@ -71,6 +72,10 @@ pub struct Parts {
     pub keeps_locks: bool,
     /// Set while the database fails.
     pub store_trouble: Arc<AtomicBool>,
+    /// Where it is told.
+    pub events: Hub,
+    /// Does the kernel tell us of ends and of changes?
+    pub watches: bool,
 }
 
 impl Parts {

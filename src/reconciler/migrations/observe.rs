@@ -15,7 +15,6 @@ use crate::domain::reconcile::{
 };
 use crate::domain::{Exit, Presence};
 use crate::locks::{FoundLock, LockDir, Scan};
-use crate::mask::mask_json;
 use crate::process::{Handle, Processes};
 use crate::snapshot::Unreadable;
 use crate::store::StoredMigration;
@@ -46,7 +45,7 @@ pub(super) struct Seen {
     pub(super) key: Key,
     pub(super) sight: Sight,
     /// The lock as it was read, if there is one.
-    pub(super) found: Option<FoundLock>,
+    pub(super) found: Option<Arc<FoundLock>>,
     /// Its content with secrets masked.
     pub(super) data: Option<Arc<Map<String, Value>>>,
     /// The row that the look was taken for: another one by now makes it worthless.
@@ -176,15 +175,14 @@ impl Observer {
 
     fn present(
         &mut self,
-        found: FoundLock,
+        found: Arc<FoundLock>,
         row: Option<&Migration>,
         dir: Option<DirMark>,
         rules: &Rules,
     ) -> Seen {
-        let data = (!found.data.is_empty()).then(|| Arc::new(mask_json(found.data.clone())));
         let lock = LockSight::Present(found.lock.clone());
         let (process, exit) = self.process(&found.key, row, &lock, rules);
-        let text = data.as_ref().map(|data| Value::Object(Map::clone(data)).to_string());
+        let (data, text) = (found.data.clone(), found.text.clone());
         Seen {
             key: found.key.clone(),
             sight: Sight { lock, dir, process, exit, elsewhere: None, data: text },

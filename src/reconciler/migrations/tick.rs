@@ -27,7 +27,7 @@ struct Verdict {
 #[derive(Debug)]
 struct Removable {
     key: Key,
-    found: FoundLock,
+    found: Arc<FoundLock>,
     run: i64,
 }
 
@@ -230,7 +230,7 @@ impl Reconciler {
             let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
             let removal = tokio::task::spawn_blocking(move || {
                 let result = dir.remove(&it.found, it.run, &instance);
-                (it.key, it.found.lock.file, result)
+                (it.key, it.found.lock.file.clone(), result)
             });
             match tokio::time::timeout(LOOK_LIMIT, removal).await {
                 Ok(Ok((key, file, result))) => self.removed(key, &file, result),

@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::domain::Here;
 use crate::domain::verdict::{Thresholds, evaluate, window};
+use crate::events::Hub;
 use crate::snapshot::Published;
 use crate::store::{Lease, Store, StoreError};
 
@@ -83,6 +84,8 @@ pub struct Parts {
     pub here: Here,
     /// Set while the database fails.
     pub store_trouble: Arc<AtomicBool>,
+    /// Where it is told.
+    pub events: Hub,
 }
 
 /// The task's state.

@@ -48,7 +48,7 @@ fn ended(before: &StoredMigration) -> (Option<i64>, Write) {
             start_ticks: Some(u64::MAX / 2),
             inode: None,
         }),
-        lock_data: Some(r#"{"a":"\u0000"}"#.to_owned()),
+        lock_data: Some(r#"{"a":"\u0000"}"#.into()),
         updated_at: Timestamp(1_717_243_200_123),
         ended_at: Some(Timestamp(1_717_243_200_123)),
         ..before.row.clone()

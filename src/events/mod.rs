@@ -1,0 +1,144 @@
+//! What is told to whoever listens: what was seen, at once; what turned, once it is on record. And whether the kernel
+//! tells us of processes and locks, or everything is found by looking.
+//!
+//! Events are hints for the reconcilers and news for the listeners: nothing is judged by them, and with all of them
+//! dropped everything is still right within one interval.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, broadcast};
+
+use crate::domain::Timestamp;
+
+/// News that a listener may be behind before it is dropped: ten thousand deaths at once are still told.
+const BEHIND: usize = 16_384;
+
+/// Whom an event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A node.
+    Node {
+        /// Its id.
+        id: i64,
+        /// Its name.
+        name: String,
+    },
+    /// A migration.
+    Migration {
+        /// `brz_project_id`.
+        id: i64,
+        /// `mb_project_uuid`.
+        mb_project_uuid: String,
+    },
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// The state after it.
+    pub state: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// When it was seen, or committed.
+    pub at: Timestamp,
+    /// Where it is on record: the instance that wrote it and the number of its event. None: seen, not committed.
+    pub committed: Option<(String, i64)>,
+}
+
+/// What the kernel can tell us of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The ends of processes (pidfd).
+    Processes,
+    /// Changes of the lock directory (inotify).
+    Locks,
+}
+
+/// Whether it does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// Not asked for: switched off, or nothing to watch.
+    #[default]
+    Off,
+    /// It does.
+    On,
+    /// It does not, or not of all, and this is why; then it is found by looking, at each interval.
+    Polling(String),
+}
+
+/// Where events are told; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    news: broadcast::Sender<Arc<News>>,
+    committed: Notify,
+    watches: Mutex<[Watch; 2]>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        let inner = Inner {
+            news: broadcast::Sender::new(BEHIND),
+            committed: Notify::new(),
+            watches: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl Hub {
+    /// Does anybody listen? What is only made to be told need not be made otherwise.
+    #[must_use]
+    pub fn has_listeners(&self) -> bool {
+        self.inner.news.receiver_count() > 0
+    }
+
+    /// Tells all listeners.
+    pub fn tell(&self, news: News) {
+        // Nobody may listen.
+        let _ = self.inner.news.send(Arc::new(news));
+    }
+
+    /// Listens from now on. One that is too far behind is told so by its receiver.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Arc<News>> {
+        self.inner.news.subscribe()
+    }
+
+    /// Events were committed, here or by another instance: whoever listens is to be told of them.
+    pub fn commit(&self) {
+        self.inner.committed.notify_one();
+    }
+
+    /// Until events were committed since the last call. For one task.
+    pub async fn commits(&self) {
+        self.inner.committed.notified().await;
+    }
+
+    /// Notes whether the kernel tells us of these.
+    pub fn set_watch(&self, source: Source, watch: Watch) {
+        let mut watches = self.inner.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = &mut watches[source as usize];
+        if *held != watch {
+            if let Watch::Polling(why) = &watch {
+                tracing::warn!(?source, why, "the kernel does not tell of all; found by looking");
+            } else {
+                tracing::debug!(?source, ?watch, "events of the kernel");
+            }
+            *held = watch;
+        }
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub fn watch(&self, source: Source) -> Watch {
+        let watches = self.inner.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches[source as usize].clone()
+    }
+}

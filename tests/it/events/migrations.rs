@@ -1,0 +1,1 @@
+//! The end of a migration's process: told at once, judged as ever.

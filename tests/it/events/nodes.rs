@@ -1,0 +1,1 @@
+//! The end of a node's process: its check comes at once.
