@@ -160,6 +160,7 @@ fn migration(id: i64, now: Timestamp) -> Migration {
         identity: Some(identity()),
         lock_taken: true,
         their_status: None,
+        exit: None,
         lock_data: Some(LOCK.into()),
     }
 }

@@ -13,7 +13,6 @@ use crate::domain::Timestamp;
 use crate::domain::migration::{self, Migration};
 use crate::domain::node::Node;
 use crate::domain::observation::Reason;
-use crate::domain::process::Exit;
 use crate::domain::reconcile::shown;
 use crate::domain::time::Uptime;
 use crate::domain::verdict::{State, Verdict};
@@ -185,10 +184,10 @@ pub struct MigrationView {
     pub lock: Option<Arc<Map<String, Value>>>,
     /// Whether the lock stands.
     pub lock_exists: bool,
-    /// How its process ended, where the kernel told.
-    pub exit: Option<Exit>,
     /// Who answers for it.
     pub watch: Watch,
+    /// Its process is gone, and its status turns to `error` then.
+    pub turns_at: Option<Timestamp>,
 }
 
 /// Who watches a migration, as seen from this instance.
@@ -215,13 +214,13 @@ impl MigrationView {
     #[must_use]
     pub fn recorded(row: Migration) -> Self {
         let lock = row.lock_data.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        Self {
-            row,
-            lock: lock.map(Arc::new),
-            lock_exists: false,
-            exit: None,
-            watch: Watch::Recorded,
-        }
+        Self { lock: lock.map(Arc::new), ..Self::without_lock(row) }
+    }
+
+    /// The row alone.
+    #[must_use]
+    pub const fn without_lock(row: Migration) -> Self {
+        Self { row, lock: None, lock_exists: false, watch: Watch::Recorded, turns_at: None }
     }
 }
 

@@ -116,6 +116,7 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
             ScopeSetting::Local => "local".to_owned(),
             ScopeSetting::Shared => "shared".to_owned(),
         },
+        "events.enabled" => settings.events.enabled.to_string(),
         "log.format" => match log.format {
             LogFormat::Text => "text".to_owned(),
             LogFormat::Json => "json".to_owned(),

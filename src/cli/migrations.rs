@@ -249,6 +249,7 @@ mod tests {
             identity: None,
             lock_taken: false,
             their_status: None,
+            exit: None,
             lock_data: Some("{\"total_pages\":42,\"webhook_url\":\"***\"}".into()),
         }
     }

@@ -233,7 +233,13 @@ impl Lock {
     /// Its age: since `started_timestamp`, or since its mtime where that is missing or lies in the future.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
-        now.since(self.started.filter(|started| *started <= now).unwrap_or(self.mtime))
+        now.since(self.counted_from(now))
+    }
+
+    /// The moment from which its age counts.
+    #[must_use]
+    pub fn counted_from(&self, now: Timestamp) -> Timestamp {
+        self.started.filter(|started| *started <= now).unwrap_or(self.mtime)
     }
 
     /// When this attempt began, as far as the lock tells.
@@ -292,6 +298,8 @@ pub struct Migration {
     pub lock_data: Option<Arc<str>>,
     /// What the adopted table's row said when it was taken over last; see `domain::adopt`.
     pub their_status: Option<String>,
+    /// How the process of this attempt ended, where the kernel told.
+    pub exit: Option<Exit>,
 }
 
 impl Migration {

@@ -140,6 +140,27 @@ pub enum Exit {
     Signal(i32),
 }
 
+impl Exit {
+    /// From a wait status (`wait(2)`): the signal in the low seven bits, the exit code in the second byte.
+    #[must_use]
+    pub fn of_wait_status(status: i64) -> Option<Self> {
+        let status = i32::from(u16::try_from(status).ok()?);
+        Some(match status & 0x7f {
+            0 => Self::Code(status >> 8),
+            signal => Self::Signal(signal),
+        })
+    }
+
+    /// As a wait status, without the bit that tells of a core file.
+    #[must_use]
+    pub const fn wait_status(self) -> i64 {
+        match self {
+            Self::Code(code) => (code as i64 & 0xff) << 8,
+            Self::Signal(signal) => signal as i64 & 0x7f,
+        }
+    }
+}
+
 impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

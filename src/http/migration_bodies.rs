@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::domain::Timestamp;
 use crate::domain::migration::{Migration, Reason, Source};
+use crate::domain::{Exit, Timestamp};
 use crate::snapshot::{MigrationView, Unreadable, Watch};
 
 /// What changed last, as the migration dashboard reads it.
@@ -73,9 +73,42 @@ pub struct MigrationRow {
     pub processed_pages: Value,
     /// As the lock has it.
     pub progress_percent: Value,
+    /// How its process ended, where the kernel told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitBody>,
+    /// Its process is gone, and `status` turns to `error` then if nothing else happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub turns_at: Option<Timestamp>,
     /// Present and false when this instance does not watch it: all of this is the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
+}
+
+/// How a process ended: one of both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ExitBody {
+    /// What it exited with, 0 to 255.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 255, example = 7)]
+    pub code: Option<i32>,
+    /// The signal that killed it (`signal(7)`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "SIGKILL")]
+    pub signal: Option<String>,
+}
+
+impl From<Exit> for ExitBody {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => Self { code: Some(code), signal: None },
+            Exit::Signal(_) => {
+                let text = exit.to_string();
+                let name = text.strip_prefix("killed by ").unwrap_or(&text).to_owned();
+                Self { code: None, signal: Some(name) }
+            }
+        }
+    }
 }
 
 /// A file that is or may be a lock and cannot be judged.
@@ -219,6 +252,13 @@ pub struct MigrationStatus {
     pub ended_at: Option<Timestamp>,
     /// Whether the lock stands; where it is not watched here, by the record.
     pub lock_file_exists: bool,
+    /// How its process ended, where the kernel told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitBody>,
+    /// Its process is gone, and `status` turns to `error` then if nothing else happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub turns_at: Option<Timestamp>,
     /// Present and false when this instance does not watch it: all of this is the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
@@ -282,6 +322,8 @@ pub fn list_row(view: &MigrationView) -> MigrationRow {
         total_pages: lock_value(view, "total_pages"),
         processed_pages: lock_value(view, "processed_pages"),
         progress_percent: lock_value(view, "progress_percent"),
+        exit: row.exit.map(ExitBody::from),
+        turns_at: view.turns_at,
         live: live(view),
     }
 }
@@ -335,6 +377,8 @@ pub fn status(view: &MigrationView) -> MigrationStatusAnswer {
         error: row.error.clone(),
         ended_at: row.ended_at,
         lock_file_exists: lock_stands(view),
+        exit: row.exit.map(ExitBody::from),
+        turns_at: view.turns_at,
         live: live(view),
     };
     MigrationStatusAnswer { success: true, data }

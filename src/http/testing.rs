@@ -302,10 +302,11 @@ pub fn migration(uuid: &str, id: i64, status: Status, created: i64) -> Migration
         identity: None,
         lock_taken: false,
         their_status: None,
+        exit: None,
         lock_data: None,
     };
     let lock = lock.as_object().cloned().map(Arc::new);
-    MigrationView { row, lock, lock_exists: !ended, exit: None, watch: Watch::Here }
+    MigrationView { row, lock, lock_exists: !ended, watch: Watch::Here, turns_at: None }
 }
 
 /// Checks that two answers have the same members, of the same types, in the same order.

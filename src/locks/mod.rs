@@ -34,6 +34,12 @@ use crate::domain::migration::{DirMark, Lock};
 use crate::domain::reconcile::LockSight;
 use crate::snapshot::Unreadable;
 
+/// The key that a lock's name tells, if it does.
+#[must_use]
+pub fn key_in_name(name: &str) -> Option<Key> {
+    parse::name(name)
+}
+
 /// What every name of ours in the directory starts with; none of them ends in `.lock`.
 const ASIDE: &str = ".procwarden.";
 

@@ -273,6 +273,8 @@ macro_rules! migration_sets {
             $t,
             "their_status = v.their_status, ",
             $t,
+            "exit_status = v.exit_status, ",
+            $t,
             "writer = ?, ",
             $t,
             "change_seq = ? "
@@ -289,7 +291,7 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              status_source = ?, error = ?, run = ?, since = ?, updated_at = ?, status_updated_at = ?, ended_at = ?, \
              lock_file = ?, lock_pid = ?, lock_started = ?, lock_dev = ?, lock_ino = ?, lock_mtime_ns = ?, \
              lock_size = ?, dir_dev = ?, dir_ino = ?, boot_id = ?, pid_ns = ?, identity_pid = ?, start_ticks = ?, \
-             pidfd_inode = ?, lock_taken = ?, lock_data = ?, their_status = ?, writer = ?, change_seq = ? \
+             pidfd_inode = ?, lock_taken = ?, lock_data = ?, their_status = ?, exit_status = ?, writer = ?, change_seq = ? \
              WHERE id = ? AND run = ? AND status = ? AND instance = ? AND updated_at = ?"
         }
         Engine::Postgres => concat!(
@@ -300,7 +302,8 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              status_source text, error text, run bigint, since bigint, updated_at bigint, status_updated_at bigint, \
              ended_at bigint, lock_file text, lock_pid bigint, lock_started bigint, lock_dev bigint, lock_ino bigint, \
              lock_mtime_ns bigint, lock_size bigint, dir_dev bigint, dir_ino bigint, boot_id text, pid_ns bigint, \
-             identity_pid bigint, start_ticks bigint, pidfd_inode bigint, lock_taken bigint, lock_data text, their_status text) \
+             identity_pid bigint, start_ticks bigint, pidfd_inode bigint, lock_taken bigint, lock_data text, their_status text, \
+             exit_status bigint) \
              WHERE procwarden_migrations.id = v.id AND procwarden_migrations.run = v.was_run \
              AND procwarden_migrations.status = v.was_status AND procwarden_migrations.instance = v.was_instance \
              AND procwarden_migrations.updated_at = v.was_updated"
@@ -321,7 +324,7 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
              boot_id VARCHAR(64) PATH '$[26]', pid_ns BIGINT PATH '$[27]', \
              identity_pid BIGINT PATH '$[28]', start_ticks BIGINT PATH '$[29]', \
              pidfd_inode BIGINT PATH '$[30]', lock_taken BIGINT PATH '$[31]', \
-             lock_data MEDIUMTEXT PATH '$[32]', their_status VARCHAR(32) PATH '$[33]')) AS v \
+             lock_data MEDIUMTEXT PATH '$[32]', their_status VARCHAR(32) PATH '$[33]', exit_status BIGINT PATH '$[34]')) AS v \
              ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance \
              AND m.updated_at = v.was_updated SET ",
             migration_sets!("m.")
@@ -367,22 +370,23 @@ pub(super) const fn move_past(engine: Engine) -> Option<&'static str> {
 pub(super) const fn insert_events(engine: Engine) -> &'static str {
     match engine {
         Engine::Sqlite => {
-            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run) \
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status) \
              SELECT ?, value ->> 'seq', ?, value ->> 'kind', value ->> 'id', value ->> 'name', value ->> 'state', \
-             value ->> 'reason', value ->> 'status', value ->> 'run' FROM json_each(?)"
+             value ->> 'reason', value ->> 'status', value ->> 'run', value ->> 'exit_status' FROM json_each(?)"
         }
         Engine::Postgres => {
-            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run) \
-             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run \
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status) \
+             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run, v.exit_status \
              FROM json_to_recordset(CAST(? AS json)) AS v(seq bigint, kind text, id bigint, name text, state text, \
-             reason text, status text, run bigint)"
+             reason text, status text, run bigint, exit_status bigint)"
         }
         Engine::MySql => {
-            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run) \
-             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run \
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status) \
+             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run, v.exit_status \
              FROM JSON_TABLE(?, '$[*]' COLUMNS (seq BIGINT PATH '$[0]', kind VARCHAR(16) PATH '$[1]', \
              id BIGINT PATH '$[2]', name VARCHAR(128) PATH '$[3]', state VARCHAR(16) PATH '$[4]', \
-             reason VARCHAR(32) PATH '$[5]', status VARCHAR(16) PATH '$[6]', run BIGINT PATH '$[7]')) AS v"
+             reason VARCHAR(32) PATH '$[5]', status VARCHAR(16) PATH '$[6]', run BIGINT PATH '$[7]', \
+             exit_status BIGINT PATH '$[8]')) AS v"
         }
     }
 }

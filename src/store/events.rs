@@ -34,6 +34,8 @@ pub struct Event {
     pub status: Option<String>,
     /// The migration's run.
     pub run: Option<i64>,
+    /// How the process ended, as `wait(2)` tells it.
+    pub exit_status: Option<i64>,
 }
 
 /// An event to be written; its number is given when it is.
@@ -47,6 +49,7 @@ pub(super) struct NewEvent<'a> {
     pub(super) reason: Option<&'static str>,
     pub(super) status: Option<&'static str>,
     pub(super) run: Option<i64>,
+    pub(super) exit_status: Option<i64>,
 }
 
 /// Takes the next `count` numbers of the instance, at least one, for what this transaction writes; the last of them.
@@ -114,7 +117,8 @@ pub(super) fn rows(engine: Engine, batch: &[impl Serialize]) -> Result<String, S
 pub(super) const NEXT_SEQ: &str =
     "UPDATE procwarden_instances SET seq = seq + ? WHERE name = ? AND epoch = ?";
 pub(super) const READ_SEQ: &str = "SELECT seq FROM procwarden_instances WHERE name = ?";
-pub(super) const LAST: &str = "SELECT instance, seq, at, kind, subject_id, name, state, reason, status, run \
+pub(super) const LAST: &str = "SELECT instance, seq, at, kind, subject_id, name, state, reason, status, run, \
+     exit_status \
      FROM procwarden_events WHERE instance = ? ORDER BY seq DESC LIMIT ?";
 
 impl Store {
@@ -145,6 +149,7 @@ mod tests {
             reason: None,
             status: None,
             run: None,
+            exit_status: None,
         };
         let Value::Object(fields) = serde_json::to_value(&row).unwrap() else { unreachable!() };
         let fields: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();

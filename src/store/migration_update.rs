@@ -10,6 +10,7 @@ use super::dialect::storable;
 use super::events::{self, BATCH};
 use super::identity::IdentityColumns;
 use super::{Engine, StoreError, dialect};
+use crate::domain::Exit;
 use crate::domain::migration::{Migration, Reason, Source};
 use crate::domain::reconcile::Basis;
 
@@ -51,6 +52,7 @@ pub(super) struct Update<'a> {
     lock_taken: i64,
     lock_data: Option<Cow<'a, str>>,
     their_status: Option<&'a str>,
+    exit_status: Option<i64>,
 }
 
 impl<'a> Update<'a> {
@@ -86,6 +88,7 @@ impl<'a> Update<'a> {
             lock_taken: i64::from(row.lock_taken),
             lock_data: row.lock_data.as_deref().map(storable),
             their_status: row.their_status.as_deref(),
+            exit_status: row.exit.map(Exit::wait_status),
         }
     }
 }
@@ -160,6 +163,7 @@ async fn update_one(
             row.lock_taken,
             row.lock_data.as_deref(),
             row.their_status,
+            row.exit_status,
             writer,
             seq,
             row.id,

@@ -10,9 +10,9 @@ use super::migration_update::{Update, update};
 use super::{
     Lease, Store, StoreError, TheirMigrations, TheirWrite, single, their_migrations, write,
 };
-use crate::domain::Timestamp;
 use crate::domain::migration::{DirMark, Key, Mark, Migration, Reason, Source, State, Status};
 use crate::domain::reconcile::{Basis, Write};
+use crate::domain::{Exit, Timestamp};
 
 /// A migration's row with its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,7 @@ macro_rules! select {
             "SELECT id, mb_project_uuid, brz_project_id, instance, host_id, status, state, reason, status_source, error, \
              run, since, created_at, updated_at, status_updated_at, ended_at, lock_file, lock_pid, lock_started, \
              lock_dev, lock_ino, lock_mtime_ns, lock_size, dir_dev, dir_ino, boot_id, pid_ns, identity_pid, \
-             start_ticks, pidfd_inode, lock_taken, lock_data, their_status FROM procwarden_migrations ",
+             start_ticks, pidfd_inode, lock_taken, lock_data, their_status, exit_status FROM procwarden_migrations ",
             $rest
         )
     };
@@ -131,6 +131,7 @@ struct MigrationRow {
     lock_taken: i64,
     lock_data: Option<String>,
     their_status: Option<String>,
+    exit_status: Option<i64>,
 }
 
 impl TryFrom<MigrationRow> for StoredMigration {
@@ -170,6 +171,7 @@ impl TryFrom<MigrationRow> for StoredMigration {
                 lock_taken: row.lock_taken != 0,
                 lock_data: row.lock_data.map(Arc::from),
                 their_status: row.their_status,
+                exit: row.exit_status.and_then(Exit::of_wait_status),
             },
         })
     }
@@ -379,5 +381,6 @@ fn event(id: i64, row: &Migration) -> NewEvent<'_> {
         reason: row.reason.map(Reason::as_str),
         status: Some(row.status.as_str()),
         run: Some(row.run),
+        exit_status: row.exit.map(Exit::wait_status),
     }
 }

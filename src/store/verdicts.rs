@@ -195,6 +195,7 @@ fn event(write: &VerdictWrite) -> NewEvent<'_> {
         reason: write.verdict.reason.map(crate::domain::observation::Reason::as_str),
         status: None,
         run: None,
+        exit_status: None,
     }
 }
 

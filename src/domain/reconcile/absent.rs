@@ -38,7 +38,8 @@ pub(super) fn absent(
     if row.lock_taken {
         wake = taken(&mut next, sight, &mut memory, rules, now, wake);
     } else if settled {
-        released(&mut next, sight.exit, memory.watched, now);
+        next.exit = sight.exit.or(next.exit);
+        released(&mut next, memory.watched, now);
         wake = None;
     }
     let outcome = match next.status {
@@ -56,14 +57,15 @@ pub(super) fn absent(
         row: Some(next),
         remove_lock: false,
         wake,
+        turns_at: None,
         outcome,
         explain,
     }
 }
 
 /// The lock went by itself: the first rule that applies ends the run (the runner's report has ended it already).
-fn released(next: &mut Migration, exit: Option<Exit>, watched: bool, now: Now) {
-    match exit {
+fn released(next: &mut Migration, watched: bool, now: Now) {
+    match next.exit {
         Some(Exit::Code(0)) => {
             finish(next, Status::Completed, Reason::Exited, Source::Monitor, now);
         }

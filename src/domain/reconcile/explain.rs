@@ -21,7 +21,8 @@ pub(super) fn explain(
         Standing::Alive(Some(_)) => "alive".to_owned(),
         Standing::Alive(None) => "no PID yet, the lock is fresh".to_owned(),
         Standing::Dead(proof) => {
-            sight.exit.map_or_else(|| proof.as_str().to_owned(), |exit| exit.to_string())
+            let told = sight.exit.or(row.and_then(|row| row.exit));
+            told.map_or_else(|| proof.as_str().to_owned(), |exit| exit.to_string())
         }
         Standing::Unknown(reason) => match &sight.process {
             Some(Presence::Unknown(why)) => format!("unknown: {}", why.as_str()),

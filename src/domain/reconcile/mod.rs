@@ -211,6 +211,8 @@ pub struct Decision {
     pub remove_lock: bool,
     /// Look again then.
     pub wake: Option<Uptime>,
+    /// Its process is gone, and the status turns to `error` then if nothing else happens.
+    pub turns_at: Option<Timestamp>,
     /// In one word.
     pub outcome: Outcome,
     /// Predicate by predicate.
@@ -260,6 +262,7 @@ fn unchanged(row: Option<&Migration>, memory: Memory, explain: Vec<Predicate>) -
         row: row.cloned(),
         remove_lock: false,
         wake: None,
+        turns_at: None,
         outcome: Outcome::None,
         explain,
     }

@@ -58,7 +58,13 @@ pub(super) fn present(
     }
     let explain = explain(&standing, &memory, age, row.or(Some(&next)), sight, rules, now);
     if unfinished {
-        judge(&mut next, &standing, held, sight.exit, rules, now);
+        next.exit = match standing {
+            // Told once, and to whoever held on to it: who looks later sees only that it is gone.
+            Standing::Dead(_) => sight.exit.or(next.exit),
+            Standing::Alive(_) => None,
+            Standing::Unknown(_) | Standing::Foreign => next.exit,
+        };
+        judge(&mut next, &standing, held, rules, now);
     }
     let dead = matches!(standing, Standing::Dead(_));
     let remove_lock = dead
@@ -66,6 +72,10 @@ pub(super) fn present(
         && held.old
         && next.status.is_final()
         && !is_a_later_attempts(lock, &next, rules);
+    let turns_at = memory.dead.filter(|_| !next.status.is_final());
+    let turns_at = turns_at.map(|dead| {
+        dead.wall.plus(rules.settle).max(lock.counted_from(now.wall).plus(rules.grace))
+    });
     let outcome = match (unfinished, dead) {
         (true, true) if next.status == Status::Error => Outcome::Error,
         (_, true) if !remove_lock => Outcome::Wait,
@@ -77,6 +87,7 @@ pub(super) fn present(
         row: Some(next),
         remove_lock,
         wake: held.wake,
+        turns_at,
         outcome,
         explain,
     }
@@ -112,14 +123,8 @@ impl Look {
 }
 
 /// Sets state, reason and, when every condition holds, the error on a row that is not final.
-fn judge(
-    next: &mut Migration,
-    standing: &Standing,
-    look: Look,
-    exit: Option<Exit>,
-    rules: &Rules,
-    now: Now,
-) {
+fn judge(next: &mut Migration, standing: &Standing, look: Look, rules: &Rules, now: Now) {
+    let exit = next.exit;
     let (state, reason) = match standing {
         Standing::Alive(_) => (State::Alive, None),
         Standing::Foreign => (State::Foreign, None),

@@ -37,6 +37,7 @@ pub fn row_for(
             return next;
         }
         next.identity = None;
+        next.exit = None;
         next.lock_taken = false;
         next.ended_at = None;
     }
@@ -96,6 +97,7 @@ pub fn first_row(key: &Key, rules: &Rules, now: Now) -> Migration {
         identity: None,
         lock_taken: false,
         their_status: None,
+        exit: None,
         lock_data: None,
     }
 }

@@ -171,6 +171,7 @@ impl Adoption {
             decision.outcome = Outcome::Wait;
             decision.remove_lock = false;
             decision.wake = Some(until);
+            decision.turns_at = Some(now.wall.plus(until.since(now.up)));
         }
         if is_owed(&next)
             && record.is_in_progress()
@@ -179,6 +180,7 @@ impl Adoption {
             // The same word in another text is another run's.
             next.their_status = Some(record.mark());
         }
+        decision.turns_at = decision.turns_at.filter(|_| !next.status.is_final());
         decision.write = write(row, &next, now);
         decision.row = Some(next);
         decision

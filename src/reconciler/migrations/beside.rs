@@ -47,6 +47,7 @@ impl Reconciler {
             Ok(Some(applied)) => {
                 if flips {
                     crate::failpoint::at("after-flip");
+                    self.parts.events.commit();
                 }
                 match (&applied, &rows) {
                     (Applied::Done(_) | Applied::Told, [Some(tell)]) => adoption.told(key, tell),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::adoption::{Adopted, Adoption};
 use super::handle::{Inspection, RequestError};
-use super::observe::{Look, Observer, Rows};
+use super::observe::{Look, Observer, Rows, Scout};
 use super::requests::inspection;
 use crate::clock;
 use crate::config::Settings;
@@ -36,14 +36,15 @@ pub async fn dry_run(
         None => Rows::new(),
     };
     let mut rows = Arc::new(rows);
-    let mut observer = Observer::new(
-        processes.clone(),
-        LockDir::new(path).within(settings.migrations.container.as_deref()),
-        settings.migrations.clone(),
-        settings.instance.name.clone(),
-        store.is_none_or(Store::is_sole),
-    );
-    observer.live = live(settings, store).await?;
+    let mut observer = Observer::new(Scout {
+        processes: processes.clone(),
+        dir: LockDir::new(path).within(settings.migrations.container.as_deref()),
+        settings: settings.migrations.clone(),
+        instance: settings.instance.name.clone(),
+        sole: store.is_none_or(Store::is_sole),
+        live: live(settings, store).await?,
+        watched: Arc::default(),
+    });
     let mut memory: HashMap<Key, Memory> = HashMap::new();
     let mut look = take_look(&mut observer, &rows)?;
     if remember(&look, Arc::make_mut(&mut rows), &mut memory) {
@@ -82,7 +83,7 @@ fn row(rows: &Rows, key: &Key) -> Option<crate::domain::Migration> {
 fn take_look(observer: &mut Observer, rows: &Arc<Rows>) -> Result<Look, RequestError> {
     // The program has nothing else to do meanwhile.
     let look = tokio::task::block_in_place(|| observer.look(rows));
-    match &look.trouble {
+    match look.whole.as_ref().and_then(|whole| whole.trouble.as_ref()) {
         Some(trouble) => Err(RequestError::Locks(trouble.clone())),
         None => Ok(look),
     }

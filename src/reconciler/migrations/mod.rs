@@ -6,15 +6,19 @@ mod compare;
 mod dry_run;
 mod follow;
 mod handle;
+mod hints;
+mod looks;
 mod observe;
-mod publish;
+mod removal;
 mod requests;
 mod theirs;
 mod tick;
+mod views;
+mod watched;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -24,14 +28,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::domain::Exit;
-use crate::domain::migration::Key;
+use crate::domain::Timestamp;
+use crate::domain::migration::{Key, Reason, State, Status};
 use crate::domain::reconcile::{Memory, Rules};
-use crate::events::Hub;
+use crate::events::{Hub, Source, Watch};
 use crate::locks::LockDir;
-use crate::process::Processes;
+use crate::process::{Exits, Processes};
 use crate::snapshot::{Published, Unreadable};
-use crate::store::{Lease, Store, StoreError};
+use crate::store::{Lease, Store};
 
 pub use adoption::Adopted;
 use adoption::Adoption;
@@ -40,7 +44,11 @@ use follow::Cursors;
 pub use follow::publish_records;
 use handle::Request;
 pub use handle::{Handle, Inspection, RequestError, Taken, Target};
-use observe::{Look, Observer, Rows};
+use hints::Hints;
+use looks::{LookAtAll, LookAtSome};
+use observe::{Observer, Rows, Scout};
+use views::Views;
+use watched::Watched;
 
 /// Two ticks are at least this far apart, whatever wakes them.
 const MIN_GAP: Duration = Duration::from_millis(20);
@@ -79,17 +87,16 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// An observer that holds on to no process yet.
-    fn observer(&self) -> Observer {
-        let mut observer = Observer::new(
-            self.processes.clone(),
-            self.dir.clone(),
-            self.settings.clone(),
-            self.lease.name.clone(),
-            self.store.is_sole(),
-        );
-        observer.live = self.published.load().fleet.live();
-        observer
+    fn scout(&self, watched: Arc<Watched>) -> Scout {
+        Scout {
+            processes: self.processes.clone(),
+            dir: self.dir.clone(),
+            settings: self.settings.clone(),
+            instance: self.lease.name.clone(),
+            sole: self.store.is_sole(),
+            live: self.published.load().fleet.live(),
+            watched,
+        }
     }
 }
 
@@ -98,7 +105,8 @@ impl Parts {
 pub struct Reconciler {
     parts: Parts,
     inbox: mpsc::UnboundedReceiver<Request>,
-    /// `None` while a look is under way with it.
+    scout: Scout,
+    /// `None` while a look at everything is under way with it.
     observer: Option<Observer>,
     rows: Option<Arc<Rows>>,
     /// How far the others' writes have been followed.
@@ -110,14 +118,21 @@ pub struct Reconciler {
     /// A write lost its race: somebody else wrote, so the rows are read again.
     reread: bool,
     memory: HashMap<Key, Memory>,
-    exits: HashMap<Key, Exit>,
+    /// When the status of those turns whose process is gone.
+    turns_at: HashMap<Key, Timestamp>,
     locks: HashMap<Key, Option<Arc<Map<String, Value>>>>,
     adoption: Option<Adoption>,
     unreadable: Vec<Unreadable>,
     foreign_files: u64,
     trouble: Option<String>,
     said: Said,
+    /// What was told of each since its row was written last.
+    told: HashMap<Key, (Status, State, Option<Reason>)>,
     put_back: bool,
+    hints: Hints,
+    /// Looked at since the look at everything that is under way began.
+    seen_since: HashSet<Key>,
+    views: Views,
     next: Instant,
     took: Duration,
 }
@@ -131,24 +146,23 @@ struct Said {
     denied: HashSet<Key>,
 }
 
-type Looking = JoinHandle<(Observer, Look)>;
-
 impl Reconciler {
-    /// A reconciler and the handle by which others reach it.
+    /// A reconciler and the handle by which others reach it. Needs a runtime.
     #[must_use]
     pub fn new(parts: Parts) -> (Self, Handle) {
         let (handle, inbox) = Handle::new();
-        let observer = parts.observer();
+        let scout = parts.scout(Arc::new(watched(parts.watches, &parts.events)));
         let reconciler = Self {
             inbox,
-            observer: Some(observer),
+            observer: Some(Observer::new(scout.clone())),
+            scout,
             rows: None,
             cursors: Cursors::default(),
             live: BTreeSet::new(),
             rules: None,
             reread: false,
             memory: HashMap::new(),
-            exits: HashMap::new(),
+            turns_at: HashMap::new(),
             locks: HashMap::new(),
             adoption: parts.adopted.clone().map(|adopted| {
                 Adoption::new(adopted, parts.lease.name.clone(), parts.settings.interval)
@@ -157,7 +171,11 @@ impl Reconciler {
             foreign_files: 0,
             trouble: None,
             said: Said::default(),
+            told: HashMap::new(),
             put_back: false,
+            hints: Hints::default(),
+            seen_since: HashSet::new(),
+            views: Views::default(),
             next: Instant::now(),
             took: Duration::ZERO,
             parts,
@@ -167,151 +185,60 @@ impl Reconciler {
 
     /// Runs until the token is cancelled, then finishes the tick that is under way.
     pub async fn run(mut self, token: CancellationToken) {
-        let mut looking: Option<(Looking, Instant)> = None;
+        let mut all: Option<(LookAtAll, Instant)> = None;
+        let mut some: Option<LookAtSome> = None;
         loop {
-            if looking.is_none() && self.next <= Instant::now() {
-                looking = self.start_look().await.map(|look| (look, Instant::now()));
+            if all.is_none() && self.next <= Instant::now() {
+                all = self.look_at_all().await.map(|look| (look, Instant::now()));
             }
-            let late = looking.as_ref().map(|(_, since)| *since + LOOK_LIMIT);
+            if some.is_none() && self.hints.due().is_some_and(|due| due <= Instant::now()) {
+                some = self.look_at_some();
+            }
+            let late = all.as_ref().map(|(_, since)| *since + LOOK_LIMIT);
+            let hinted = self.hints.due().filter(|_| some.is_none());
+            let unpublished = self.views.due();
             tokio::select! {
                 () = token.cancelled() => break,
                 Some(request) = self.inbox.recv() => self.serve(request).await,
                 () = self.parts.published.fleet_news() => self.follow().await,
-                ended = join(&mut looking) => {
-                    looking = None;
-                    self.finish(ended).await;
+                tokens = ends(self.scout.watched.exits()) => self.ended(&tokens),
+                looked = join(all.as_mut().map(|(look, _)| look)) => {
+                    all = None;
+                    self.looked_at_all(looked).await;
                 }
-                () = tokio::time::sleep_until(self.next), if looking.is_none() => {}
+                looked = join(some.as_mut()) => {
+                    some = None;
+                    self.looked_at_some(looked).await;
+                }
+                () = tokio::time::sleep_until(self.next), if all.is_none() => {}
+                () = sleep_until(hinted) => {}
+                () = sleep_until(unpublished) => self.publish(),
                 () = sleep_until(late), if !self.said.hangs => self.say_it_hangs(),
             }
         }
-        if let Some((look, _)) = looking
-            && let Ok(ended) = tokio::time::timeout(LAST_LOOK, look).await
+        if let Some((look, _)) = all
+            && let Ok(looked) = tokio::time::timeout(LAST_LOOK, look).await
         {
             // Nobody waits for a database that hangs: the next start finishes what was begun.
-            let _ = tokio::time::timeout(LAST_LOOK, self.finish(ended)).await;
+            let _ = tokio::time::timeout(LAST_LOOK, self.looked_at_all(looked)).await;
         }
-    }
-
-    /// Starts a look on a blocking thread; `None` if there is nothing to look with yet.
-    async fn start_look(&mut self) -> Option<Looking> {
-        self.next = Instant::now() + self.parts.settings.interval;
-        let fleet = Arc::clone(&self.parts.published.load().fleet);
-        if fleet.here.is_empty() {
-            // Nobody knows yet who there is, so whose a row is cannot be told.
-            self.next = Instant::now() + MIN_GAP;
-            return None;
-        }
-        // With the rows of before a look is worth taking: its writes are compared with what stands there.
-        if !self.load_rows().await && self.rows.is_none() {
-            self.next = Instant::now() + Duration::from_secs(1);
-            return None;
-        }
-        if let Some(adoption) = &mut self.adoption
-            && !self.parts.store_trouble.load(Ordering::Relaxed)
-        {
-            adoption.read(&self.parts.store).await;
-        }
-        // Before every look until the directory could be read once, and never for a request: a GET removes nothing.
-        self.put_asides_back().await;
-        let rows = Arc::clone(self.rows.as_ref()?);
-        let mut observer = self.observer.take()?;
-        observer.live = fleet.live();
-        Some(tokio::task::spawn_blocking(move || {
-            let look = observer.look(&rows);
-            (observer, look)
-        }))
-    }
-
-    /// The rows, read once; what others write later is followed. False while the database fails.
-    async fn load_rows(&mut self) -> bool {
-        if self.rows.is_some() && !self.reread {
-            return true;
-        }
-        if self.database_fails() {
-            return false;
-        }
-        let cursors = Cursors::at(&self.parts.published.load().fleet);
-        match self.parts.store.migrations().await {
-            Ok(rows) => {
-                self.cursors = cursors;
-                let rows = rows.into_iter().map(|row| (row.row.key.clone(), Arc::new(row)));
-                self.rows = Some(Arc::new(rows.collect()));
-                self.reread = false;
-                true
-            }
-            Err(error) => {
-                self.store_fails(&error);
-                false
-            }
-        }
-    }
-
-    /// Takes over what other instances recorded, and who of them is still there.
-    async fn follow(&mut self) {
-        if self.rows.is_none() {
-            return;
-        }
-        let fleet = Arc::clone(&self.parts.published.load().fleet);
-        let rows = match self.cursors.news(&self.parts.store, &fleet).await {
-            Ok(Some(rows)) => rows,
-            Ok(None) => {
-                self.reread = true;
-                return self.wake_in(Duration::ZERO);
-            }
-            Err(error) => return self.store_fails(&error),
-        };
-        let live = fleet.live();
-        if rows.is_empty() && live == self.live {
-            return;
-        }
-        self.live = live;
-        for row in rows {
-            self.set_row(row);
-        }
-        self.publish();
-    }
-
-    async fn finish(&mut self, ended: Result<(Observer, Look), tokio::task::JoinError>) {
-        self.said.hangs = false;
-        match ended {
-            Ok((observer, look)) => {
-                self.observer = Some(observer);
-                self.tick(look).await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "a look at the lock directory failed inside");
-                self.observer = Some(self.parts.observer());
-            }
-        }
-    }
-
-    /// The database was waited for in vain; readers are told that this loop turns all the same.
-    fn store_fails(&self, error: &StoreError) {
-        super::trouble::fails(&self.parts.store_trouble, error);
-        if self.rules.is_some() {
-            self.publish();
-        }
-    }
-
-    fn say_it_hangs(&mut self) {
-        self.said.hangs = true;
-        let text = format!("no answer for {} s", LOOK_LIMIT.as_secs());
-        tracing::warn!(path = %self.parts.dir.path().display(), "the lock directory gives {text}");
-        self.trouble = Some(text);
-        self.publish();
-    }
-
-    fn wake_in(&mut self, after: Duration) {
-        self.next = self.next.min(Instant::now() + after.max(MIN_GAP));
     }
 }
 
-async fn join(
-    looking: &mut Option<(Looking, Instant)>,
-) -> Result<(Observer, Look), tokio::task::JoinError> {
-    match looking {
-        Some((look, _)) => look.await,
+/// The set of processes whose ends are told, if that is wanted and the kernel gives one.
+fn watched(wanted: bool, events: &Hub) -> Watched {
+    let exits = wanted.then(Exits::new).and_then(|exits| {
+        let refused = |error: &std::io::Error| {
+            events.set_watch(Source::Processes, Watch::Polling(format!("no epoll: {error}")));
+        };
+        exits.inspect_err(refused).ok()
+    });
+    Watched::new(exits, handle_limit())
+}
+
+async fn join<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match task {
+        Some(task) => task.await,
         None => std::future::pending().await,
     }
 }
@@ -321,4 +248,24 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// The processes that have ended.
+async fn ends(exits: Option<&Exits>) -> Vec<u64> {
+    match exits {
+        Some(exits) => match exits.next().await {
+            Ok(tokens) => tokens,
+            Err(error) => {
+                tracing::error!(%error, "the ends of processes are told no more");
+                std::future::pending().await
+            }
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Most processes that are held on to: half of the descriptors, since connections and nodes' processes need some too.
+fn handle_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit / 2).unwrap_or(usize::MAX))
 }

@@ -1,4 +1,4 @@
-//! One look: the directory, every process that its locks and rows mean, and the other PID namespaces where asked.
+//! A look: the directory, every process that its locks and rows mean, and the other PID namespaces where asked.
 //! Synchronous and blocking; it decides nothing and writes nothing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use super::watched::Watched;
 use crate::causes::chain;
 use crate::config::{Migrations, ScopeSetting};
 use crate::domain::migration::{DirMark, Key, Migration};
@@ -14,20 +15,17 @@ use crate::domain::reconcile::{
     LockSight, Rules, Scope, Sight, is_ours, needs_namespace_scan, subject,
 };
 use crate::domain::{Exit, Presence};
-use crate::locks::{FoundLock, LockDir, Scan};
-use crate::process::{Handle, Processes};
+use crate::locks::{FoundLock, KeySight, LockDir, Scan};
+use crate::process::Processes;
 use crate::snapshot::Unreadable;
 use crate::store::StoredMigration;
 
 /// The rows by key; shared with a look that is under way.
 pub(super) type Rows = HashMap<Key, Arc<StoredMigration>>;
 
-/// Most handles on processes that are kept: each is a descriptor, and others need some too.
-const MAX_HANDLES: usize = 100_000;
-
-/// What a look is taken with. It owns the handles on the processes that it has seen alive.
-#[derive(Debug)]
-pub(super) struct Observer {
+/// What a look is taken with; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Scout {
     pub(super) processes: Processes,
     pub(super) dir: LockDir,
     pub(super) settings: Migrations,
@@ -36,7 +34,8 @@ pub(super) struct Observer {
     pub(super) sole: bool,
     /// See [`Rules::live`]; set before each look.
     pub(super) live: BTreeSet<String>,
-    watched: HashMap<Key, Handle>,
+    /// The processes that were seen alive.
+    pub(super) watched: Arc<Watched>,
 }
 
 /// What was seen of one migration.
@@ -49,7 +48,7 @@ pub(super) struct Seen {
     /// Its content with secrets masked.
     pub(super) data: Option<Arc<Map<String, Value>>>,
     /// The row that the look was taken for: another one by now makes it worthless.
-    pub(super) basis: Option<Migration>,
+    pub(super) basis: Option<Arc<StoredMigration>>,
 }
 
 /// Everything that one look brought.
@@ -57,25 +56,23 @@ pub(super) struct Seen {
 pub(super) struct Look {
     pub(super) rules: Rules,
     pub(super) seen: Vec<Seen>,
+    /// Of these nothing is left to look at.
+    pub(super) gone: Vec<Key>,
+    /// What only a look at the whole directory tells.
+    pub(super) whole: Option<Whole>,
+    pub(super) took: Duration,
+}
+
+/// What a look at the whole directory tells beside the locks.
+#[derive(Debug)]
+pub(super) struct Whole {
     pub(super) unreadable: Vec<Unreadable>,
     pub(super) foreign_files: u64,
     /// Why the directory could not be read.
     pub(super) trouble: Option<String>,
-    pub(super) took: Duration,
 }
 
-impl Observer {
-    pub(super) fn new(
-        processes: Processes,
-        dir: LockDir,
-        settings: Migrations,
-        instance: String,
-        sole: bool,
-    ) -> Self {
-        let live = BTreeSet::new();
-        Self { processes, dir, settings, instance, sole, live, watched: HashMap::new() }
-    }
-
+impl Scout {
     /// The rules that hold for a directory on a file system that is local or not.
     pub(super) fn rules(&self, local_fs: bool) -> Rules {
         let scope = match self.settings.scope {
@@ -94,157 +91,74 @@ impl Observer {
         }
     }
 
-    /// Looks at everything.
-    pub(super) fn look(&mut self, rows: &Rows) -> Look {
-        let began = Instant::now();
-        let scan = self.dir.scan();
-        let trouble = scan.as_ref().err().map(|error| chain(error));
-        let scan = scan.ok();
-        let rules = self.rules(scan.as_ref().is_none_or(|scan| scan.local_fs));
-        let (unreadable, foreign_files) =
-            scan.as_ref().map_or((Vec::new(), 0), |scan| (scan.unreadable.clone(), scan.foreign));
-        let mut seen = self.sights(rows, scan, &rules);
-        self.search_namespaces(&mut seen, rows, &rules);
-        // A run that is over and has no lock is not looked at again: its handle would be held for ever.
-        let keys: HashSet<&Key> = seen.iter().map(|it| &it.key).collect();
-        self.watched.retain(|key, _| keys.contains(key));
-        Look { rules, seen, unreadable, foreign_files, trouble, took: began.elapsed() }
-    }
-
-    /// Looks at one migration.
+    /// Looks at one migration, for somebody who asks: nothing is held on to.
     pub(super) fn look_at(
-        &mut self,
+        &self,
         key: &Key,
-        row: Option<&Migration>,
+        row: Option<&Arc<StoredMigration>>,
     ) -> Result<(Seen, Rules), String> {
-        let scan = self.dir.scan().map_err(|error| chain(&error))?;
-        let rules = self.rules(scan.local_fs);
-        let dir = Some(scan.dir);
-        let blocked = scan.blocked.contains(key);
-        let found = scan.locks.into_iter().find(|found| found.key == *key);
-        let mut seen = match found {
-            Some(found) => self.present(found, row, dir, &rules),
-            None => self.missing(
-                key,
-                row,
-                dir,
-                if blocked { LockSight::Blocked } else { LockSight::Absent },
-                &rules,
-            ),
+        let keys = BTreeSet::from([key.clone()]);
+        let mut part = self.dir.look(&keys, &BTreeSet::new()).map_err(|error| chain(&error))?;
+        let rules = self.rules(part.local_fs);
+        let sight = part.keys.remove(key).unwrap_or(KeySight::Absent);
+        let asked = |row: Option<&Migration>, lock: &LockSight| {
+            (subject(row, lock, &rules).0.map(|pid| self.processes.look(pid)), None)
         };
-        if needs_namespace_scan(row, &seen.sight, &rules)
-            && let Some(pid) = pid_of(row, &seen.sight, &rules)
-        {
-            let found = self.processes.other_namespaces(&HashSet::from([pid]));
-            seen.sight.elsewhere = found.get(&pid).copied();
-        }
+        let mut seen = sighted(key, sight, row, Some(part.dir), asked);
+        self.search_namespaces(std::slice::from_mut(&mut seen), &rules);
         Ok((seen, rules))
     }
 
-    fn sights(&mut self, rows: &Rows, scan: Option<Scan>, rules: &Rules) -> Vec<Seen> {
-        let dir = scan.as_ref().map(|scan| scan.dir);
-        let blind = scan.is_none();
-        let (locks, blocked) =
-            scan.map_or((Vec::new(), HashSet::new()), |scan| (scan.locks, scan.blocked));
-        let standing: HashSet<Key> = locks.iter().map(|found| found.key.clone()).collect();
-        let row = |key: &Key| rows.get(key).map(|stored| &stored.row);
-        let mut seen: Vec<Seen> = locks
-            .into_iter()
-            .map(|found| {
-                let row = row(&found.key);
-                self.present(found, row, dir, rules)
-            })
-            .collect();
-        for (key, stored) in rows.iter().filter(|(key, _)| !standing.contains(*key)) {
-            // Without a lock there is nothing to learn of what is over, another's, or not begun as far as we saw.
-            let row = &stored.row;
-            if row.status.is_final() || row.is_announced() || !is_ours(row, rules) {
-                continue;
-            }
-            let lock = if blind {
-                LockSight::Blind
-            } else if blocked.contains(key) {
-                LockSight::Blocked
+    /// Looks at some migrations, and at those that the files of these names mean. `rows` has the rows of the keys.
+    pub(super) fn look_at_some(
+        &self,
+        keys: &BTreeSet<Key>,
+        names: &BTreeSet<String>,
+        rows: &Rows,
+    ) -> Result<Look, String> {
+        let began = Instant::now();
+        let part = self.dir.look(keys, names).map_err(|error| chain(&error))?;
+        let rules = self.rules(part.local_fs);
+        let (mut seen, mut gone) = (Vec::new(), Vec::new());
+        for (key, sight) in part.keys {
+            let row = rows.get(&key);
+            if matches!(sight, KeySight::Found(_)) || row.is_some_and(|row| is_missed(row, &rules))
+            {
+                let asked = |row: Option<&Migration>, lock: &LockSight| {
+                    self.process(&key, row, lock, &rules)
+                };
+                seen.push(sighted(&key, sight, row, Some(part.dir), asked));
             } else {
-                LockSight::Absent
-            };
-            seen.push(self.missing(key, Some(&stored.row), dir, lock, rules));
+                gone.push(key);
+            }
         }
-        seen
-    }
-
-    fn present(
-        &mut self,
-        found: Arc<FoundLock>,
-        row: Option<&Migration>,
-        dir: Option<DirMark>,
-        rules: &Rules,
-    ) -> Seen {
-        let lock = LockSight::Present(found.lock.clone());
-        let (process, exit) = self.process(&found.key, row, &lock, rules);
-        let (data, text) = (found.data.clone(), found.text.clone());
-        Seen {
-            key: found.key.clone(),
-            sight: Sight { lock, dir, process, exit, elsewhere: None, data: text },
-            found: Some(found),
-            data,
-            basis: row.cloned(),
-        }
-    }
-
-    fn missing(
-        &mut self,
-        key: &Key,
-        row: Option<&Migration>,
-        dir: Option<DirMark>,
-        lock: LockSight,
-        rules: &Rules,
-    ) -> Seen {
-        let (process, exit) = self.process(key, row, &lock, rules);
-        Seen {
-            key: key.clone(),
-            sight: Sight { lock, dir, process, exit, elsewhere: None, data: None },
-            found: None,
-            data: None,
-            basis: row.cloned(),
-        }
+        self.search_namespaces(&mut seen, &rules);
+        Ok(Look { rules, seen, gone, whole: None, took: began.elapsed() })
     }
 
     /// Who stands under the PID that is meant, and how the process that was watched under it ended.
     fn process(
-        &mut self,
+        &self,
         key: &Key,
         row: Option<&Migration>,
         lock: &LockSight,
         rules: &Rules,
     ) -> (Option<Presence>, Option<Exit>) {
         let (Some(pid), recorded) = subject(row, lock, rules) else { return (None, None) };
-        let held = self.watched.get(key).filter(|handle| {
-            i64::from(handle.identity().pid) == pid
-                && recorded.is_none_or(|recorded| !recorded.differs_from(handle.identity()))
-        });
-        if let Some(handle) = held {
-            let exit = if handle.has_exited() { handle.exit() } else { None };
-            return (Some(self.processes.look(pid)), exit);
+        match self.watched.of(key, pid, recorded) {
+            Some(held) if held.has_ended() => (Some(self.processes.look(pid)), held.exit()),
+            Some(held) => (Some(Presence::Alive(held.alive().clone())), None),
+            None => (Some(self.watched.look(key, pid, &self.processes)), None),
         }
-        if self.watched.len() >= MAX_HANDLES {
-            return (Some(self.processes.look(pid)), None);
-        }
-        let (presence, handle) = self.processes.watch(pid);
-        if let (Presence::Alive(_), Some(handle)) = (&presence, handle) {
-            self.watched.insert(key.clone(), handle);
-        }
-        (Some(presence), None)
     }
 
     /// Before a death is believed of a process that was never seen alive here: it may live in another namespace.
-    fn search_namespaces(&self, seen: &mut [Seen], rows: &Rows, rules: &Rules) {
-        let row = |key: &Key| rows.get(key).map(|stored| &stored.row);
+    fn search_namespaces(&self, seen: &mut [Seen], rules: &Rules) {
         let asked: Vec<(usize, i32)> = seen
             .iter()
             .enumerate()
-            .filter(|(_, it)| needs_namespace_scan(row(&it.key), &it.sight, rules))
-            .filter_map(|(at, it)| Some((at, pid_of(row(&it.key), &it.sight, rules)?)))
+            .filter(|(_, it)| needs_namespace_scan(it.row(), &it.sight, rules))
+            .filter_map(|(at, it)| Some((at, pid_of(it.row(), &it.sight, rules)?)))
             .collect();
         if asked.is_empty() {
             return;
@@ -254,6 +168,172 @@ impl Observer {
         for (at, pid) in asked {
             seen[at].sight.elsewhere = found.get(&pid).copied();
         }
+    }
+}
+
+impl Seen {
+    /// The row that the look was taken for.
+    pub(super) fn row(&self) -> Option<&Migration> {
+        self.basis.as_ref().map(|stored| &stored.row)
+    }
+}
+
+/// Takes the looks at everything, and remembers what need not be judged again.
+#[derive(Debug)]
+pub(super) struct Observer {
+    pub(super) scout: Scout,
+    tracked: HashMap<Key, Tracked>,
+    generation: u64,
+}
+
+/// A migration that the last look at everything was about.
+#[derive(Debug)]
+struct Tracked {
+    generation: u64,
+    /// Judged with these, its process alive, nothing followed; and nothing will as long as they are the same.
+    calm: Option<(Arc<StoredMigration>, Arc<FoundLock>)>,
+}
+
+impl Observer {
+    pub(super) fn new(scout: Scout) -> Self {
+        Self { scout, tracked: HashMap::new(), generation: 0 }
+    }
+
+    /// Looks at everything. What is as it was when it was judged last is left out.
+    pub(super) fn look(&mut self, rows: &Rows) -> Look {
+        let began = Instant::now();
+        let scan = self.scout.dir.scan();
+        self.scout.watched.poll();
+        let trouble = scan.as_ref().err().map(|error| chain(error));
+        let scan = scan.ok();
+        let rules = self.scout.rules(scan.as_ref().is_none_or(|scan| scan.local_fs));
+        let whole = Whole {
+            unreadable: scan.as_ref().map(|scan| scan.unreadable.clone()).unwrap_or_default(),
+            foreign_files: scan.as_ref().map_or(0, |scan| scan.foreign),
+            trouble,
+        };
+        let blind = scan.is_none();
+        self.generation += 1;
+        let mut seen = self.sights(rows, scan, &rules);
+        self.scout.search_namespaces(&mut seen, &rules);
+        // A run that is over and has no lock is not looked at again: its handle would be held for ever.
+        let gone = if blind { Vec::new() } else { self.forget() };
+        self.scout.watched.release(&gone);
+        Look { rules, seen, gone, whole: Some(whole), took: began.elapsed() }
+    }
+
+    /// Nothing follows for this migration as long as row, lock and process are the same.
+    pub(super) fn calm(&mut self, key: &Key, row: &Arc<StoredMigration>, found: &Arc<FoundLock>) {
+        if let Some(tracked) = self.tracked.get_mut(key)
+            && self.scout.watched.lives(key)
+        {
+            tracked.calm = Some((Arc::clone(row), Arc::clone(found)));
+        }
+    }
+
+    fn sights(&mut self, rows: &Rows, scan: Option<Scan>, rules: &Rules) -> Vec<Seen> {
+        let dir = scan.as_ref().map(|scan| scan.dir);
+        let absent = if scan.is_none() { KeySight::Blocked } else { KeySight::Absent };
+        let (locks, blocked) =
+            scan.map_or((Vec::new(), HashSet::new()), |scan| (scan.locks, scan.blocked));
+        let mut seen = Vec::new();
+        for found in locks {
+            let row = rows.get(&found.key);
+            if self.track(&found.key, row, Some(&found)) {
+                continue;
+            }
+            let key = found.key.clone();
+            seen.push(self.sighted(&key, KeySight::Found(found), row, dir, rules));
+        }
+        for (key, stored) in rows.iter().filter(|(_, stored)| is_missed(stored, rules)) {
+            if self.tracked.get(key).is_some_and(|it| it.generation == self.generation) {
+                continue;
+            }
+            self.track(key, Some(stored), None);
+            let sight = if blocked.contains(key) { KeySight::Blocked } else { absent.clone() };
+            seen.push(self.sighted(key, sight, Some(stored), dir, rules));
+        }
+        seen
+    }
+
+    fn sighted(
+        &self,
+        key: &Key,
+        sight: KeySight,
+        row: Option<&Arc<StoredMigration>>,
+        dir: Option<DirMark>,
+        rules: &Rules,
+    ) -> Seen {
+        let asked =
+            |row: Option<&Migration>, lock: &LockSight| self.scout.process(key, row, lock, rules);
+        let mut seen = sighted(key, sight, row, dir, asked);
+        if dir.is_none() {
+            seen.sight.lock = LockSight::Blind;
+        }
+        seen
+    }
+
+    /// Notes that this look is about it; true if it is as it was when it was calm.
+    fn track(
+        &mut self,
+        key: &Key,
+        row: Option<&Arc<StoredMigration>>,
+        found: Option<&Arc<FoundLock>>,
+    ) -> bool {
+        let generation = self.generation;
+        let Some(tracked) = self.tracked.get_mut(key) else {
+            self.tracked.insert(key.clone(), Tracked { generation, calm: None });
+            return false;
+        };
+        tracked.generation = generation;
+        let same = match (&tracked.calm, row, found) {
+            (Some((its_row, its_lock)), Some(row), Some(found)) => {
+                Arc::ptr_eq(its_row, row)
+                    && Arc::ptr_eq(its_lock, found)
+                    && self.scout.watched.lives(key)
+            }
+            _ => false,
+        };
+        if !same {
+            tracked.calm = None;
+        }
+        same
+    }
+
+    /// What this look was not about any more.
+    fn forget(&mut self) -> Vec<Key> {
+        let generation = self.generation;
+        self.tracked.extract_if(|_, it| it.generation != generation).map(|(key, _)| key).collect()
+    }
+}
+
+/// A row that is to be looked at although no lock stands for it: without one there is nothing to learn of what is over,
+/// another's, or not begun as far as we saw.
+fn is_missed(stored: &StoredMigration, rules: &Rules) -> bool {
+    let row = &stored.row;
+    !(row.status.is_final() || row.is_announced()) && is_ours(row, rules)
+}
+
+fn sighted(
+    key: &Key,
+    sight: KeySight,
+    row: Option<&Arc<StoredMigration>>,
+    dir: Option<DirMark>,
+    process: impl FnOnce(Option<&Migration>, &LockSight) -> (Option<Presence>, Option<Exit>),
+) -> Seen {
+    let (lock, found) = match sight {
+        KeySight::Found(found) => (LockSight::Present(found.lock.clone()), Some(found)),
+        KeySight::Blocked => (LockSight::Blocked, None),
+        KeySight::Absent => (LockSight::Absent, None),
+    };
+    let (process, exit) = process(row.map(|stored| &stored.row), &lock);
+    let data = found.as_ref().and_then(|found| found.text.clone());
+    Seen {
+        key: key.clone(),
+        sight: Sight { lock, dir, process, exit, elsewhere: None, data },
+        data: found.as_ref().and_then(|found| found.data.clone()),
+        found,
+        basis: row.cloned(),
     }
 }
 
@@ -268,6 +348,18 @@ mod tests {
     use crate::domain::migration::{Reason, Source, Status};
     use crate::domain::reconcile::{finish, first_row};
 
+    fn scout(processes: Processes, dir: LockDir, sole: bool) -> Scout {
+        Scout {
+            processes,
+            dir,
+            settings: Migrations::default(),
+            instance: "a".to_owned(),
+            sole,
+            live: BTreeSet::new(),
+            watched: Arc::new(Watched::new(None, 100)),
+        }
+    }
+
     #[test]
     fn a_run_that_is_over_holds_no_descriptor() {
         let dir = tempfile::tempdir().unwrap();
@@ -281,10 +373,9 @@ mod tests {
         std::fs::write(&path, lock).unwrap();
         let processes = Processes::new().unwrap();
         let locks = LockDir::new(dir.path().to_owned());
-        let mut observer =
-            Observer::new(processes, locks, Migrations::default(), "a".to_owned(), true);
+        let mut observer = Observer::new(scout(processes, locks, true));
         let look = observer.look(&Rows::new());
-        assert_eq!(observer.watched.len(), 1);
+        assert_eq!(observer.scout.watched.len(), 1);
 
         let now = clock::now();
         let mut row = first_row(&key, &look.rules, now);
@@ -293,10 +384,10 @@ mod tests {
         };
         std::fs::remove_file(&path).unwrap();
         observer.look(&rows(&row));
-        assert_eq!(observer.watched.len(), 1, "how it ends is still to be learned");
+        assert_eq!(observer.scout.watched.len(), 1, "how it ends is still to be learned");
         finish(&mut row, Status::Completed, Reason::Reported, Source::Runner, now);
         observer.look(&rows(&row));
-        assert_eq!(observer.watched.len(), 0);
+        assert_eq!(observer.scout.watched.len(), 0);
     }
 
     #[test]
@@ -304,9 +395,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let locks = LockDir::new(dir.path().to_owned());
         let processes = Processes::new().unwrap();
-        let mut observer =
-            Observer::new(processes, locks, Migrations::default(), "a".to_owned(), false);
-        observer.live = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        let mut observer = Observer::new(scout(processes, locks, false));
+        observer.scout.live = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
         let row = |id: i64, instance: &str, rules: &Rules| {
             let uuid = "3c56530e-ca31-4a7c-964f-e69be01f382a".to_owned();
             let key = Key { mb_project_uuid: uuid, brz_project_id: id };
@@ -314,8 +404,8 @@ mod tests {
             let row = first_row(&key, &rules, clock::now());
             (key, Arc::new(StoredMigration { id, row }))
         };
-        let rules = observer.rules(true);
-        assert_eq!((rules.sole, &rules.live), (false, &observer.live));
+        let rules = observer.scout.rules(true);
+        assert_eq!((rules.sole, &rules.live), (false, &observer.scout.live));
         let rows = Rows::from([row(1, "a", &rules), row(2, "b", &rules), row(3, "b", &rules)]);
         let name = "3c56530e-ca31-4a7c-964f-e69be01f382a-3.lock";
         std::fs::write(dir.path().join(name), "{}").unwrap();
@@ -323,7 +413,7 @@ mod tests {
         let mut seen: Vec<i64> = look.seen.iter().map(|it| it.key.brz_project_id).collect();
         seen.sort_unstable();
         assert_eq!(seen, [1, 3]);
-        observer.sole = true;
+        observer.scout.sole = true;
         assert_eq!(observer.look(&rows).seen.len(), 3);
     }
 }

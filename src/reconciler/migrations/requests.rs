@@ -7,7 +7,6 @@ use super::observe::Seen;
 use super::{Inspection, Reconciler};
 use crate::causes::chain;
 use crate::clock;
-use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration};
 use crate::domain::reconcile::{
     Basis, Decision, LockSight, Rules, Sight, Standing, Write, evaluate, standing,
@@ -53,8 +52,7 @@ impl Reconciler {
             };
             // A runner is believed even while the directory cannot be read; then only the row is known.
             let look = self.look_at(&key).await;
-            let rules =
-                look.as_ref().map_or_else(|_| self.parts.observer().rules(true), |it| it.1.clone());
+            let rules = look.as_ref().map_or_else(|_| self.scout.rules(true), |it| it.1.clone());
             let now = clock::now();
             let row = self.row(&key).map(|stored| &stored.row);
             let lock = match look.as_ref().map(|(seen, _)| &seen.sight) {
@@ -107,7 +105,7 @@ impl Reconciler {
                 }
             };
             tracing::info!(migration = %key, lock = lock.file, force, "lock removed by an operator");
-            self.locks.remove(&key);
+            self.lock_went(&key);
             self.publish();
             self.wake_in(Duration::ZERO);
             return Ok(Taken { file: lock.file.clone(), removal });
@@ -144,11 +142,7 @@ impl Reconciler {
             [key] => key.clone(),
             several => self.newest(several),
         };
-        let (mut seen, rules) = self.look_at(&key).await?;
-        // Only who held on to the process knows how it ended, and that was the last tick's look.
-        if matches!(seen.sight.process, Some(Presence::Dead(_))) {
-            seen.sight.exit = self.exits.get(&key).copied();
-        }
+        let (seen, rules) = self.look_at(&key).await?;
         let row = self.row(&key).map(|stored| stored.row.clone());
         let memory = self.memory.get(&key).cloned().unwrap_or_default();
         let now = clock::now();
@@ -242,10 +236,10 @@ impl Reconciler {
 
     /// A look of its own: the observer may be under way with another one.
     async fn look_at(&self, key: &Key) -> Result<(Seen, Rules), RequestError> {
-        let row = self.row(key).map(|stored| stored.row.clone());
-        let mut observer = self.parts.observer();
-        let key = key.clone();
-        blocking(move || observer.look_at(&key, row.as_ref())).await?.map_err(RequestError::Locks)
+        let (row, key) = (self.row(key).cloned(), key.clone());
+        let mut scout = self.scout.clone();
+        scout.live = self.parts.published.load().fleet.live();
+        blocking(move || scout.look_at(&key, row.as_ref())).await?.map_err(RequestError::Locks)
     }
 }
 

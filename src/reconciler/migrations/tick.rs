@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::Reconciler;
 use super::compare::Sighting;
-use super::observe::{Look, Rows, Seen};
-use super::{LOOK_LIMIT, Reconciler};
-use crate::causes::chain;
+use super::observe::{Look, Seen, Whole};
+use super::removal::Removable;
 use crate::clock;
-use crate::domain::Presence;
 use crate::domain::migration::{Key, Migration, Status};
-use crate::domain::reconcile::{Decision, Memory, Write, evaluate};
-use crate::locks::{FoundLock, Removal, RemoveError};
+use crate::domain::reconcile::{Decision, LockSight, Memory, Rules, Write, evaluate};
+use crate::domain::{Now, Presence};
 use crate::store::{Applied, StoreError, StoredMigration, TheirWrite};
+
+/// Judgements between two turns of others on this thread.
+const AT_ONCE: usize = 256;
 
 /// What was seen of one migration and what follows.
 #[derive(Debug)]
@@ -23,71 +25,130 @@ struct Verdict {
     tell: Option<TheirWrite>,
 }
 
-/// A lock that may go once the row stands.
-#[derive(Debug)]
-struct Removable {
-    key: Key,
-    found: Arc<FoundLock>,
-    run: i64,
+impl Verdict {
+    /// Nothing follows, and nothing will while row, lock and process are what they are.
+    fn is_calm(&self) -> bool {
+        let (decision, memory) = (&self.decision, &self.decision.memory);
+        matches!(decision.write, Write::None)
+            && self.tell.is_none()
+            && decision.wake.is_none()
+            && !decision.remove_lock
+            && memory.dead.is_none()
+            && memory.absent.is_none()
+            && matches!(self.seen.sight.process, Some(Presence::Alive(_)))
+    }
 }
 
 impl Reconciler {
     /// Judges one look. Nothing is removed without the database's word.
     pub(super) async fn tick(&mut self, mut look: Look) {
-        self.took = look.took;
-        self.report_trouble(&look);
-        self.forget_gone(&look);
-        self.rules = Some(look.rules.clone());
+        if let Some(whole) = &look.whole {
+            self.took = look.took;
+            self.say(whole);
+        }
+        self.forget(&look);
         // Two instances that write the same rows in one order wait for each other; in two orders they block each other.
         look.seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let now = clock::now();
         let mut judged: Vec<Verdict> = Vec::with_capacity(look.seen.len());
         let mut sightings = Vec::new();
-        for seen in look.seen {
-            let stored = self.row(&seen.key).cloned();
-            let row = stored.as_ref().map(|stored| &stored.row);
-            if row != seen.basis.as_ref() {
-                // A report or an operator came in between: what was seen belongs to the row of before.
-                self.wake_in(Duration::ZERO);
+        for (at, seen) in look.seen.into_iter().enumerate() {
+            if at % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            if look.whole.is_none() {
+                self.seen_since.insert(seen.key.clone());
+            } else if self.seen_since.contains(&seen.key) {
+                // A look at some, later than this one, has told already.
                 continue;
             }
-            let memory = self.memory.get(&seen.key).cloned().unwrap_or_default();
-            let (decision, tell) = if let Some(adoption) = &mut self.adoption {
-                let record = adoption.record(&seen.key).cloned();
-                let judged = adoption.judge(&seen, row, &memory, &look.rules, now);
-                let (removable, at) = (judged.removable, (&look.rules, now));
-                let record = record.as_ref();
-                sightings.push(Sighting::of(&seen, row, &memory, removable, record, at));
-                (judged.decision, judged.tell)
-            } else {
-                (evaluate(&seen.key, row, &seen.sight, &memory, &look.rules, now), None)
-            };
-            match (seen.sight.exit, &seen.sight.process) {
-                (Some(exit), _) => {
-                    self.exits.insert(seen.key.clone(), exit);
-                }
-                (None, Some(Presence::Alive(_))) => {
-                    self.exits.remove(&seen.key);
-                }
-                (None, _) => {}
+            if !self.is_basis(&seen) {
+                // A report or an operator came in between: what was seen belongs to the row of before.
+                self.look_again(seen.key, Duration::ZERO);
+                continue;
             }
-            if seen.found.is_some() {
-                self.locks.insert(seen.key.clone(), seen.data.clone());
-            }
-            judged.push(Verdict { seen, decision, tell });
+            let verdict = self.judge(seen, &look.rules, now, &mut sightings);
+            self.tell_observed(&verdict.seen, &verdict.decision, now);
+            judged.push(verdict);
         }
+        self.rules = Some(look.rules);
         let removable = self.write(judged, now).await;
         self.remove(removable).await;
-        if look.trouble.is_none() {
-            self.reconcile_with_theirs(&sightings, &look.rules, now).await;
+        if let (Some(Whole { trouble: None, .. }), Some(rules)) = (&look.whole, self.rules.clone())
+        {
+            self.reconcile_with_theirs(&sightings, &rules, now).await;
         }
         crate::failpoint::at("before-publish");
-        self.publish();
+        if look.whole.is_some() || self.views.is_urgent() {
+            self.publish();
+        }
+    }
+
+    /// Does the row stand that the look was taken for?
+    fn is_basis(&self, seen: &Seen) -> bool {
+        match (self.row(&seen.key), &seen.basis) {
+            (Some(row), Some(basis)) => Arc::ptr_eq(row, basis) || row == basis,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    fn judge(
+        &mut self,
+        seen: Seen,
+        rules: &Rules,
+        now: Now,
+        sightings: &mut Vec<Sighting>,
+    ) -> Verdict {
+        let key = &seen.key;
+        let memory = self.memory.get(key).cloned().unwrap_or_default();
+        let stored = self.row(key).cloned();
+        let row = stored.as_ref().map(|stored| &stored.row);
+        let (decision, tell) = if let Some(adoption) = &mut self.adoption {
+            let record = adoption.record(key).cloned();
+            let judged = adoption.judge(&seen, row, &memory, rules, now);
+            let (removable, at) = (judged.removable, (rules, now));
+            let record = record.as_ref();
+            sightings.push(Sighting::of(&seen, row, &memory, removable, record, at));
+            (judged.decision, judged.tell)
+        } else {
+            (evaluate(key, row, &seen.sight, &memory, rules, now), None)
+        };
+        self.take_over_sight(&seen, &decision);
+        Verdict { seen, decision, tell }
+    }
+
+    /// What readers see of it beside the row.
+    fn take_over_sight(&mut self, seen: &Seen, decision: &Decision) {
+        let key = &seen.key;
+        if matches!(seen.sight.process, Some(Presence::Dead(_)))
+            && seen.sight.exit.is_none()
+            && let Some(after) = self.scout.watched.ask_again(key)
+        {
+            self.look_again(key.clone(), after);
+        }
+        let before = match decision.turns_at {
+            Some(at) => self.turns_at.insert(key.clone(), at),
+            None => self.turns_at.remove(key),
+        };
+        if before != decision.turns_at {
+            self.views.turned(key);
+        }
+        match (&seen.found, &seen.sight.lock) {
+            (Some(_), _) => match self.locks.insert(key.clone(), seen.data.clone()) {
+                Some(before) if is_same(before.as_ref(), seen.data.as_ref()) => {}
+                Some(_) => self.views.moved(key),
+                None => self.views.turned(key),
+            },
+            (None, LockSight::Blind) => {}
+            (None, _) => self.lock_went(key),
+        }
     }
 
     /// Writes every decision and remembers; gives what may be removed now.
-    async fn write(&mut self, mut judged: Vec<Verdict>, now: crate::domain::Now) -> Vec<Removable> {
+    async fn write(&mut self, mut judged: Vec<Verdict>, now: Now) -> Vec<Removable> {
         let mut outcome = vec![true; judged.len()];
+        let calm: Vec<bool> = judged.iter().map(Verdict::is_calm).collect();
         let due = |it: &Verdict| it.tell.is_none() && !matches!(it.decision.write, Write::None);
         let due: Vec<usize> = (0..judged.len()).filter(|at| due(&judged[*at])).collect();
         let writes: Vec<_> = due.iter().map(|at| self.take_write(&mut judged[*at])).collect();
@@ -108,9 +169,13 @@ impl Reconciler {
             }
         }
         let mut removable = Vec::new();
-        for (Verdict { seen, decision, .. }, stands) in judged.into_iter().zip(outcome) {
+        for (at, Verdict { seen, decision, .. }) in judged.into_iter().enumerate() {
+            let stands = outcome[at];
+            if calm[at] {
+                self.calm(&seen);
+            }
             if let Some(wake) = decision.wake {
-                self.wake_in(wake.since(now.up));
+                self.look_again(seen.key.clone(), wake.since(now.up));
             }
             let finished = decision.row.as_ref().is_some_and(|row| row.status.is_final());
             let run = decision.row.as_ref().map_or(1, |row| row.run);
@@ -128,6 +193,16 @@ impl Reconciler {
     fn take_write(&self, it: &mut Verdict) -> (Option<i64>, Write) {
         let write = std::mem::replace(&mut it.decision.write, Write::None);
         (self.row(&it.seen.key).map(|stored| stored.id), write)
+    }
+
+    /// Where their table is adopted every look compares all; there is no calm.
+    fn calm(&mut self, seen: &Seen) {
+        let row = self.rows.as_ref().and_then(|rows| rows.get(&seen.key));
+        if let (None, Some(observer), Some(row), Some(found)) =
+            (&self.adoption, &mut self.observer, row, &seen.found)
+        {
+            observer.calm(&seen.key, row, found);
+        }
     }
 
     /// The same as [`Self::apply`], but a database that fails is not waited for again: the heartbeats try whether it is
@@ -168,6 +243,7 @@ impl Reconciler {
                 }
                 if flips {
                     crate::failpoint::at("after-flip");
+                    self.parts.events.commit();
                 }
                 Some(applied)
             }
@@ -212,6 +288,8 @@ impl Reconciler {
 
     pub(super) fn set_row(&mut self, stored: StoredMigration) {
         if let Some(rows) = &mut self.rows {
+            self.views.turned(&stored.row.key);
+            self.told.remove(&stored.row.key);
             Arc::make_mut(rows).insert(stored.row.key.clone(), Arc::new(stored));
         }
     }
@@ -224,116 +302,55 @@ impl Reconciler {
         }
     }
 
-    /// Removes locks whose rows are final, verified each.
-    async fn remove(&mut self, removable: Vec<Removable>) {
-        for it in removable {
-            let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
-            let removal = tokio::task::spawn_blocking(move || {
-                let result = dir.remove(&it.found, it.run, &instance);
-                (it.key, it.found.lock.file.clone(), result)
-            });
-            match tokio::time::timeout(LOOK_LIMIT, removal).await {
-                Ok(Ok((key, file, result))) => self.removed(key, &file, result),
-                Ok(Err(error)) => tracing::error!(%error, "the removal of a lock failed inside"),
-                // It goes on where it hangs; a later look shows what became of it and of the others.
-                Err(_) => return tracing::warn!("the removal of a lock hangs"),
-            }
+    /// No lock stands for it any more.
+    pub(super) fn lock_went(&mut self, key: &Key) {
+        if self.locks.remove(key).is_some() {
+            self.views.turned(key);
         }
+        self.said.denied.remove(key);
     }
 
-    fn removed(&mut self, key: Key, file: &str, result: Result<Removal, RemoveError>) {
-        let denied = self.said.denied.contains(&key);
-        match result {
-            Ok(Removal::Removed) => {
-                self.said.denied.remove(&key);
-                self.locks.remove(&key);
-                tracing::info!(migration = %key, lock = file, "lock removed");
+    /// Forgets what nothing is left of.
+    fn forget(&mut self, look: &Look) {
+        for key in &look.gone {
+            self.lock_went(key);
+            self.memory.remove(key);
+            if self.turns_at.remove(key).is_some() {
+                self.views.turned(key);
             }
-            Ok(Removal::Vanished | Removal::Changed | Removal::NewerWins) => {
-                self.wake_in(self.parts.settings.settle);
-            }
-            Ok(Removal::Denied(error)) if !denied => {
-                tracing::warn!(
-                    migration = %key, lock = file, %error, lock_removal = "denied",
-                    "the status is set, the lock cannot be removed"
-                );
-                self.said.denied.insert(key);
-            }
-            Err(error) if !denied => {
-                let error = chain(&error);
-                tracing::warn!(migration = %key, lock = file, error, "the lock was not removed");
-                self.said.denied.insert(key);
-            }
-            Ok(Removal::Denied(_)) | Err(_) => {}
         }
-    }
-
-    /// Our own aside files of an earlier life go back to their names, unless something newer stands there.
-    pub(super) async fn put_asides_back(&mut self) {
-        if std::mem::replace(&mut self.put_back, true) {
-            return;
-        }
-        let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
-        let rows = self.rows.clone().unwrap_or_default();
-        let put = tokio::task::spawn_blocking(move || {
-            dir.put_back(&instance, |run, inode, key| name_of(&rows, run, inode, key))
-        });
-        match tokio::time::timeout(LOOK_LIMIT, put).await {
-            Ok(Ok(Ok(list))) => {
-                for put in list {
-                    tracing::info!(?put, "a lock left aside by an interrupted removal");
-                }
-            }
-            // A directory that cannot be read is reported by the scan that follows; then they are looked for again.
-            Ok(Ok(Err(_)) | Err(_)) | Err(_) => self.put_back = false,
-        }
-    }
-
-    fn forget_gone(&mut self, look: &Look) {
-        if look.trouble.is_some() {
-            return;
-        }
-        let standing: std::collections::HashSet<&Key> =
-            look.seen.iter().filter(|it| it.found.is_some()).map(|it| &it.key).collect();
-        self.locks.retain(|key, _| standing.contains(key));
-        let seen: std::collections::HashSet<&Key> = look.seen.iter().map(|it| &it.key).collect();
-        self.memory.retain(|key, _| seen.contains(key));
-        self.said.denied.retain(|key| standing.contains(key));
     }
 
     /// Says once what cannot be read.
-    fn report_trouble(&mut self, look: &Look) {
-        self.unreadable.clone_from(&look.unreadable);
-        self.foreign_files = look.foreign_files;
-        self.trouble.clone_from(&look.trouble);
-        if look.trouble != self.said.trouble {
+    fn say(&mut self, whole: &Whole) {
+        self.unreadable.clone_from(&whole.unreadable);
+        self.foreign_files = whole.foreign_files;
+        self.trouble.clone_from(&whole.trouble);
+        if whole.trouble != self.said.trouble {
             let path = self.parts.dir.path().display();
             let from = &self.parts.settings.lock_dir_source;
-            if let Some(error) = &look.trouble {
+            if let Some(error) = &whole.trouble {
                 tracing::warn!(%path, from, error, "the lock directory cannot be read");
             } else {
                 tracing::info!(%path, "the lock directory can be read");
             }
-            self.said.trouble.clone_from(&look.trouble);
+            self.said.trouble.clone_from(&whole.trouble);
         }
-        for it in &look.unreadable {
+        for it in &whole.unreadable {
             if self.said.unreadable.insert(it.clone()) {
                 tracing::warn!(file = it.file, reason = it.reason, "a lock cannot be judged");
             }
         }
-        self.said.unreadable.retain(|it| look.unreadable.contains(it));
+        self.said.unreadable.retain(|it| whole.unreadable.contains(it));
     }
 }
 
-/// The name of a lock that was left aside. File systems give an inode again as soon as it is free, and most runs are
-/// the first: a lock that says whose it is is only that key's, any other the one's that was written last.
-fn name_of(rows: &Rows, run: i64, inode: u64, key: Option<&Key>) -> Option<String> {
-    let its = rows.values().map(|it| &it.row).filter(|row| {
-        row.run == run
-            && row.lock_mark.is_some_and(|mark| mark.ino == inode)
-            && key.is_none_or(|key| *key == row.key)
-    });
-    its.max_by_key(|row| row.updated_at).and_then(|row| row.lock_file.clone())
+fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// One line for a flip.
@@ -349,50 +366,5 @@ fn announce(before: &Migration, after: &Migration) {
         }
     } else if before.state != after.state {
         tracing::debug!(migration = %after.key, from = %before.state, to = %after.state, reason, "state changed");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::migration::Mark;
-    use crate::domain::reconcile::{Rules, Scope, first_row};
-    use crate::domain::{Here, Now, Timestamp};
-
-    fn key(id: i64) -> Key {
-        Key { mb_project_uuid: "u".to_owned(), brz_project_id: id }
-    }
-
-    fn rows(ids: std::ops::RangeInclusive<i64>) -> Rows {
-        let rules = Rules {
-            grace: Duration::ZERO,
-            settle: Duration::ZERO,
-            scope: Scope::Local,
-            here: Here::default(),
-            instance: "a".to_owned(),
-            sole: true,
-            live: std::collections::BTreeSet::new(),
-        };
-        let row = |id: i64| {
-            let mut row = first_row(&key(id), &rules, Now::default());
-            row.updated_at = Timestamp(id);
-            row.lock_file = Some(format!("{id}.lock"));
-            row.lock_mark = Some(Mark { dev: 1, ino: 99, mtime_ns: 0, size: 0 });
-            (key(id), Arc::new(StoredMigration { id, row }))
-        };
-        ids.map(row).collect()
-    }
-
-    #[test]
-    fn an_inode_that_many_locks_have_had_names_the_right_one() {
-        let rows = rows(1..=50);
-        for id in 1..=50 {
-            let name = name_of(&rows, 1, 99, Some(&key(id)));
-            assert_eq!(name, Some(format!("{id}.lock")));
-        }
-        assert_eq!(name_of(&rows, 1, 99, None).as_deref(), Some("50.lock"), "the last written");
-        assert_eq!(name_of(&rows, 1, 99, Some(&key(51))), None);
-        assert_eq!(name_of(&rows, 2, 99, None), None);
-        assert_eq!(name_of(&rows, 1, 98, None), None);
     }
 }

@@ -45,11 +45,11 @@ async fn a_death_proven_before_the_lock_went_is_an_error() {
         if row["ended_at"].is_i64() { Ok(()) } else { Err(row) }
     })
     .await;
-    // What a restart forgets is how it ended; what the row has is that it did.
+    // What the row has outlives a restart: that it ended, and how, where the kernel told.
     warden.kill9();
     fs::remove_file(path).unwrap();
     warden.restart().await;
-    wait(&warden, 1, "error finished lock_removed run1").await;
+    wait(&warden, 1, "error finished killed|lock_removed run1").await;
     assert_eq!(source(&warden, 1), "monitor");
     assert_eq!(events(&warden, 1), ["1:error"]);
 }

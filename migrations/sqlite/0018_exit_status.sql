@@ -1,0 +1,1 @@
+ALTER TABLE procwarden_migrations ADD COLUMN exit_status INTEGER

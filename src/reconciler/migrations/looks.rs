@@ -1,0 +1,209 @@
+//! When it is looked, and with what: at everything once an interval, at some when they are hinted at.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+
+use super::follow::Cursors;
+use super::observe::{Look, Observer, Rows};
+use super::{LOOK_LIMIT, MIN_GAP, Reconciler};
+use crate::domain::migration::Key;
+use crate::events::Source;
+use crate::locks::key_in_name;
+use crate::store::StoreError;
+
+/// A look at everything that is under way.
+pub(super) type LookAtAll = JoinHandle<(Observer, Look)>;
+
+/// A look at some that is under way.
+pub(super) type LookAtSome = JoinHandle<Result<Look, String>>;
+
+impl Reconciler {
+    /// Starts a look at everything on a blocking thread; `None` if there is nothing to look with yet.
+    pub(super) async fn look_at_all(&mut self) -> Option<LookAtAll> {
+        self.next = Instant::now() + self.parts.settings.interval;
+        let fleet = Arc::clone(&self.parts.published.load().fleet);
+        if fleet.here.is_empty() {
+            // Nobody knows yet who there is, so whose a row is cannot be told.
+            self.next = Instant::now() + MIN_GAP;
+            return None;
+        }
+        // With the rows of before a look is worth taking: its writes are compared with what stands there.
+        if !self.load_rows().await && self.rows.is_none() {
+            self.next = Instant::now() + Duration::from_secs(1);
+            return None;
+        }
+        if let Some(adoption) = &mut self.adoption
+            && !self.parts.store_trouble.load(Ordering::Relaxed)
+        {
+            adoption.read(&self.parts.store).await;
+        }
+        // Before every look until the directory could be read once, and never for a request: a GET removes nothing.
+        self.put_asides_back().await;
+        let rows = Arc::clone(self.rows.as_ref()?);
+        let mut observer = self.observer.take()?;
+        self.scout.live = fleet.live();
+        observer.scout.live.clone_from(&self.scout.live);
+        self.hints.over();
+        self.seen_since.clear();
+        Some(tokio::task::spawn_blocking(move || {
+            let look = observer.look(&rows);
+            // Before the look is taken over: a map that is shared would be copied to be written.
+            drop(rows);
+            (observer, look)
+        }))
+    }
+
+    /// Starts a look at what was hinted at.
+    pub(super) fn look_at_some(&mut self) -> Option<LookAtSome> {
+        let (keys, names) = self.hints.take(Instant::now());
+        // Until the first look at everything nothing is known that a hint could be about.
+        self.rules.as_ref()?;
+        let all = self.rows.as_ref()?;
+        let mut rows = Rows::with_capacity(keys.len() + names.len());
+        // A name that does not tell its key may mean one whose row is not here: then it is looked at by its key next.
+        for key in keys.iter().cloned().chain(names.iter().filter_map(|name| key_in_name(name))) {
+            if let Some(row) = all.get(&key) {
+                rows.insert(key, Arc::clone(row));
+            }
+        }
+        let scout = self.scout.clone();
+        Some(tokio::task::spawn_blocking(move || scout.look_at_some(&keys, &names, &rows)))
+    }
+
+    pub(super) async fn looked_at_all(&mut self, looked: Result<(Observer, Look), JoinError>) {
+        self.said.hangs = false;
+        match looked {
+            Ok((observer, look)) => {
+                self.observer = Some(observer);
+                self.tick(look).await;
+                self.parts.events.set_watch(Source::Processes, self.scout.watched.state());
+            }
+            Err(error) => {
+                tracing::error!(%error, "a look at the lock directory failed inside");
+                self.observer = Some(Observer::new(self.scout.clone()));
+            }
+        }
+    }
+
+    pub(super) async fn looked_at_some(&mut self, looked: Result<Result<Look, String>, JoinError>) {
+        let began = Instant::now();
+        match looked {
+            Ok(Ok(look)) => {
+                let took = look.took;
+                self.tick(look).await;
+                self.hints.rest(took + began.elapsed(), Instant::now());
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(error, "a look at some locks; all are looked at instead");
+                self.wake_in(Duration::ZERO);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a look at some locks failed inside");
+                self.wake_in(Duration::ZERO);
+            }
+        }
+    }
+
+    /// Processes have ended: the migrations that mean them are looked at now.
+    pub(super) fn ended(&mut self, tokens: &[u64]) {
+        let keys = self.scout.watched.keys_of(tokens);
+        self.hint(keys);
+    }
+
+    /// Looks at these as soon as can be.
+    fn hint(&mut self, keys: BTreeSet<Key>) {
+        if self.adoption.is_some() && !keys.is_empty() {
+            // Their table is read before everything is looked at, and their word counts.
+            self.wake_in(Duration::ZERO);
+        } else {
+            self.hints.keys(keys);
+        }
+    }
+
+    /// Looks at this one again after a while.
+    pub(super) fn look_again(&mut self, key: Key, after: Duration) {
+        if self.adoption.is_some() {
+            self.wake_in(after);
+        } else {
+            self.hints.later(key, Instant::now() + after);
+        }
+    }
+
+    /// The rows, read once; what others write later is followed. False while the database fails.
+    pub(super) async fn load_rows(&mut self) -> bool {
+        if self.rows.is_some() && !self.reread {
+            return true;
+        }
+        if self.database_fails() {
+            return false;
+        }
+        let cursors = Cursors::at(&self.parts.published.load().fleet);
+        match self.parts.store.migrations().await {
+            Ok(rows) => {
+                self.cursors = cursors;
+                let rows = rows.into_iter().map(|row| (row.row.key.clone(), Arc::new(row)));
+                self.rows = Some(Arc::new(rows.collect()));
+                self.views.all_turned();
+                self.reread = false;
+                true
+            }
+            Err(error) => {
+                self.store_fails(&error);
+                false
+            }
+        }
+    }
+
+    /// Takes over what other instances recorded, and who of them is still there.
+    pub(super) async fn follow(&mut self) {
+        if self.rows.is_none() {
+            return;
+        }
+        let fleet = Arc::clone(&self.parts.published.load().fleet);
+        let rows = match self.cursors.news(&self.parts.store, &fleet).await {
+            Ok(Some(rows)) => rows,
+            Ok(None) => {
+                self.reread = true;
+                return self.wake_in(Duration::ZERO);
+            }
+            Err(error) => return self.store_fails(&error),
+        };
+        let live = fleet.live();
+        if rows.is_empty() && live == self.live {
+            return;
+        }
+        if live != self.live {
+            self.views.all_turned();
+        }
+        self.live = live;
+        for row in rows {
+            self.set_row(row);
+        }
+        self.publish();
+    }
+
+    /// The database was waited for in vain; readers are told that this loop turns all the same.
+    pub(super) fn store_fails(&mut self, error: &StoreError) {
+        super::super::trouble::fails(&self.parts.store_trouble, error);
+        if self.rules.is_some() {
+            self.publish();
+        }
+    }
+
+    pub(super) fn say_it_hangs(&mut self) {
+        self.said.hangs = true;
+        let text = format!("no answer for {} s", LOOK_LIMIT.as_secs());
+        tracing::warn!(path = %self.parts.dir.path().display(), "the lock directory gives {text}");
+        self.trouble = Some(text);
+        self.publish();
+    }
+
+    pub(super) fn wake_in(&mut self, after: Duration) {
+        self.next = self.next.min(Instant::now() + after.max(MIN_GAP));
+    }
+}

@@ -1,0 +1,243 @@
+//! The processes that are held on to: one handle for each, shared by all migrations that mean it.
+//!
+//! As long as the handle has not ended, the process behind it lives and is the same: nothing of it has to be read again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::domain::migration::Key;
+use crate::domain::process::Alive;
+use crate::domain::{Exit, Identity, Presence};
+use crate::events::Watch;
+use crate::process::{Exits, Handle, Processes};
+
+/// How often and how soon it is asked how a process ended, the pauses doubling: 1.3 s in all. Parents reap at once, or
+/// when they wait for all of theirs; after that the looks at everything ask.
+const TRIES: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// A process that was seen alive.
+#[derive(Debug)]
+pub(super) struct Held {
+    handle: Handle,
+    alive: Alive,
+    token: u64,
+    ended: AtomicBool,
+    asked: AtomicU32,
+}
+
+impl Held {
+    /// As it was seen when it was taken hold of.
+    pub(super) const fn alive(&self) -> &Alive {
+        &self.alive
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed) || {
+            let ended = self.handle.has_exited();
+            self.ended.store(ended, Ordering::Relaxed);
+            ended
+        }
+    }
+
+    /// How it ended, once the kernel tells.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        self.handle.exit()
+    }
+
+    fn is(&self, pid: i64, recorded: Option<&Identity>) -> bool {
+        let identity = self.handle.identity();
+        i64::from(identity.pid) == pid
+            && recorded.is_none_or(|recorded| !recorded.differs_from(identity))
+    }
+}
+
+/// All of them; shared by the looks that are under way. No call waits for the kernel.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    held: Mutex<Book>,
+    /// Where their ends are told; none where nobody asked, or where the kernel gave no set.
+    exits: Option<Exits>,
+    /// Most handles that are kept: each is a descriptor, and others need some too.
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    by_key: HashMap<Key, Arc<Held>>,
+    by_pid: HashMap<i32, Weak<Held>>,
+    keys: HashMap<u64, BTreeSet<Key>>,
+    last_token: u64,
+    /// Living processes of which no handle could be had, and the migrations that mean them.
+    refused: HashMap<Key, &'static str>,
+}
+
+impl Watched {
+    pub(super) fn new(exits: Option<Exits>, limit: usize) -> Self {
+        Self { held: Mutex::default(), exits, limit }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // Every change of it is whole when the lock is given back.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where their ends are told.
+    pub(super) const fn exits(&self) -> Option<&Exits> {
+        self.exits.as_ref()
+    }
+
+    /// The process that this migration's handle is on, if it is the one that is meant.
+    pub(super) fn of(&self, key: &Key, pid: i64, recorded: Option<&Identity>) -> Option<Arc<Held>> {
+        self.book().by_key.get(key).filter(|held| held.is(pid, recorded)).cloned()
+    }
+
+    /// Is the process of this migration held, and does it live?
+    pub(super) fn lives(&self, key: &Key) -> bool {
+        self.book().by_key.get(key).is_some_and(|held| !held.ended.load(Ordering::Relaxed))
+    }
+
+    /// Who stands under this PID now, held on to for this migration if it lives and that can be.
+    pub(super) fn look(&self, key: &Key, pid: i64, processes: &Processes) -> Presence {
+        if let Some(held) = self.under(pid)
+            && !held.has_ended()
+        {
+            let alive = held.alive.clone();
+            self.book().hold(key, held);
+            return Presence::Alive(alive);
+        }
+        if self.is_full() {
+            let presence = processes.look(pid);
+            if matches!(presence, Presence::Alive(_)) {
+                self.book().refused.insert(key.clone(), "the limit of open files");
+            }
+            return presence;
+        }
+        let (presence, handle) = processes.watch(pid);
+        if let Presence::Alive(alive) = &presence {
+            match handle {
+                Some(handle) => self.add(key, handle, alive.clone()),
+                None => drop(self.book().refused.insert(key.clone(), "no pidfd could be had")),
+            }
+        }
+        presence
+    }
+
+    fn under(&self, pid: i64) -> Option<Arc<Held>> {
+        let pid = i32::try_from(pid).ok()?;
+        self.book().by_pid.get(&pid).and_then(Weak::upgrade)
+    }
+
+    fn is_full(&self) -> bool {
+        self.book().by_pid.len() >= self.limit
+    }
+
+    fn add(&self, key: &Key, handle: Handle, alive: Alive) {
+        let mut book = self.book();
+        book.last_token += 1;
+        let token = book.last_token;
+        let held = Arc::new(Held {
+            handle,
+            alive,
+            token,
+            ended: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
+        });
+        book.by_pid.insert(held.handle.identity().pid, Arc::downgrade(&held));
+        book.hold(key, Arc::clone(&held));
+        // In the book first: an end that is told at once finds whom it is about.
+        drop(book);
+        if let Some(exits) = &self.exits
+            && exits.add(&held.handle, token).is_err()
+        {
+            self.book().refused.insert(key.clone(), "the limit of what epoll watches");
+        }
+    }
+
+    /// The migrations of processes that have ended.
+    pub(super) fn keys_of(&self, tokens: &[u64]) -> BTreeSet<Key> {
+        let book = self.book();
+        tokens.iter().filter_map(|token| book.keys.get(token)).flatten().cloned().collect()
+    }
+
+    /// How it ended is told once its parent has reaped it: when to ask again; none if it is not for us to ask, or enough.
+    pub(super) fn ask_again(&self, key: &Key) -> Option<Duration> {
+        let held = self.book().by_key.get(key).cloned()?;
+        if !held.ended.load(Ordering::Relaxed) {
+            return None;
+        }
+        let asked = held.asked.fetch_add(1, Ordering::Relaxed);
+        (asked < TRIES).then(|| FIRST_PAUSE * 2_u32.pow(asked))
+    }
+
+    /// Notes which of them have ended since: one question for all.
+    pub(super) fn poll(&self) {
+        let mut held: Vec<Arc<Held>> =
+            self.book().by_pid.values().filter_map(Weak::upgrade).collect();
+        held.retain(|it| !it.ended.load(Ordering::Relaxed));
+        for it in held {
+            it.has_ended();
+        }
+    }
+
+    /// Lets go of the processes of these migrations.
+    pub(super) fn release<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
+        let mut book = self.book();
+        for key in keys {
+            book.refused.remove(key);
+            book.release(key);
+        }
+    }
+
+    /// Whether the kernel tells of all their ends.
+    pub(super) fn state(&self) -> Watch {
+        let book = self.book();
+        let (refused, held) = (book.refused.len(), book.by_key.len());
+        if self.exits.is_none() {
+            return Watch::Off;
+        }
+        match book.refused.values().next() {
+            None => Watch::On,
+            Some(why) => Watch::Polling(format!(
+                "the processes of {refused} of {} migrations are not watched: {why}",
+                refused + held
+            )),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.book().by_key.len()
+    }
+}
+
+impl Book {
+    fn hold(&mut self, key: &Key, held: Arc<Held>) {
+        self.refused.remove(key);
+        if self.by_key.get(key).is_some_and(|before| before.token == held.token) {
+            return;
+        }
+        self.release(key);
+        self.keys.entry(held.token).or_default().insert(key.clone());
+        self.by_key.insert(key.clone(), held);
+    }
+
+    fn release(&mut self, key: &Key) {
+        let Some(held) = self.by_key.remove(key) else { return };
+        if let Some(keys) = self.keys.get_mut(&held.token) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.keys.remove(&held.token);
+                let pid = held.handle.identity().pid;
+                // Another process may stand under the number by now.
+                let same = |it: &Weak<Held>| std::ptr::eq(it.as_ptr(), Arc::as_ptr(&held));
+                if self.by_pid.get(&pid).is_some_and(same) {
+                    self.by_pid.remove(&pid);
+                }
+            }
+        }
+    }
+}
