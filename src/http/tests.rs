@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::http::{Method, Request};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
+use super::router::at_once;
 use super::testing::{World, migration, node, same_shape, writable};
 use crate::clock;
 use crate::config::{MinWorking, Settings};
@@ -14,6 +16,7 @@ use crate::domain::Uptime;
 use crate::domain::migration::Status;
 use crate::domain::node::{Node, Password};
 use crate::domain::verdict::State;
+use crate::events::{Source, Watch};
 use crate::snapshot::{MigrationsPart, Unreadable};
 
 macro_rules! example {
@@ -149,7 +152,10 @@ async fn readiness_tells_what_the_kernel_does_not() {
         assert!(seen["components"].get("events_trouble").is_none());
         hub.set_watch(Source::Locks, Watch::Polling("no inotify".to_owned()));
         let seen = world.get("/readyz?verbose").await.json();
-        assert_eq!((&seen["status"], &seen["components"]["events"]), (&json!("ready"), &json!("polling")));
+        assert_eq!(
+            (&seen["status"], &seen["components"]["events"]),
+            (&json!("ready"), &json!("polling"))
+        );
         let trouble = seen["components"].get("events_trouble");
         assert_eq!(trouble, open.then(|| json!("locks: no inotify")).as_ref());
     }

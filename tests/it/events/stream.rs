@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::nodes::{SOON, becomes, node};
 use crate::support::engine::Engine;
 use crate::support::job::{self, report};
-use crate::support::{Warden, WardenConfig, db, ports};
+use crate::support::{Warden, WardenConfig, db};
 
 /// One event as a client reads it.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,12 +116,14 @@ async fn all_listeners_hear_of_each_flip_once_and_in_order() {
 
 #[tokio::test]
 async fn a_node_that_turns_is_told_with_its_name() {
-    let warden = Warden::start(WardenConfig::default()).await;
+    let served = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = node("n", served.local_addr().unwrap().port());
+    let warden =
+        Warden::start(WardenConfig::default().set("nodes.method", "port").node(node)).await;
+    becomes(&warden, "n", "up", None).await;
     let mut listener = Listener::of(&warden, "/events").await;
-    let port = ports::free_port();
-    assert_eq!(warden.post("/nodes", &node("n", port)).await.status, 201);
+    drop(served);
     let event = listener.flip().await;
-    becomes(&warden, "n", "down", Some("port_closed")).await;
     assert_eq!(event.word, "node");
     assert_eq!(event.data["name"], "n");
     assert_eq!(
