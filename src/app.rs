@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::adopt::{self, AdoptError};
 use crate::clock;
 use crate::config::{NodeEntry, Settings};
-use crate::events::Hub;
+use crate::events::{Hub, flips};
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
@@ -239,6 +239,11 @@ impl App {
             events: events.clone(),
         });
         spawn(tasks, "node reconciler", stop, reconciler.run(stop.clone()));
+        let follow = flips::follow(store.clone(), events.clone(), stop.clone());
+        spawn(tasks, "flips", stop, async move {
+            follow.await;
+            Ok(())
+        });
         if self.settings.migrations.lock_dir.is_none() {
             // Nobody watches them here, and what is recorded of them is still the record.
             let (store, published) = (store.clone(), Arc::clone(&published));

@@ -16,6 +16,12 @@ pub fn now() -> Now {
     }
 }
 
+/// `CLOCK_BOOTTIME` alone: how long it has been.
+#[must_use]
+pub fn uptime() -> Uptime {
+    Uptime(millis(clock_gettime(ClockId::Boottime)))
+}
+
 /// The processor time of this thread so far: what a step costs, however busy the machine is.
 #[must_use]
 pub fn thread_cpu() -> Duration {

@@ -4,9 +4,13 @@
 //! Events are hints for the reconcilers and news for the listeners: nothing is judged by them, and with all of them
 //! dropped everything is still right within one interval.
 
-use std::sync::{Arc, Mutex, PoisonError};
+pub mod flips;
 
-use tokio::sync::{Notify, broadcast};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::domain::Timestamp;
 
@@ -47,6 +51,28 @@ pub struct News {
     pub committed: Option<(String, i64)>,
 }
 
+/// News on their way to the listeners: what they read is made once for all of them.
+#[derive(Debug)]
+pub struct Item {
+    news: News,
+    text: OnceLock<Bytes>,
+}
+
+impl Item {
+    /// The news as listeners read it; `make` is asked once.
+    pub fn text(&self, make: impl FnOnce(&News) -> Bytes) -> Bytes {
+        self.text.get_or_init(|| make(&self.news)).clone()
+    }
+}
+
+impl Deref for Item {
+    type Target = News;
+
+    fn deref(&self) -> &News {
+        &self.news
+    }
+}
+
 /// What the kernel can tell us of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -54,6 +80,20 @@ pub enum Source {
     Processes,
     /// Changes of the lock directory (inotify).
     Locks,
+}
+
+impl Source {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 2] = [Self::Processes, Self::Locks];
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Processes => "processes",
+            Self::Locks => "locks",
+        }
+    }
 }
 
 /// Whether it does.
@@ -76,9 +116,11 @@ pub struct Hub {
 
 #[derive(Debug)]
 struct Inner {
-    news: broadcast::Sender<Arc<News>>,
+    news: broadcast::Sender<Arc<Item>>,
     committed: Notify,
-    watches: Mutex<[Watch; 2]>,
+    /// Whether what is committed from now on is told: false until [`flips::follow`] knows where to begin.
+    following: watch::Sender<bool>,
+    watches: Mutex<[Watch; Source::ALL.len()]>,
 }
 
 impl Default for Hub {
@@ -86,6 +128,7 @@ impl Default for Hub {
         let inner = Inner {
             news: broadcast::Sender::new(BEHIND),
             committed: Notify::new(),
+            following: watch::Sender::new(false),
             watches: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -102,13 +145,25 @@ impl Hub {
     /// Tells all listeners.
     pub fn tell(&self, news: News) {
         // Nobody may listen.
-        let _ = self.inner.news.send(Arc::new(news));
+        let _ = self.inner.news.send(Arc::new(Item { news, text: OnceLock::new() }));
     }
 
     /// Listens from now on. One that is too far behind is told so by its receiver.
     #[must_use]
-    pub fn listen(&self) -> broadcast::Receiver<Arc<News>> {
-        self.inner.news.subscribe()
+    pub fn listen(&self) -> broadcast::Receiver<Arc<Item>> {
+        if !self.has_listeners() {
+            // What was followed for the last of the former listeners may be long ago.
+            self.inner.following.send_replace(false);
+        }
+        let listener = self.inner.news.subscribe();
+        self.commit();
+        listener
+    }
+
+    /// Until what is committed from now on is told to the listeners that there are.
+    pub async fn followed(&self) {
+        // The sender lives as long as this.
+        let _ = self.inner.following.subscribe().wait_for(|following| *following).await;
     }
 
     /// Events were committed, here or by another instance: whoever listens is to be told of them.

@@ -116,7 +116,7 @@ fn health(state: &AppState, params: &Params) -> Result<(StatusCode, Bytes), Prob
     };
     let snapshot = state.0.parts.published.load();
     let part = &snapshot.nodes;
-    let now = clock::now().up;
+    let now = clock::uptime();
     let counts =
         state.0.health[scope as usize].get(part.generation, now, || count(state, part, scope, now));
     Ok(if state.draining() {
@@ -182,7 +182,7 @@ fn node(state: &AppState, id: &str) -> Result<(StatusCode, Bytes), Problem> {
     let snapshot = state.0.parts.published.load();
     let part = &snapshot.nodes;
     let view = part.find(&id).ok_or_else(unknown)?;
-    let now = view_state(part, view, clock::now().up);
+    let now = view_state(part, view, clock::uptime());
     let (code, status) = match now {
         State::Up => (StatusCode::OK, "healthy"),
         State::Stale => (StatusCode::SERVICE_UNAVAILABLE, "stale"),

@@ -6,11 +6,13 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
+use bytes::Bytes;
 
 use super::AppState;
 use super::auth::MayRead;
 use super::bodies::Prepared;
 use super::error::Problem;
+use super::lists::{self, Rows, heavy};
 use super::migration_bodies::{
     MigrationAnswer, MigrationList, MigrationStatusAnswer, body, list_row, status as status_body,
     unreadable,
@@ -97,15 +99,36 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let filter = Filter::read(&params)?;
-    let snapshot = state.snapshot();
-    let part = &snapshot.migrations;
+    let part = Arc::clone(&state.snapshot().migrations);
+    let (generation, count) = (part.generation, part.migrations.len());
     if filter != Filter::default() {
-        return Ok(render(part, &filter).respond(&headers).await);
+        let body = heavy(count, move || render(&part, &filter)).await?;
+        return Ok(body.respond(&headers).await.map(Body::from));
     }
     // Nothing in it depends on the clock: it holds until the next publication.
-    let whole = || (render(part, &filter), Uptime(i64::MAX));
-    let body = state.0.migrations.get(part.generation, Uptime::default(), whole);
-    Ok(body.respond(&headers).await)
+    let make = move |rows: &mut _| (all(rows, &part), Uptime(i64::MAX));
+    let body = state.0.migrations.get(generation, Uptime::default(), count, make).await?;
+    Ok(body.respond(&headers).await.map(Body::from))
+}
+
+/// The answer without a filter, where all that it needs is there already: the list is made, and packed as it is wanted.
+pub fn ready(state: &AppState, headers: &HeaderMap) -> Option<Response<Bytes>> {
+    let generation = state.0.parts.published.load().migrations.generation;
+    state.0.migrations.held(generation, Uptime::default())?.respond_now(headers)
+}
+
+/// The list without a filter, made from the last one. A row depends on its view alone.
+pub type List = lists::List<MigrationView, ()>;
+
+fn all(rows: &mut Rows<MigrationView, ()>, part: &MigrationsPart) -> Prepared {
+    // Rows are never removed, so a place in the list is a row's own.
+    let views = (0_i64..).zip(&part.migrations).map(|(place, view)| (place, Arc::clone(view), ()));
+    let unreadable = serde_json::to_string(&unreadable(&part.unreadable)).unwrap_or_default();
+    let after = format!(r#"],"count":{},"unreadable":{unreadable}}}"#, part.migrations.len());
+    rows.write(r#"{"success":true,"data":["#, views, &after, |view, (), out| {
+        // Into memory nothing fails.
+        let _ = serde_json::to_writer(out, &list_row(view));
+    })
 }
 
 fn render(part: &MigrationsPart, filter: &Filter) -> Prepared {

@@ -6,9 +6,12 @@
 mod adopt;
 mod auth;
 mod bodies;
+mod encodings;
 mod error;
+mod events;
 mod health;
 mod instances;
+mod lists;
 mod migration_bodies;
 mod migration_process;
 mod migration_record;
@@ -23,6 +26,7 @@ mod query;
 mod request;
 mod router;
 mod server;
+mod stall;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -86,10 +90,11 @@ pub struct AppState(Arc<Inner>);
 struct Inner {
     parts: Parts,
     /// One per scope.
-    health: [bodies::Cache<health::Counts>; 2],
-    nodes_status: bodies::Cache<bodies::Prepared>,
-    migrations: bodies::Cache<bodies::Prepared>,
+    health: [lists::Cache<health::Counts>; 2],
+    nodes_status: nodes_status::List,
+    migrations: migrations::List,
     runs: nodes_status::Runs,
+    streams: events::Streams,
 }
 
 impl AppState {
@@ -99,9 +104,10 @@ impl AppState {
         Self(Arc::new(Inner {
             parts,
             health: Default::default(),
-            nodes_status: bodies::Cache::default(),
-            migrations: bodies::Cache::default(),
+            nodes_status: nodes_status::List::default(),
+            migrations: migrations::List::default(),
             runs: nodes_status::Runs::default(),
+            streams: events::Streams::default(),
         }))
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared, WeakShared};
 use serde::Serialize;
@@ -18,7 +19,8 @@ use super::AppState;
 use super::auth::MayRead;
 use super::bodies::Prepared;
 use super::error::Problem;
-use super::health::holds_until;
+use super::health::{holds_until, view_state};
+use super::lists::{self, Rows, heavy};
 use super::query::Params;
 use super::told::Told;
 use crate::checker::Checked;
@@ -103,18 +105,50 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let Some(method) = params.method()? else {
-        let snapshot = state.snapshot();
-        let part = &snapshot.nodes;
-        let now = clock::now().up;
-        let body = state.0.nodes_status.get(part.generation, now, || {
-            (render(part, &HashMap::new(), state.here(), now), holds_until(part, now))
-        });
-        return Ok(body.respond(&headers).await);
+        let part = Arc::clone(&state.snapshot().nodes);
+        let (now, state) = (clock::now().up, state.clone());
+        let list = &state.0.nodes_status;
+        let (generation, count, here) =
+            (part.generation, part.nodes.len(), state.here().to_owned());
+        let make = move |rows: &mut _| (recorded(rows, &part, &here, now), holds_until(&part, now));
+        let body = list.get(generation, now, count, make).await?;
+        return Ok(body.respond(&headers).await.map(Body::from));
     };
     let seen = state.0.runs.join(&state, method).await;
-    let snapshot = state.snapshot();
-    let body = render(&snapshot.nodes, &seen, state.here(), clock::now().up);
-    Ok(body.respond(&headers).await)
+    let part = Arc::clone(&state.snapshot().nodes);
+    let (count, now) = (part.nodes.len(), clock::now().up);
+    let here = state.here().to_owned();
+    let body = heavy(count, move || render(&part, &seen, &here, now)).await?;
+    Ok(body.respond(&headers).await.map(Body::from))
+}
+
+/// The answer without a look, where all that it needs is there already: the list is made, and packed as it is wanted.
+pub fn ready(state: &AppState, headers: &HeaderMap) -> Option<Response<Bytes>> {
+    let generation = state.0.parts.published.load().nodes.generation;
+    state.0.nodes_status.held(generation, clock::uptime())?.respond_now(headers)
+}
+
+/// The list of the record, made from the last one.
+pub type List = lists::List<NodeView, NodeState>;
+
+fn recorded(
+    rows: &mut Rows<NodeView, NodeState>,
+    part: &NodesPart,
+    here: &str,
+    now: Uptime,
+) -> Prepared {
+    let counted = || part.nodes.iter().filter(|view| view.is_counted());
+    let states: Vec<_> = counted().map(|view| view_state(part, view, now)).collect();
+    let total = states.len();
+    let working = states.iter().filter(|state| **state == NodeState::Up).count();
+    let before =
+        format!(r#"{{"total":{total},"working":{working},"failed":{},"nodes":["#, total - working);
+    let views = counted().zip(states).map(|(view, state)| (view.node.id, Arc::clone(view), state));
+    rows.write(&before, views, "]}", |view, state, out| {
+        let row = recorded_row(view, Told::in_state(view, *state, here));
+        // Into memory nothing fails.
+        let _ = serde_json::to_writer(out, &row);
+    })
 }
 
 fn render(part: &NodesPart, seen: &HashMap<i64, Checked>, here: &str, now: Uptime) -> Prepared {

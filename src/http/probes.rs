@@ -11,6 +11,7 @@ use super::health::json;
 use super::query::Params;
 use crate::clock;
 use crate::domain::Uptime;
+use crate::events::{Hub, Source, Watch};
 
 /// Values of `?exclude=`.
 pub const COMPONENTS: [&str; 4] = ["nodes", "migrations", "database", "server"];
@@ -52,6 +53,12 @@ pub struct Components {
     /// `ok` or `degraded`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub database: &'static str,
+    /// `ok`, `polling` (not of all: what is not told is found by looking, at each interval) or `off`.
+    #[schema(value_type = super::openapi::words::EventsStatus, example = "ok")]
+    pub events: &'static str,
+    /// Of what the kernel does not tell, and why; not said where reads need a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_trouble: Option<String>,
     /// `ok` or `draining`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub server: &'static str,
@@ -59,11 +66,14 @@ pub struct Components {
 
 /// 200 while every published part is within its time.
 pub fn live(state: &AppState) -> (StatusCode, Bytes) {
-    let components = look(state);
-    if turns(components.nodes) && turns(components.migrations) {
-        (StatusCode::OK, json(&Liveness { status: "ok" }))
+    let snapshot = state.0.parts.published.load();
+    let now = clock::uptime();
+    let migrations =
+        state.migrations().is_none() || turns(part(snapshot.migrations.valid_until, now));
+    if turns(part(snapshot.nodes.valid_until, now)) && migrations {
+        (StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, json(&Liveness { status: "stale" }))
+        (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"stale"}"#))
     }
 }
 
@@ -96,9 +106,10 @@ fn turns(component: &str) -> bool {
 
 fn look(state: &AppState) -> Components {
     let snapshot = state.0.parts.published.load();
-    let now = clock::now().up;
+    let now = clock::uptime();
     let migrations = &snapshot.migrations;
     // This route asks for no token, and the text names paths and processes.
+    let (events, events_trouble) = watches(&state.0.parts.events);
     let open = state.settings().server.read_token.is_none();
     Components {
         nodes: part(snapshot.nodes.valid_until, now),
@@ -108,9 +119,28 @@ fn look(state: &AppState) -> Components {
             (_, seen) => seen,
         },
         migrations_trouble: migrations.trouble.clone().filter(|_| open),
+        events,
+        events_trouble: events_trouble.filter(|_| open),
         database: if state.store_trouble() { "degraded" } else { "ok" },
         server: if state.draining() { "draining" } else { "ok" },
     }
+}
+
+/// Whether the kernel tells us of all that is watched; where not, of what and why.
+fn watches(hub: &Hub) -> (&'static str, Option<String>) {
+    let watches = Source::ALL.map(|source| (source, hub.watch(source)));
+    let troubles: Vec<_> = watches
+        .iter()
+        .filter_map(|(source, watch)| match watch {
+            Watch::Polling(why) => Some(format!("{}: {why}", source.as_str())),
+            Watch::On | Watch::Off => None,
+        })
+        .collect();
+    if !troubles.is_empty() {
+        return ("polling", Some(troubles.join("; ")));
+    }
+    let on = watches.iter().any(|(_, watch)| *watch == Watch::On);
+    (if on { "ok" } else { "off" }, None)
 }
 
 fn part(valid_until: Uptime, now: Uptime) -> &'static str {

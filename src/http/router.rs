@@ -16,7 +16,7 @@ use tracing::Level;
 
 use super::error::Problem;
 use super::{
-    AppState, adopt, health, instances, migration_process, migration_writes, migrations,
+    AppState, adopt, events, health, instances, migration_process, migration_writes, migrations,
     node_status, nodes, nodes_status, openapi,
 };
 
@@ -36,6 +36,7 @@ pub fn router(state: AppState) -> Router {
         .route("/nodes", get(nodes::list).post(nodes::create))
         .route("/nodes/{id}", get(nodes::get).patch(nodes::update).delete(nodes::remove))
         .route("/instances", get(instances::list))
+        .route("/events", get(events::get))
         .route("/adopt/report", get(adopt::get))
         .route("/migrations", get(migrations::list))
         .route("/migrations/{id}", get(migrations::get).patch(migration_writes::report))
@@ -54,6 +55,26 @@ pub fn router(state: AppState) -> Router {
             .on_response(DefaultOnResponse::new().level(Level::DEBUG))
             .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
     )
+}
+
+/// The answer to a request that needs nothing but what is in memory; `None` for all others, which [`answer`] has.
+pub fn at_once<B>(state: &AppState, request: &Request<B>) -> Option<Answer> {
+    let (method, uri) = (request.method(), request.uri());
+    let path = uri.path();
+    if path == "/health" || path == "/livez" {
+        return health::answer(state, method, path, uri).map(|response| response.map(Either::Left));
+    }
+    let server = &state.settings().server;
+    let is_plain = uri.query().is_none()
+        && (method == Method::GET || method == Method::HEAD)
+        && server.read_token.is_none()
+        && server.cors_origins.is_empty();
+    let response = match path {
+        "/nodes/status" if is_plain => nodes_status::ready(state, request.headers())?,
+        "/migrations" if is_plain => migrations::ready(state, request.headers())?,
+        _ => return None,
+    };
+    Some(response.map(|body| Either::Left(Full::new(body))))
 }
 
 /// Answers a request: the base path goes, the health routes come first, the Router has the rest.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::future::{self, FutureExt as _};
 use http_body_util::{Either, Full};
 use hyper::Request;
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -22,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::AppState;
-use super::router::{answer, router};
+use super::router::{Answer, answer, at_once, router};
+use super::stall::Impatient;
 
 /// How long a client may take to send its headers; also how long an idle connection is kept. A little over ten
 /// seconds, so that a client that asks every ten keeps its connection.
@@ -37,6 +39,10 @@ const IDLE_GRACE: Duration = Duration::from_millis(500);
 /// How long a connection with a request under way is waited for: a client that does not read its answer must not keep
 /// the service from ending in time.
 const REQUEST_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a client may take nothing of what is to be sent to it. A listener of `/events` may sleep through the bursts
+/// that its socket holds, no longer.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// First and longest pause after a failed accept; it doubles in between.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -79,6 +85,7 @@ pub async fn serve(
     }
     // Closed before the connections end: whoever comes now is refused at once.
     drop(listener);
+    state.0.streams.end();
     connections.close();
     connections.wait().await;
     Ok(())
@@ -121,17 +128,23 @@ async fn serve_one(stream: TcpStream, state: AppState, router: Router, stop: Can
     let under_way = Arc::new(AtomicUsize::new(0));
     let service = service_fn(|request: Request<Incoming>| {
         let guard = Guard::new(&under_way);
-        let (state, router) = (&state, &router);
-        async move {
-            let response = answer(state, router, request.map(Body::new)).await;
+        let tracked = |response: Answer| {
             Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard }))
+        };
+        // What is in memory is answered before any future, base path, Router or layer: one of the places that are shaped by
+        // speed.
+        if let Some(response) = at_once(&state, &request) {
+            return future::Either::Left(future::ready(tracked(response)));
         }
+        let (state, router) = (&state, &router);
+        let later = async move { answer(state, router, request.map(Body::new)).await };
+        future::Either::Right(Box::pin(later.map(tracked)))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Impatient::new(stream, STALLED)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

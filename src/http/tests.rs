@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::http::{Method, Request};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
+use super::router::at_once;
 use super::testing::{World, migration, node, same_shape, writable};
 use crate::clock;
 use crate::config::{MinWorking, Settings};
@@ -14,6 +16,7 @@ use crate::domain::Uptime;
 use crate::domain::migration::Status;
 use crate::domain::node::{Node, Password};
 use crate::domain::verdict::State;
+use crate::events::{Source, Watch};
 use crate::snapshot::{MigrationsPart, Unreadable};
 
 macro_rules! example {
@@ -120,7 +123,9 @@ async fn readiness_tells_its_components() {
     world.store_trouble.store(true, Ordering::Relaxed);
     let lost = world.get("/readyz?verbose").await;
     assert_eq!(lost.status, 200);
-    let parts = json!({"nodes":"ok","migrations":"off","database":"degraded","server":"ok"});
+    let parts = json!({
+        "nodes":"ok","migrations":"off","database":"degraded","events":"off","server":"ok",
+    });
     assert_eq!(lost.json(), json!({"status": "degraded", "components": parts}));
     assert_eq!(world.get("/readyz?require=database").await.status, 503);
     assert_eq!(world.get("/readyz?require=database&exclude=database").await.status, 200);
@@ -130,6 +135,95 @@ async fn readiness_tells_its_components() {
     assert_eq!(world.get("/health").await.json()["status"], "draining");
     assert_eq!(world.get("/health").await.status, 503);
     assert_eq!(world.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn readiness_tells_what_the_kernel_does_not() {
+    for read_token in [None, Some(Password::new("reader".to_owned()))] {
+        let mut settings = Settings::default();
+        let open = read_token.is_none();
+        settings.server.read_token = read_token;
+        let world = World::new(settings).await;
+        world.publish(vec![]);
+        let hub = &world.state.0.parts.events;
+        hub.set_watch(Source::Processes, Watch::On);
+        let seen = world.get("/readyz?verbose").await.json();
+        assert_eq!(seen["components"]["events"], "ok");
+        assert!(seen["components"].get("events_trouble").is_none());
+        hub.set_watch(Source::Locks, Watch::Polling("no inotify".to_owned()));
+        let seen = world.get("/readyz?verbose").await.json();
+        assert_eq!(
+            (&seen["status"], &seen["components"]["events"]),
+            (&json!("ready"), &json!("polling"))
+        );
+        let trouble = seen["components"].get("events_trouble");
+        assert_eq!(trouble, open.then(|| json!("locks: no inotify")).as_ref());
+    }
+}
+
+/// What is answered before the Router is what the Router answers.
+#[tokio::test]
+async fn a_known_list_is_told_at_once_and_only_where_everybody_may_read() {
+    let lists = ["/nodes/status", "/migrations"];
+    let ask = |path: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    };
+    let world = World::new(Settings::default()).await;
+    world.publish((1..40).map(|id| node(id, &format!("n{id}"), State::Up)).collect());
+    for path in lists {
+        assert!(at_once(&world.state, &ask(path, &[])).is_none(), "nobody asked for it before");
+        let slow = world.get(path).await;
+        let fast = at_once(&world.state, &ask(path, &[])).unwrap();
+        assert_eq!((fast.status(), fast.headers()), (slow.status, &slow.headers), "{path}");
+        assert_eq!(fast.into_body().collect().await.unwrap().to_bytes(), slow.bytes);
+        let known = [("if-none-match", slow.header("etag"))];
+        assert_eq!(at_once(&world.state, &ask(path, &known)).unwrap().status(), 304);
+        assert!(at_once(&world.state, &ask(&format!("{path}?method=pid"), &[])).is_none());
+    }
+    // The next generation is made by whoever asks first.
+    world.publish(vec![node(1, "n1", State::Down)]);
+    assert!(at_once(&world.state, &ask("/nodes/status", &[])).is_none());
+
+    let mut settings = Settings::default();
+    settings.server.read_token = Some(Password::new("reader".to_owned()));
+    let world = World::new(settings).await;
+    world.publish(vec![]);
+    for path in lists {
+        let reader = [("authorization", "Bearer reader")];
+        assert_eq!(world.send(Method::GET, path, &reader, "").await.status, 200);
+        assert!(at_once(&world.state, &ask(path, &[])).is_none(), "{path}");
+    }
+    for path in ["/health", "/livez"] {
+        assert_eq!(at_once(&world.state, &ask(path, &[])).unwrap().status(), 200, "{path}");
+    }
+}
+
+/// A list that grew from the last one is what is made from nothing.
+#[tokio::test]
+async fn lists_follow_what_is_published() {
+    let world = World::new(Settings::default()).await;
+    let mut nodes: Vec<_> = (1..=30).map(|id| node(id, &format!("n{id}"), State::Up)).collect();
+    for round in 0..6_usize {
+        nodes[round * 3] = node(i64::try_from(round * 3 + 1).unwrap(), "other", State::Down);
+        nodes[round].node.available = round % 2 == 0;
+        world.publish(nodes.clone());
+        let list = world.get("/nodes/status").await.json();
+        let available = nodes.iter().filter(|view| view.node.available);
+        let expected: Vec<_> = available
+            .clone()
+            .map(|view| json!([view.node.id, view.node.name, view.verdict.state == State::Up]))
+            .collect();
+        let rows = list["nodes"].as_array().unwrap();
+        let seen: Vec<_> =
+            rows.iter().map(|row| json!([row["id"], row["name"], row["status"]])).collect();
+        assert_eq!(seen, expected, "round {round}");
+        let up = available.filter(|view| view.verdict.state == State::Up).count();
+        assert_eq!([&list["total"], &list["working"]], [expected.len(), up]);
+    }
 }
 
 #[tokio::test]

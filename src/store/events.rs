@@ -38,6 +38,16 @@ pub struct Event {
     pub exit_status: Option<i64>,
 }
 
+/// An event with what its row does not say.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct RecordedEvent {
+    /// The row.
+    #[sqlx(flatten)]
+    pub event: Event,
+    /// A migration's `brz_project_id`.
+    pub brz_project_id: Option<i64>,
+}
+
 /// An event to be written; its number is given when it is.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct NewEvent<'a> {
@@ -120,8 +130,48 @@ pub(super) const READ_SEQ: &str = "SELECT seq FROM procwarden_instances WHERE na
 pub(super) const LAST: &str = "SELECT instance, seq, at, kind, subject_id, name, state, reason, status, run, \
      exit_status \
      FROM procwarden_events WHERE instance = ? ORDER BY seq DESC LIMIT ?";
+pub(super) const AFTER: &str = "SELECT e.instance, e.seq, e.at, e.kind, e.subject_id, e.name, e.state, e.reason, e.status, \
+     e.run, m.brz_project_id FROM procwarden_events e LEFT JOIN procwarden_migrations m \
+     ON m.id = e.subject_id AND e.kind = 'migration' WHERE e.instance = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
+pub(super) const SEQS: &str = "SELECT name, seq FROM procwarden_instances ORDER BY name";
+pub(super) const LAST_BEFORE: &str =
+    "SELECT MAX(seq) FROM procwarden_events WHERE instance = ? AND at < ?";
 
 impl Store {
+    /// Each instance's name and the last number that it gave; all that it wrote up to there is committed.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn instance_seqs(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        single!(self, session => session.all(SEQS, args![]))
+    }
+
+    /// The first `limit` events of an instance after this number, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn events_after(
+        &self,
+        instance: &str,
+        seq: i64,
+        limit: i64,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        single!(self, session => session.all(AFTER, args![instance, seq, limit]))
+    }
+
+    /// The number of an instance's last event before this moment; 0 if it has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn last_event_before(
+        &self,
+        instance: &str,
+        at: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let last = single!(self, session => session.number(LAST_BEFORE, args![instance, at.0]))?;
+        Ok(last.unwrap_or(0))
+    }
+
     /// The last `limit` events of an instance, oldest first.
     ///
     /// # Errors

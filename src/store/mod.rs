@@ -35,7 +35,7 @@ use crate::config::Database;
 
 pub use crate::config::Engine;
 pub use error::StoreError;
-pub use events::Event;
+pub use events::{Event, RecordedEvent};
 pub use file::sqlite_path;
 pub use findings::Finding;
 pub use fleet::{Fleet, Forgotten};

@@ -54,19 +54,23 @@ problems! {
     TooLarge;
     /// `unsupported_media_type`: the body is not JSON.
     WrongType;
+    /// `too_many_listeners`; `Retry-After` says when to come back.
+    TooManyListeners;
     /// `database_unavailable`, `locks_unreadable` or `timeout`; `Retry-After` says when to come back.
     Unavailable;
 }
 
 /// Members that are left out where there is nothing to say; every other member of an answer is there, null at worst.
-const LEFT_OUT: [(&str, &[&str]); 10] = [
+const LEFT_OUT: [(&str, &[&str]); 11] = [
     ("Changes", &["error", "status_updated_at", "monitor_updated"]),
-    ("Components", &["migrations_trouble"]),
+    ("Components", &["migrations_trouble", "events_trouble"]),
+    ("EventData", &["name", "mb_project_uuid"]),
     ("Health", &["note"]),
+    ("ExitBody", &["code", "signal"]),
     ("MigrationBody", &["live"]),
     ("MigrationList", &["next"]),
-    ("MigrationRow", &["live"]),
-    ("MigrationStatus", &["live"]),
+    ("MigrationRow", &["exit", "turns_at", "live"]),
+    ("MigrationStatus", &["exit", "turns_at", "live"]),
     ("ProcessReport", &["live"]),
     ("PredicateBody", &["threshold"]),
     ("Readiness", &["components"]),
@@ -109,6 +113,7 @@ impl Modify for Finish {
         (name = "health", description = "For load balancers and supervisors. GET, HEAD and OPTIONS give the same code."),
         (name = "nodes", description = "Long-running RPC processes."),
         (name = "migrations", description = "Batch jobs that announce themselves with a lock file."),
+        (name = "events", description = "What happens, as it happens."),
         (name = "adoption", description = "What was there before, and is watched beside ours."),
         (name = "fleet", description = "The instances that share a database. Each answers for all of them."),
     ),
@@ -118,12 +123,12 @@ impl Modify for Finish {
         super::nodes_status::get, super::node_status::get,
         super::nodes::list, super::nodes::create, super::nodes::get, super::nodes::update, super::nodes::remove,
         super::migrations::list, super::migrations::get, super::migrations::status,
-        super::adopt::get, super::instances::list, super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
+        super::events::get, super::adopt::get, super::instances::list, super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
         get,
     ),
     components(schemas(ProblemBody), responses(
         BadRequest, Unauthorized, WritesDisabled, LockDenied, NotFound, MethodNotAllowed, NodeConflict,
-        NodeAdopted, MigrationConflict, TooLarge, WrongType, Unavailable,
+        NodeAdopted, MigrationConflict, TooLarge, WrongType, TooManyListeners, Unavailable,
     )),
     modifiers(&Finish),
 )]

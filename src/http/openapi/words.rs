@@ -75,6 +75,10 @@ words! {
     ReadyStatus = vec!["ready", "degraded", "not_ready", "draining"];
     /// How a component is.
     ComponentStatus = vec!["ok", "unpublished", "stale", "degraded", "draining", "off"];
+    /// Whether the kernel tells us of processes and locks.
+    EventsStatus = vec!["ok", "polling", "off"];
+    /// Whether an event is on record.
+    EventKind = vec!["observed", "flip"];
     /// Why a file could not be judged.
     UnreadableReason = vec![
         "not_json", "empty", "too_large", "not_a_file", "permission", "not_utf8", "id_mismatch", "duplicate",

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::migrations::{SOON, long_grace, wait};
 use crate::nodes::{becomes, node};
 use crate::support::fake::{self, Manner};
-use crate::support::job::Lock;
+use crate::support::job::{self, Lock};
 use crate::support::nginx::{Nginx, Php, deployed, upstream};
 use crate::support::program::Program;
 use crate::support::{Answer, Warden, WardenConfig, eventually, kernel, ports};
@@ -146,8 +146,33 @@ async fn what_is_read_of_ours_is_ours_and_all_the_rest_is_phps() {
         }
     }
     // Nobody comes in by the inner names.
-    let answer = front.ask(&Method::GET, "/.procwarden/answers").await;
-    assert_eq!((answer.status, upstream(&answer)), (404, ""));
+    for path in ["/.procwarden/answers", "/.procwarden/events"] {
+        let answer = front.ask(&Method::GET, path).await;
+        assert_eq!((answer.status, upstream(&answer)), (404, ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_comes_through_as_it_happens() {
+    let front = Front::start(SITE).await;
+    for path in ["/events", "/api/admin/monero/events", "/dashboard/api/events"] {
+        assert!(front.is_ours(&front.ask(&Method::HEAD, path).await), "{path}");
+        assert!(front.is_theirs(&front.ask(&Method::POST, path).await), "{path}");
+    }
+    let request = front.nginx.request(Method::GET, "/dashboard/api/events");
+    let mut stream = request.header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(stream.headers()["cache-control"], "no-store");
+    assert!(stream.headers().get("content-encoding").is_none(), "{:?}", stream.headers());
+    let mut text = String::new();
+    for wanted in [": what happens from here on", "id: test-1:"] {
+        while !text.contains(wanted) {
+            let chunk = tokio::time::timeout(SOON, stream.chunk()).await.expect(wanted);
+            text.push_str(std::str::from_utf8(&chunk.unwrap().unwrap()).unwrap());
+        }
+        let body = json!({"status": "success", "mb_project_uuid": job::uuid(9)});
+        assert_eq!(front.warden.patch("/migrations/9", &body).await.status, 200);
+    }
+    assert!(text.contains("event: migration"), "{text}");
 }
 
 #[tokio::test]

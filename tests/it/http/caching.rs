@@ -77,6 +77,11 @@ async fn each_encoding_has_its_own_etag() {
     let refused = [("accept-encoding", "gzip;q=0, identity")];
     let answer = get_with(&warden, "/nodes/status", &refused).await;
     assert!(answer.header("content-encoding").is_empty());
+    let packed = get_with(&warden, "/nodes/status", &[("accept-encoding", "gzip, zstd")]).await;
+    assert_eq!(packed.header("content-encoding"), "zstd");
+    assert_eq!(zstd::bulk::decompress(&packed.body, plain.body.len()).unwrap(), plain.body);
+    let known = [("accept-encoding", "zstd"), ("if-none-match", packed.header("etag"))];
+    assert_eq!(get_with(&warden, "/nodes/status", &known).await.status, 304);
     // Compact on the wire.
     assert!(!plain.body.contains(&b'\n') && !plain.body.windows(2).any(|pair| pair == b"\": "));
 }

@@ -43,6 +43,7 @@ fn it_names_every_route_and_every_closed_word_list() {
         "/migrations/{id}/process",
         "/migrations/{id}/lock",
         "/nodes",
+        "/events",
         "/nodes/{id}",
         "/openapi.yaml",
     ] {

@@ -1,0 +1,102 @@
+//! A connection whose client does not take what it asked for: it ends after a while instead of being kept for ever.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// The bytes of a connection. Costs nothing while they are taken.
+#[derive(Debug)]
+pub struct Impatient<T> {
+    io: T,
+    limit: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T> Impatient<T> {
+    /// Of this connection, whose client may take nothing for so long.
+    pub const fn new(io: T, limit: Duration) -> Self {
+        Self { io, limit, waiting: None }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Impatient<T> {
+    fn watched<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if let Poll::Ready(result) = write(Pin::new(&mut self.io), context) {
+            self.waiting = None;
+            return Poll::Ready(result);
+        }
+        let limit = self.limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(waiting.as_mut().poll(context));
+        let problem = format!("nothing was taken for {limit:?}");
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, problem)))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Impatient<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Impatient<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.watched(context, |io, context| io.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.watched(context, |io, context| io.poll_write_vectored(context, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watched(context, AsyncWrite::poll_flush)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watched(context, AsyncWrite::poll_shutdown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_left_and_one_that_goes_on_is_not() {
+        let (ours, mut theirs) = tokio::io::duplex(10);
+        let mut ours = Impatient::new(ours, Duration::from_millis(50));
+        ours.write_all(&[b'x'; 10]).await.unwrap();
+        let error = ours.write_all(b"more").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        theirs.read_exact(&mut [0; 10]).await.unwrap();
+        ours.write_all(b"more").await.unwrap();
+        assert!(ours.waiting.is_none(), "what was taken makes good for what was not");
+    }
+}
