@@ -1,8 +1,16 @@
 # Looks at a thousand wallets, against the peers'; sourced. shellcheck shell=bash
 
 checks() {
-    local hosts=$((QUICK ? 200 : 1000)) round driver=$programs/examples/bench_checker
+    local hosts=$((QUICK ? 200 : 1000)) round servers=() plain_port digest_port closing
     say "looks at $hosts wallets: $ROUNDS rounds"
+    [[ -x $programs/examples/bench_checker ]] || fail "no bench_checker in $programs/examples"
+    targets "$hosts" --close
+    local closing_pid=$target_pid
+    closing=$target
+    driver_server
+    plain_port=$port
+    driver_server --digest
+    digest_port=$port
     targets "$hosts"
     blackbox
     local blackbox_port=$port blackbox_pid=$pid
@@ -17,13 +25,49 @@ function request()
 end
 END
     for ((round = 0; round < ROUNDS; round++)); do
-        own_checks "$driver" "$hosts"
+        own_checks
         load checks.blackbox "$blackbox_pid" "http://127.0.0.1:$blackbox_port/" -s "$work/probe.lua"
         monit_pass "$hosts"
         vigil_pass "$hosts"
     done
-    stop "$blackbox_pid"
-    stop "$target_pid"
+    for pid in "$blackbox_pid" "$target_pid" "$closing_pid" "${servers[@]}"; do stop "$pid"; done
+}
+
+
+# checker NAME ARGUMENTS...: one run of the driver; what it did a second, and the processor time of each, us.
+checker() {
+    local name=$1 line
+    shift
+    line=$(on "$server_core" "$programs/examples/bench_checker" "$@" --hosts "$hosts" --concurrency 64)
+    if ! grep -q '"failed":0[,}]' <<<"$line"; then
+        missing "$name: $line"
+        return
+    fi
+    result "$name.rps" "$(sed 's/.*"checks_per_s":\([0-9.]*\).*/\1/' <<<"$line")"
+    result "$name.cpu" "$(sed 's/.*"cpu_us_per_check":\([0-9.]*\).*/\1/' <<<"$line")"
+}
+
+# All of them ask the same server as the peers, but for the login, which only the driver's own server asks for.
+own_checks() {
+    local rounds=$((QUICK ? 5 : 60))
+    checker checks.raw raw --port "$target" --rounds "$rounds"
+    checker checks.checker checker --port "$target" --rounds "$rounds"
+    checker checks.new checker --port "$closing" --rounds "$((rounds / 5))" --new-connections
+    checker checks.plain checker --port "$plain_port" --rounds "$rounds"
+    checker checks.digest checker --port "$digest_port" --rounds "$rounds" --digest
+}
+
+# driver_server [OPTIONS]: the driver's own server, which would end with its input; its port in $port.
+driver_server() {
+    free_port
+    [[ -p $work/never ]] || mkfifo "$work/never"
+    # Open for reading and writing: it neither blocks nor ends.
+    taskset -c "$load_core" "$programs/examples/bench_checker" serve --hosts "$hosts" --port "$port" "$@" \
+        <>"$work/never" >>"$work/server.log" 2>&1 &
+    pid=$!
+    started+=("$pid")
+    await 10 'the server of the driver' eval "(: >/dev/tcp/127.0.1.1/$port)"
+    servers+=("$pid")
 }
 
 # seen HOSTS: have the wallets been asked so often since the last call? The microseconds of it in $span.

@@ -2,7 +2,7 @@
 
 http() {
     say "/health against the peers: $ROUNDS rounds of $WRK s"
-    targets "$((QUICK ? 200 : 1000))"
+    targets 1000
     fill "$work/http.db" 10
     serve "$server_core" "$work/http.db"
     await 30 'ten working nodes' works 10

@@ -117,7 +117,12 @@ pub async fn get(
     Ok(body.respond(&headers).await)
 }
 
-fn render(part: &NodesPart, seen: &HashMap<i64, Checked>, here: &str, now: Uptime) -> Prepared {
+pub(super) fn render(
+    part: &NodesPart,
+    seen: &HashMap<i64, Checked>,
+    here: &str,
+    now: Uptime,
+) -> Prepared {
     let views = part.nodes.iter().filter(|view| view.is_counted());
     let nodes: Vec<_> = views
         .map(|view| match seen.get(&view.node.id) {
