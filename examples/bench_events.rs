@@ -79,12 +79,17 @@ impl Drop for Sleepers {
     }
 }
 
+/// Of the lock with this number.
+fn uuid(lock: usize) -> String {
+    format!("3c56530e-ca31-4a7c-964f-{lock:012x}")
+}
+
 fn hold(dir: &Path, locks: usize, processes: usize) -> Result<(), Failure> {
     let mut sleepers = Sleepers::start(processes)?;
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     for lock in 0..locks {
         let pid = sleepers.children[lock % processes].id();
-        let uuid = format!("3c56530e-ca31-4a7c-964f-{lock:012x}");
+        let uuid = uuid(lock);
         let text = format!(
             "{{\n    \"mb_project_uuid\": \"{uuid}\",\n    \"brz_project_id\": {},\n    \"pid\": {pid},\n    \
              \"started_timestamp\": {started},\n    \"command\": \"php artisan migrations:run\"\n}}",
@@ -117,16 +122,15 @@ fn deaths(
     let mut took = Vec::with_capacity(count);
     for _ in 0..count {
         let child = sleepers.children.get_mut(*next).ok_or("no process is left")?;
-        *next += 1;
         let pid = Pid::from_raw(child.id().cast_signed()).ok_or("no PID")?;
-        // As they stand in JSON; the number is followed by a comma or a brace.
-        let id = [format!("\"id\":{next},"), format!("\"id\":{next}}}")];
+        let uuid = uuid(*next);
+        *next += 1;
         let began = Instant::now();
         kill_process(pid, Signal::KILL)?;
         child.wait()?;
         loop {
             let (at, line) = lines.recv_timeout(LIMIT)?;
-            if id.iter().any(|id| line.contains(id)) {
+            if line.contains(&uuid) {
                 took.push(at.duration_since(began));
                 break;
             }

@@ -1,4 +1,5 @@
-//! Makes `BENCHMARKS.md` of what `scripts/bench` measured: `bench_report RESULTS FACTS` prints it.
+//! Makes `BENCHMARKS.md` of what `scripts/bench` measured: `bench_report RESULTS FACTS` prints it; with `--measured` only
+//! the rows that were measured, without the page around them.
 //!
 //! RESULTS has a JSON object a line, `{"name", "value"}`, a name as often as it was measured; FACTS a key and a value a
 //! line, with a tab between them. A row that nobody measured is shown as that.
@@ -11,6 +12,11 @@ use serde_json::Value;
 
 /// Rounds that differ by more than this, from the lowest ratio to the highest, are said to vary.
 const VARIES: f64 = 1.3;
+
+/// What stands in the column of whether a target is reached.
+const REACHED: &str = "yes";
+const MISSED: &str = "**no**";
+const OPEN: &str = "not measured";
 
 /// What a row compares.
 #[derive(Debug, Clone, Copy)]
@@ -67,14 +73,15 @@ const ROWS: &[(&str, &[Row])] = &[
         ("the same: checks/s", "vigil, 64 at once", More("checks.new.rps", "checks.vigil.64.rps"), AtLeast(1.5)),
     ]),
     ("Deaths: 10,000 processes watched, one lock each", &[
-        ("`kill()` to its line on `/events`: p50", "ms", Plain("events.p50", 1000.0, "ms"), AtMost(1.0)),
-        ("the same: p99", "ms", Plain("events.p99", 1000.0, "ms"), AtMost(10.0)),
-        ("the same: the longest", "ms", Plain("events.max", 1000.0, "ms"), Target::None),
+        ("`kill()` to its line on `/events`: p50", "", Plain("events.p50", 1000.0, "ms"), AtMost(1.0)),
+        ("the same: p99", "", Plain("events.p99", 1000.0, "ms"), AtMost(10.0)),
+        ("the same: the longest", "", Plain("events.max", 1000.0, "ms"), Target::None),
         ("the same: p50", "looking every 10 s: half of it on average", Faster("events.p50", "events.polling"), Target::None),
     ]),
     ("Processes and locks", &[
-        ("identity and zombies of 10,000 processes: time", "bare openat, read, close of `stat`", Cost("processes.identity", "processes.bare"), AtMost(1.25)),
-        ("the same, held: one pidfd", "ns", Plain("processes.held", 1.0, "ns"), AtMost(100.0)),
+        ("10,000 processes by their PIDs, identity and zombies: time", "bare openat, read, close of `stat`", Cost("processes.look", "processes.bare_stat"), AtMost(1.25)),
+        ("the same, held since an earlier look: time", "the same", Cost("processes.look_at_all", "processes.bare_stat"), Target::None),
+        ("one held process: has it ended?", "", Plain("processes.poll_held", 1.0, "ns"), AtMost(100.0)),
         ("100,000 locks, all read, PIDs looked at: time", "getdents, openat, read, close in C", Cost("locks.100000.cold", "locks.100000.c"), AtMost(1.4)),
         ("the same, nothing changed: time", "the same C", Cost("locks.100000.warm", "locks.100000.c"), AtMost(0.6)),
         ("10,000 locks, all read, PIDs looked at: times as fast", "PHP: glob, json_decode, posix_kill", Faster("locks.10000.cold", "locks.10000.php"), AtLeast(3.0)),
@@ -89,23 +96,23 @@ const ROWS: &[(&str, &[Row])] = &[
         ("MariaDB, an event each: time", "the same", Cost("database.mysql.flip.ours", "database.mysql.flip.bare"), AtMost(1.3)),
     ]),
     ("Memory, size, start", &[
-        ("resident, nothing to do", "MiB", Plain("memory.idle", 1024.0, "MiB"), AtMost(12.0)),
-        ("resident, 10,000 nodes, a kept connection to each", "MiB", Plain("memory.kept", 1024.0, "MiB"), AtMost(150.0)),
-        ("resident, 100,000 nodes", "MiB", Plain("memory.nodes100k", 1024.0, "MiB"), AtMost(700.0)),
-        ("resident, 100,000 locks", "MiB", Plain("memory.locks100k", 1024.0, "MiB"), Target::None),
-        ("each watched PID, against looking", "KiB", Each("memory.watched.on", "memory.watched.off", "memory.watched.count"), AtMost(2.0)),
-        ("the program, three databases, stripped (`dist`)", "MB", Plain("size.procwarden", 1e6, "MB"), AtMost(12.0)),
+        ("resident, nothing to do", "", Plain("memory.idle", 1024.0, "MiB"), AtMost(12.0)),
+        ("resident, 10,000 nodes, a kept connection to each", "", Plain("memory.kept", 1024.0, "MiB"), AtMost(150.0)),
+        ("resident, 100,000 nodes", "", Plain("memory.nodes100k", 1024.0, "MiB"), AtMost(700.0)),
+        ("resident, 100,000 locks", "", Plain("memory.locks100k", 1024.0, "MiB"), Target::None),
+        ("each watched PID, against looking", "", Each("memory.watched.on", "memory.watched.off", "memory.watched.count"), AtMost(2.0)),
+        ("the program, three databases, stripped (`dist`)", "", Plain("size.procwarden", 1e6, "MB"), AtMost(12.0)),
         ("the same", "vigil, stripped", Cost("size.procwarden", "size.vigil"), Target::None),
         ("the same", "blackbox_exporter, stripped", Cost("size.procwarden", "size.blackbox"), Target::None),
-        ("`exec` to the first `/readyz` 200, 10,000 nodes in SQLite", "s", Plain("start.ready", 1.0, "s"), AtMost(0.5)),
+        ("`exec` to the first `/readyz` 200, 10,000 nodes in SQLite", "", Plain("start.ready", 1.0, "s"), AtMost(0.5)),
     ]),
     ("Scale: two cores, which the wallets use as well", &[
-        ("100,000 nodes each 30 s: a pass", "s", Plain("scale.nodes.tick_ms", 1000.0, "s"), AtMost(30.0)),
-        ("the same: those that work", "%", Plain("scale.nodes.up_share", 1.0, "%"), AtLeast(80.0)),
-        ("the same: of one core", "%", Plain("scale.nodes.cpu_share", 1.0, "%"), Target::None),
+        ("100,000 nodes each 30 s: a pass", "", Plain("scale.nodes.tick_ms", 1000.0, "s"), AtMost(30.0)),
+        ("the same: those that work", "", Plain("scale.nodes.up_share", 1.0, "%"), AtLeast(80.0)),
+        ("the same: of one core", "", Plain("scale.nodes.cpu_share", 1.0, "%"), Target::None),
         ("the same: p99 of `/health`, a request a millisecond", "own with nothing to do", Cost("scale.nodes.p99", "scale.quiet.p99"), AtMost(3.0)),
-        ("100,000 locks each 10 s: fresh", "%", Plain("scale.locks.fresh", 1.0, "%"), AtLeast(100.0)),
-        ("the same: of one core", "%", Plain("scale.locks.cpu_share", 1.0, "%"), Target::None),
+        ("100,000 locks each 10 s: fresh", "", Plain("scale.locks.fresh", 1.0, "%"), AtLeast(100.0)),
+        ("the same: of one core", "", Plain("scale.locks.cpu_share", 1.0, "%"), Target::None),
         ("the same: p99 of `/health`, a request a millisecond", "own with nothing to do", Cost("scale.locks.p99", "scale.quiet.p99"), AtMost(3.0)),
     ]),
 ];
@@ -115,13 +122,15 @@ type Measured = BTreeMap<String, Vec<f64>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [results, facts] = &arguments[..] else {
-        return Err("usage: bench_report RESULTS FACTS".into());
+    let (results, facts, brief) = match &arguments[..] {
+        [results, facts] => (results, facts, false),
+        [results, facts, flag] if flag == "--measured" => (results, facts, true),
+        _ => return Err("usage: bench_report RESULTS FACTS [--measured]".into()),
     };
     let measured = read(&std::fs::read_to_string(results)?)?;
     let facts = std::fs::read_to_string(facts)?;
     let facts: Vec<(&str, &str)> = facts.lines().filter_map(|it| it.split_once('\t')).collect();
-    print!("{}", report(&measured, &facts)?);
+    print!("{}", report(&measured, &facts, brief)?);
     Ok(())
 }
 
@@ -156,39 +165,27 @@ scripts/bench --quick          # does it run? Its numbers mean nothing
 ```
 ";
 
-fn report(measured: &Measured, facts: &[(&str, &str)]) -> Result<String, std::fmt::Error> {
-    let mut text = HEAD.to_owned();
-    writeln!(text, "\n## This run\n\n| | |\n|---|---|")?;
-    for (key, value) in facts {
-        writeln!(text, "| {key} | {value} |")?;
-    }
-    let (mut reached, mut missed, mut open) = (0, 0, 0);
-    let mut tables = String::new();
-    for (title, rows) in ROWS {
-        writeln!(tables, "\n## {title}\n")?;
-        writeln!(
-            tables,
-            "| what | against | result | target | reached | ours | theirs |\n|---|---|---:|---:|---|---:|---:|"
-        )?;
-        for row in *rows {
-            let line = Line::of(measured, row);
-            match line.reached {
-                "yes" => reached += 1,
-                "**no**" => missed += 1,
-                "not measured" => open += 1,
-                _ => {}
-            }
-            writeln!(tables, "{line}")?;
+fn report(
+    measured: &Measured,
+    facts: &[(&str, &str)],
+    brief: bool,
+) -> Result<String, std::fmt::Error> {
+    let (tables, [reached, missed, open]) = tables(measured, brief)?;
+    let mut text = String::new();
+    if !brief {
+        writeln!(text, "{HEAD}\n## This run\n\n| | |\n|---|---|")?;
+        for (key, value) in facts {
+            writeln!(text, "| {key} | {value} |")?;
         }
+        writeln!(
+            text,
+            "\n{reached} targets are reached, {missed} are missed, {open} rows were not measured."
+        )?;
     }
-    writeln!(
-        text,
-        "\n{reached} targets are reached, {missed} are missed, {open} rows were not measured."
-    )?;
     text += &tables;
     writeln!(
         text,
-        "\n## All medians\n\n| what | median | lowest | highest | rounds |\n|---|---:|---:|---:|---:|"
+        "\n## All medians\n\n| what | median | lowest | highest | times |\n|---|---:|---:|---:|---:|"
     )?;
     for (name, values) in measured {
         let (low, high) = bounds(values);
@@ -196,6 +193,31 @@ fn report(measured: &Measured, facts: &[(&str, &str)]) -> Result<String, std::fm
         writeln!(text, "| {name} | {cells} | {} |", values.len())?;
     }
     Ok(text)
+}
+
+/// The tables, and how many rows reach their target, miss it, were not measured.
+fn tables(measured: &Measured, brief: bool) -> Result<(String, [usize; 3]), std::fmt::Error> {
+    let mut counts = [0; 3];
+    let mut text = String::new();
+    for (title, rows) in ROWS {
+        let lines = rows.iter().map(|row| Line::of(measured, row));
+        let lines: Vec<Line> = lines.filter(|line| !brief || line.reached != OPEN).collect();
+        if lines.is_empty() {
+            continue;
+        }
+        writeln!(
+            text,
+            "\n## {title}\n\n| what | against | result | target | reached | ours | theirs |\n\
+             |---|---|---:|---:|---|---:|---:|"
+        )?;
+        for line in lines {
+            if let Some(at) = [REACHED, MISSED, OPEN].iter().position(|it| *it == line.reached) {
+                counts[at] += 1;
+            }
+            writeln!(text, "{line}")?;
+        }
+    }
+    Ok((text, counts))
 }
 
 /// A row as it is shown.
@@ -218,14 +240,12 @@ impl std::fmt::Display for Line {
 
 impl Line {
     fn of(measured: &Measured, (what, against, compare, target): &Row) -> Self {
-        let unit = if let Plain(_, _, unit) = compare { unit } else { "" };
-        let found = Found::of(measured, *compare);
-        // A unit stands with its number.
-        let against = match compare {
-            Plain(..) | Each(..) => "",
-            _ => against,
+        let unit = match compare {
+            Plain(_, _, unit) => unit,
+            Each(..) => "KiB",
+            _ => "",
         };
-        let unit = if matches!(compare, Each(..)) { "KiB" } else { unit };
+        let found = Found::of(measured, *compare);
         let suffix = if unit.is_empty() { "x".to_owned() } else { format!(" {unit}") };
         let (target, reached) = match (target, &found) {
             (AtLeast(goal), found) => {
@@ -237,10 +257,10 @@ impl Line {
             (Target::None, found) => (String::new(), found.as_ref().map(|_| true)),
         };
         let reached = match reached {
-            None => "not measured",
+            None => OPEN,
             Some(_) if target.is_empty() => "",
-            Some(true) => "yes",
-            Some(false) => "**no**",
+            Some(true) => REACHED,
+            Some(false) => MISSED,
         };
         let (result, ours, theirs) = found.map_or_else(Default::default, |it| {
             let varies = if it.varies { ", *varies*" } else { "" };

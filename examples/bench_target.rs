@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -65,15 +65,22 @@ async fn serve(port: u16, hosts: u16, closes: bool) -> Result<(), Box<dyn Error>
         let listener = listen((Ipv4Addr::new(127, 0, third?, fourth?), port).into())?;
         let seen = Rc::clone(&seen);
         spawn_local(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                spawn_local(answer(stream, Rc::clone(&seen), closes));
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => drop(spawn_local(answer(stream, Rc::clone(&seen), closes))),
+                    // Out of descriptors, mostly: until some are closed.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
             }
         });
     }
     let silent = listen((Ipv4Addr::LOCALHOST, port + 1).into())?;
     println!("ready");
     loop {
-        let (mut stream, _) = silent.accept().await?;
+        let Ok((mut stream, _)) = silent.accept().await else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
         spawn_local(async move {
             let mut buffer = [0; 256];
             while !matches!(stream.read(&mut buffer).await, Ok(0) | Err(_)) {}

@@ -1,4 +1,5 @@
-# Looks at a thousand wallets, against the peers'; sourced. shellcheck shell=bash
+# Looks at a thousand wallets, against the peers'; sourced.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 checks() {
     local hosts=$((QUICK ? 200 : 1000)) round servers=() plain_port digest_port closing
@@ -33,7 +34,6 @@ END
     for pid in "$blackbox_pid" "$target_pid" "$closing_pid" "${servers[@]}"; do stop "$pid"; done
 }
 
-
 # checker NAME ARGUMENTS...: one run of the driver; what it did a second, and the processor time of each, us.
 checker() {
     local name=$1 line
@@ -43,8 +43,8 @@ checker() {
         missing "$name: $line"
         return
     fi
-    result "$name.rps" "$(sed 's/.*"checks_per_s":\([0-9.]*\).*/\1/' <<<"$line")"
-    result "$name.cpu" "$(sed 's/.*"cpu_us_per_check":\([0-9.]*\).*/\1/' <<<"$line")"
+    result "$name.rps" "$(field checks_per_s "$line")"
+    result "$name.cpu" "$(field cpu_us_per_check "$line")"
 }
 
 # All of them ask the same server as the peers, but for the login, which only the driver's own server asks for.
@@ -95,7 +95,7 @@ monit_pass() {
 
 vigil_pass() {
     [[ -n $VIGIL ]] || return 0
-    local parallel seen span limit
+    local parallel seen span
     for parallel in 4 64; do
         seen=0 span=0
         count_seen

@@ -1,4 +1,5 @@
-# What the groups of scripts/bench share; sourced. shellcheck shell=bash
+# What the groups of scripts/bench share; sourced.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 server_core=0 # whoever is measured
 load_core=1   # whoever asks it, and whoever it asks
@@ -26,8 +27,13 @@ start() {
 
 # stop PID: asks it to end, waits, and forgets it.
 stop() {
-    local i
     kill "$1" 2>/dev/null || true
+    ended "$1"
+}
+
+# ended PID: waits for the end of one that was told to end.
+ended() {
+    local i
     wait "$1" 2>/dev/null || true
     for i in "${!started[@]}"; do [[ ${started[i]} != "$1" ]] || unset "started[i]"; done
     started=("${started[@]}")
@@ -60,6 +66,9 @@ result() {
     printf '{"name":"%s","value":%s}\n' "$1" "${2:-null}" >>"$results"
     printf '  %-52s %s\n' "$1" "$2"
 }
+
+# field KEY JSON: of one flat object; text without its quotes.
+field() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" <<<"$2"; }
 
 calc() { awk "BEGIN { printf \"%.6g\", $1 }"; }
 
@@ -151,14 +160,7 @@ ask() {
 dismiss() {
     local in=${HELPER[1]}
     eval "exec $in>&-"
-    stop_quietly "$helper_pid"
-}
-
-stop_quietly() {
-    local i
-    wait "$1" 2>/dev/null || true
-    for i in "${!started[@]}"; do [[ ${started[i]} != "$1" ]] || unset "started[i]"; done
-    started=("${started[@]}")
+    ended "$helper_pid"
 }
 
 missing() { echo "  not measured: $*" >&2; }

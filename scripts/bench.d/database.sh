@@ -1,5 +1,5 @@
 # What turned is written, against the engine's own client: the part of scripts/bench-database that compares; sourced.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 database() {
     local engine engines=(sqlite postgres mysql) text

@@ -1,4 +1,5 @@
-# A death until a reader knows of it; sourced. shellcheck shell=bash
+# A death until a reader knows of it; sourced.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 events() {
     local processes=$((QUICK ? 200 : 10000)) deaths=$((QUICK ? 50 : 500)) dir=$work/events-locks

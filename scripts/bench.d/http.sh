@@ -1,4 +1,5 @@
-# Answers from memory, against the peers'; sourced. shellcheck shell=bash
+# Answers from memory, against the peers'; sourced.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 http() {
     say "/health against the peers: $ROUNDS rounds of $WRK s"

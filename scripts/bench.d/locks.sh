@@ -1,4 +1,5 @@
-# Scans of a lock directory, against C and PHP; sourced. shellcheck shell=bash
+# Scans of a lock directory, against C and PHP; sourced.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 locks() {
     local count counts=(10000 100000)

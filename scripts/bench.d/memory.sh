@@ -1,4 +1,5 @@
-# Memory and the size on disk; sourced. shellcheck shell=bash
+# Memory and the size on disk; sourced.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 memory() {
     local count=$((QUICK ? 1000 : 10000)) file

@@ -1,5 +1,5 @@
 # The peers, each with a configuration of its own in $work; sourced. Each takes its port into $port, its PID into $pid.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 # nginx_with BODY: /health answers with it from memory; one worker, the master itself.
 nginx_with() {

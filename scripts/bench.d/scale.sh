@@ -1,5 +1,5 @@
 # A hundred thousand of each on all cores: does the tick end in time, and does /health stay as fast? Sourced.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 scale() {
     quiet

@@ -1,4 +1,5 @@
-# From exec to the first /readyz that is 200; sourced. shellcheck shell=bash
+# From exec to the first /readyz that is 200; sourced.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 
 starts() {
     local count=$((QUICK ? 1000 : 10000)) round began
