@@ -90,9 +90,12 @@ fn hold(dir: &Path, locks: usize, processes: usize) -> Result<(), Failure> {
     for lock in 0..locks {
         let pid = sleepers.children[lock % processes].id();
         let uuid = uuid(lock);
+        // Some 340 bytes, as PHP writes them.
         let text = format!(
             "{{\n    \"mb_project_uuid\": \"{uuid}\",\n    \"brz_project_id\": {},\n    \"pid\": {pid},\n    \
-             \"started_timestamp\": {started},\n    \"command\": \"php artisan migrations:run\"\n}}",
+             \"started_at\": \"2025-01-15 10:30:45\",\n    \"started_timestamp\": {started},\n    \
+             \"current_stage\": \"\\u0418\\u043d\\u0438\\u0446 pages\",\n    \"stage_updated_at\": {started},\n    \
+             \"total_pages\": 42,\n    \"processed_pages\": 17,\n    \"progress_percent\": 40.48\n}}",
             lock + 1
         );
         std::fs::write(dir.join(format!("{uuid}-{}.lock", lock + 1)), text)?;

@@ -15,6 +15,8 @@ checks() {
     targets "$hosts"
     blackbox
     local blackbox_port=$port blackbox_pid=$pid
+    curl -s "http://127.0.0.1:$port/probe?module=rpc&target=http://127.0.1.1:$target/json_rpc" \
+        | grep -q '^probe_success 1$' || fail 'blackbox_exporter finds no wallet'
     monit_file "$hosts" >"$work/monit-all.rc"
     chmod 600 "$work/monit-all.rc"
     cat >"$work/probe.lua" <<END

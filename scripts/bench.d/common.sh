@@ -116,7 +116,7 @@ targets() {
 
 # fill DATABASE COUNT [ROW]: nodes that are the wallets of $target; ROW: a WHEN of host and port for some of them.
 fill() {
-    "$programs/procwarden" --database-url "sqlite://$1" migrate >/dev/null
+    "$service" --database-url "sqlite://$1" migrate >/dev/null
     sqlite3 -bail "$1" "INSERT INTO procwarden_nodes (id, version, origin, instance, owner, name, host, port, tls,
         process_name, available, state, message, worked, created_at, updated_at)
         WITH RECURSIVE n(g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < $2)
@@ -131,7 +131,7 @@ serve() {
     shift 2
     free_port
     address=127.0.0.1:$port
-    start procwarden.log env "$@" taskset -c "$cores" "$programs/procwarden" --database-url "sqlite://$database" \
+    start procwarden.log env "$@" taskset -c "$cores" "$service" --database-url "sqlite://$database" \
         --listen "$address" --log-level warn
     warden=$pid
 }

@@ -10,15 +10,17 @@ locks() {
 
 # scan_of COUNT: in turns; each program scans once to warm up, then three times a round.
 scan_of() {
-    local dir=$work/locks-$1 round took driver=$programs/examples/bench_locks
+    local dir=$work/locks-$1 round what driver=$programs/examples/bench_locks
     say "scans of $1 locks that share 100 processes"
     mkdir "$dir"
     helper "$programs/examples/bench_events" hold "$dir" "$1" 100
     for ((round = 0; round < ROUNDS; round++)); do
-        for took in $(on "$server_core" "$work/locks" "$dir" 3); do result "locks.$1.c" "$took"; done
-        for took in $(on "$server_core" php scripts/bench.d/locks.php "$dir" 3); do result "locks.$1.php" "$took"; done
+        result "locks.$1.c" "$(on "$server_core" "$work/locks" "$dir" 3 | middle)"
+        result "locks.$1.php" "$(on "$server_core" php scripts/bench.d/locks.php "$dir" 3 | middle)"
         if [[ -x $driver ]]; then
-            own_scans "$driver" "$1" "$dir"
+            for what in cold cold-pids warm warm-pids; do
+                result "locks.$1.$what" "$(field median_ns "$(on "$server_core" "$driver" "$what" "$dir" 3)")"
+            done
         else
             missing 'bench_locks is not there'
         fi
@@ -26,3 +28,6 @@ scan_of() {
     dismiss
     rm -rf "$dir"
 }
+
+# middle: of three lines.
+middle() { sort -g | sed -n 2p; }
