@@ -1,7 +1,7 @@
 //! What `scripts/bench` measures of deaths and of a busy service.
 //!
-//! `bench_events hold DIR LOCKS PROCESSES` starts so many sleeping processes, writes so many locks in which they take
-//! turns, and says `ready`. Then it reads commands, one a line, and answers each with one line; at the end of its input
+//! `bench_events hold DIR LOCKS PROCESSES` starts so many sleeping processes and tells their process group, writes so many
+//! locks in which they take turns, and says `ready`. Then it reads commands, one a line, and answers each with one line; at the end of its input
 //! it ends the processes:
 //!
 //! - `deaths ADDRESS COUNT` listens on `/events` there, kills one process after another with SIGKILL, and tells the
@@ -59,6 +59,7 @@ impl Sleepers {
             let child = command.spawn()?;
             if group == 0 {
                 group = i32::try_from(child.id())?;
+                println!("{group}");
             }
             sleepers.children.push(child);
         }

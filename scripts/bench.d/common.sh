@@ -4,10 +4,13 @@
 server_core=0 # whoever is measured
 load_core=1   # whoever asks it, and whoever it asks
 started=()    # PIDs that this script started, in order
+helper_group= # of the processes that the helper started
 
 clean_up() {
     local code=$? i
     trap - EXIT INT TERM
+    # Its processes are ended by itself, but where it is ended by us.
+    [[ -z $helper_group ]] || kill -KILL -- "-$helper_group" 2>/dev/null || true
     for ((i = ${#started[@]} - 1; i >= 0; i--)); do stop "${started[i]}"; done
     rm -rf "$work"
     exit "$code"
@@ -139,14 +142,15 @@ serve() {
 # works COUNT: does /health count so many that work?
 works() { curl -s -m 5 "http://$address/health" | grep -q "\"working\":$1[,}]"; }
 
-# helper NAME COMMAND...: a coprocess that answers each line with one; its first line is awaited.
+# helper COMMAND...: a coprocess that answers each line with one. It tells the group of its processes, then that it is ready.
 helper() {
     coproc HELPER { exec "$@" 2>>"$work/helper.log"; }
     # shellcheck disable=SC2153
     helper_pid=$HELPER_PID
     started+=("$helper_pid")
-    local word
-    read -r word <&"${HELPER[0]}" || fail "it ended: $* ($(tail -n 1 "$work/helper.log"))"
+    if ! { read -r helper_group && read -r; } <&"${HELPER[0]}"; then
+        fail "it ended: $* ($(tail -n 1 "$work/helper.log"))"
+    fi
 }
 
 # ask WORDS...: of the helper; its line in $answer.
@@ -161,6 +165,7 @@ dismiss() {
     local in=${HELPER[1]}
     eval "exec $in>&-"
     ended "$helper_pid"
+    helper_group=
 }
 
 missing() { echo "  not measured: $*" >&2; }
