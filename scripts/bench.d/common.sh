@@ -156,14 +156,15 @@ helper() {
 # ask WORDS...: of the helper; its line in $answer.
 ask() {
     answer=
-    printf '%s\n' "$*" >&"${HELPER[1]}"
+    printf '%s\n' "$*" >&"${HELPER[1]}" || return 1
     read -r answer <&"${HELPER[0]}" || return 1
 }
 
 # dismiss: lets the helper end.
 dismiss() {
-    local in=${HELPER[1]}
-    eval "exec $in>&-"
+    # The array is gone where the helper ended by itself.
+    local in=${HELPER[1]:-}
+    [[ -z $in ]] || eval "exec $in>&-"
     ended "$helper_pid"
     helper_group=
 }
