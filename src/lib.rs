@@ -68,6 +68,8 @@
 
 pub mod adopt;
 pub mod app;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod causes;
 pub mod checker;
 pub mod cli;

@@ -4,6 +4,8 @@
 //! It says what was seen and judges nothing; see [`crate::domain::verdict`].
 
 mod answer;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod connection;
 mod digest;
 mod pid;

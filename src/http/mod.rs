@@ -5,6 +5,8 @@
 
 mod adopt;
 mod auth;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod bodies;
 mod encodings;
 mod error;

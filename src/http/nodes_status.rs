@@ -151,7 +151,12 @@ fn recorded(
     })
 }
 
-fn render(part: &NodesPart, seen: &HashMap<i64, Checked>, here: &str, now: Uptime) -> Prepared {
+pub(super) fn render(
+    part: &NodesPart,
+    seen: &HashMap<i64, Checked>,
+    here: &str,
+    now: Uptime,
+) -> Prepared {
     let views = part.nodes.iter().filter(|view| view.is_counted());
     let nodes: Vec<_> = views
         .map(|view| match seen.get(&view.node.id) {

@@ -4,6 +4,8 @@
 //! is read, renamed or removed, whatever is put into it. procwarden never writes into a lock. Everything here
 //! blocks; asynchronous callers use `spawn_blocking`.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod classify;
 mod file;
 mod missing;

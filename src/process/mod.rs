@@ -2,6 +2,8 @@
 //!
 //! Everything here blocks for microseconds to milliseconds; asynchronous callers use `spawn_blocking`.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod details;
 mod exit;
 mod exits;

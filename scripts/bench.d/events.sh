@@ -1,0 +1,38 @@
+# A death until a reader knows of it; sourced.
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
+
+events() {
+    local processes=$((QUICK ? 200 : 10000)) deaths=$((QUICK ? 50 : 500)) dir=$work/events-locks
+    say "$processes processes with a lock each, $deaths of them killed"
+    mkdir "$dir"
+    helper taskset -c "$load_core" "$programs/examples/bench_events" hold "$dir" "$processes" "$processes"
+    serve "$server_core" "$work/events.db" PROCWARDEN__MIGRATIONS__LOCK_DIR="$dir"
+    await 60 "$processes locks" watches "$processes"
+    if [[ $(curl -s -o /dev/null -m 1 -w '%{http_code}' "http://$address/events") != 200 ]]; then
+        missing 'there is no /events'
+    elif ask deaths "$address" "$deaths"; then
+        local p50 p99 max
+        read -r p50 p99 max <<<"$answer"
+        result events.p50 "$p50"
+        result events.p99 "$p99"
+        result events.max "$max"
+        # Peers look every so often, so on average they are late by half of it; the shortest default is procwarden's own.
+        result events.polling "$((10 * 1000000 / 2))"
+    else
+        missing "no line came: $(tail -n 1 "$work/helper.log")"
+    fi
+    result memory.watched.on "$(resident "$warden")"
+    stop "$warden"
+    # The dead ones are fewer than one in twenty; both are measured with the same locks.
+    rm -f "$work"/events.db*
+    serve "$server_core" "$work/events.db" PROCWARDEN__MIGRATIONS__LOCK_DIR="$dir" PROCWARDEN__EVENTS__ENABLED=false
+    await 60 "$processes locks" watches "$processes"
+    result memory.watched.off "$(resident "$warden")"
+    result memory.watched.count "$processes"
+    stop "$warden"
+    dismiss
+    rm -rf "$dir"
+}
+
+# watches COUNT: are so many locks known to the service?
+watches() { curl -s -m 5 "http://$address/instances" | grep -Eq "\"locks\": ?$1[,}]"; }
