@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use md5::{Digest as _, Md5};
-use procwarden::checker::{Checker, Limits};
+use procwarden::checker::{Checker, Limits, Places};
 use procwarden::domain::node::{Password, Tls};
 use procwarden::domain::observation::ApiSeen;
 use procwarden::domain::{Method, Node, Observation};
@@ -187,6 +187,13 @@ where
     ))
 }
 
+/// Until nobody can write to our standard input any more.
+async fn stdin_ends() -> Result<(), Failure> {
+    let copying = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    tokio::task::spawn_blocking(copying).await??;
+    Ok(())
+}
+
 /// Processor time of this process, in microseconds.
 fn cpu_us() -> u128 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -260,7 +267,8 @@ async fn checker(options: &Options) -> Result<(), Failure> {
     let nodes: Vec<Node> =
         addresses.iter().zip(1..).map(|(at, id)| node(*at, id, options)).collect();
     let nodes = Arc::new(nodes);
-    let checker = Checker::new(Processes::new()?, LIMITS, Secrets::default())?;
+    let checker =
+        Checker::new(Processes::new()?, LIMITS, Secrets::default(), Places::new(usize::MAX))?;
     let service = checker.clone();
     let line = measure(options, nodes.len(), move |number| {
         let (checker, nodes) = (checker.clone(), nodes.clone());
@@ -271,7 +279,7 @@ async fn checker(options: &Options) -> Result<(), Failure> {
     });
     println!("{}", line.await?);
     if options.wait {
-        tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+        stdin_ends().await?;
     }
     drop(service);
     Ok(())
@@ -311,7 +319,7 @@ async fn serve(options: &Options) -> Result<(), Failure> {
         });
     }
     println!("{{\"mode\":\"serve\",\"listening\":{}}}", addresses.len());
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    stdin_ends().await?;
     Ok(())
 }
 
