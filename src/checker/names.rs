@@ -71,10 +71,14 @@ impl Names {
 
     /// The addresses of a host; an address is its own, and nobody is asked.
     pub async fn resolve(&self, host: &str) -> Found {
+        self.resolve_by(Instant::now, host).await
+    }
+
+    async fn resolve_by(&self, clock: impl Fn() -> Instant, host: &str) -> Found {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(Arc::new([SocketAddr::new(address, 0)]));
         }
-        let asking = match self.known_or_asking(host) {
+        let asking = match self.known_or_asking(clock(), host) {
             Ok(found) => return found,
             Err(asking) => asking,
         };
@@ -85,22 +89,25 @@ impl Names {
             && matches!(name, Name::Asking(other) if other.ptr_eq(&asking))
         {
             let counts = if found.is_ok() { KNOWN_FOR } else { FAILED_FOR };
-            *name = Name::Known { found: found.clone(), until: Instant::now() + counts };
+            *name = Name::Known { found: found.clone(), until: clock() + counts };
         }
         found
     }
 
     /// Nobody answered at these addresses: perhaps the name has others by now.
     pub fn doubt(&self, host: &str, tried: &Arc<[SocketAddr]>) {
+        self.doubt_at(Instant::now(), host, tried);
+    }
+
+    fn doubt_at(&self, now: Instant, host: &str, tried: &Arc<[SocketAddr]>) {
         if let Some(Name::Known { found: Ok(found), until }) = self.names().get_mut(host)
             && Arc::ptr_eq(found, tried)
         {
-            *until = (*until).min(Instant::now() + FAILED_FOR);
+            *until = (*until).min(now + FAILED_FOR);
         }
     }
 
-    fn known_or_asking(&self, host: &str) -> Result<Found, Asking> {
-        let now = Instant::now();
+    fn known_or_asking(&self, now: Instant, host: &str) -> Result<Found, Asking> {
         let mut names = self.names();
         match names.get(host) {
             Some(Name::Known { found, until }) if *until > now => return Ok(found.clone()),
@@ -140,87 +147,114 @@ fn text_of(error: &io::Error) -> String {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use tokio::sync::Semaphore;
+
     use super::*;
 
-    /// Names whose resolver counts its calls and gives 127.0.0.n the n-th time, or fails.
-    fn counted(fails: bool) -> (Names, Arc<AtomicUsize>) {
-        let calls = Arc::new(AtomicUsize::new(0));
-        let count = calls.clone();
-        let names = Names::with(move |_| {
-            let n = u8::try_from(count.fetch_add(1, Ordering::SeqCst) + 1).unwrap();
-            async move {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                if fails {
-                    Err("no".into())
-                } else {
-                    Ok([SocketAddr::from(([127, 0, 0, n], 0))].into())
+    /// Names with a clock that is set by hand, and a resolver that gives 127.0.0.n the n-th time, or fails.
+    struct Bench {
+        names: Names,
+        calls: Arc<AtomicUsize>,
+        /// The resolver answers once for each permit.
+        gate: Arc<Semaphore>,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(fails: bool) -> Self {
+            let (calls, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(1000)));
+            let (count, held) = (calls.clone(), gate.clone());
+            let names = Names::with(move |_| {
+                let n = u8::try_from(count.fetch_add(1, Ordering::SeqCst) + 1).unwrap();
+                let gate = held.clone();
+                async move {
+                    gate.acquire().await.unwrap().forget();
+                    if fails {
+                        Err("no".into())
+                    } else {
+                        Ok([SocketAddr::from(([127, 0, 0, n], 0))].into())
+                    }
                 }
+            });
+            Self { names, calls, gate, now: Instant::now() }
+        }
+
+        async fn found(&self, host: &str) -> Found {
+            self.names.resolve_by(|| self.now, host).await
+        }
+
+        /// The last number of what was found.
+        async fn last(&self, host: &str) -> u8 {
+            match self.found(host).await.unwrap()[0].ip() {
+                IpAddr::V4(address) => address.octets()[3],
+                IpAddr::V6(_) => panic!(),
             }
-        });
-        (names, calls)
-    }
+        }
 
-    fn last(found: &Found) -> u8 {
-        match found.as_ref().unwrap()[0].ip() {
-            IpAddr::V4(address) => address.octets()[3],
-            IpAddr::V6(_) => panic!(),
+        fn calls(&self) -> usize {
+            self.calls.load(Ordering::SeqCst)
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_name_is_asked_once_for_all_until_its_time_is_over() {
-        let (names, calls) = counted(false);
-        let both = tokio::join!(names.resolve("a"), names.resolve("a"));
-        assert_eq!((last(&both.0), last(&both.1)), (1, 1));
-        tokio::time::advance(KNOWN_FOR - Duration::from_millis(1)).await;
-        assert_eq!(last(&names.resolve("a").await), 1);
-        assert_eq!(last(&names.resolve("b").await), 2, "another name is another question");
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(last(&names.resolve("a").await), 3);
-        assert_eq!(calls.load(Ordering::SeqCst), 3);
+        let mut bench = Bench::new(false);
+        assert_eq!(tokio::join!(bench.last("a"), bench.last("a")), (1, 1));
+        bench.now += KNOWN_FOR - Duration::from_millis(1);
+        assert_eq!(bench.last("a").await, 1);
+        assert_eq!(bench.last("b").await, 2, "another name is another question");
+        bench.now += Duration::from_millis(1);
+        assert_eq!(bench.last("a").await, 3);
+        assert_eq!(bench.calls(), 3);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_gives_up_leaves_the_question_to_the_next() {
-        let (names, calls) = counted(false);
-        let short = Duration::from_millis(60);
-        assert!(tokio::time::timeout(short, names.resolve("a")).await.is_err());
-        assert_eq!(last(&tokio::time::timeout(short, names.resolve("a")).await.unwrap()), 1);
-        assert_eq!(calls.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_failed_is_asked_anew_after_two_seconds() {
-        let (names, calls) = counted(true);
-        for (wait, asked) in [(0, 1), (1999, 1), (1, 2)] {
-            tokio::time::advance(Duration::from_millis(wait)).await;
-            assert!(names.resolve("a").await.is_err());
-            assert_eq!(calls.load(Ordering::SeqCst), asked, "{wait}");
+        let bench = Bench::new(false);
+        bench.gate.forget_permits(1000);
+        for _ in 0..3 {
+            assert!(bench.found("a").now_or_never().is_none());
         }
-        let (names, calls) = counted(false);
-        let found = names.resolve("a").await.unwrap();
-        names.doubt("a", &found);
-        assert_eq!(last(&names.resolve("a").await), 1, "nodes that fail together ask together");
-        tokio::time::advance(FAILED_FOR).await;
-        assert_eq!(last(&names.resolve("a").await), 2);
-        names.doubt("a", &found);
-        tokio::time::advance(FAILED_FOR).await;
-        assert_eq!(last(&names.resolve("a").await), 2, "a doubt is about what was tried");
-        assert_eq!(calls.load(Ordering::SeqCst), 2);
+        bench.gate.add_permits(1);
+        assert_eq!(bench.last("a").await, 1);
+        assert_eq!(bench.calls(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn what_failed_is_asked_anew_after_two_seconds() {
+        let mut bench = Bench::new(true);
+        for (wait, asked) in [(0, 1), (1999, 1), (1, 2)] {
+            bench.now += Duration::from_millis(wait);
+            assert!(bench.found("a").await.is_err());
+            assert_eq!(bench.calls(), asked, "{wait}");
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_where_nobody_answers_are_asked_for_anew() {
+        let mut bench = Bench::new(false);
+        let tried = bench.found("a").await.unwrap();
+        bench.names.doubt_at(bench.now, "a", &tried);
+        assert_eq!(bench.last("a").await, 1, "nodes that fail together ask together");
+        bench.now += FAILED_FOR;
+        assert_eq!(bench.last("a").await, 2);
+        bench.names.doubt_at(bench.now, "a", &tried);
+        bench.now += FAILED_FOR;
+        assert_eq!(bench.last("a").await, 2, "a doubt is about what was tried");
+    }
+
+    #[tokio::test]
     async fn an_address_asks_nobody_and_names_out_of_use_are_let_go() {
-        let (names, calls) = counted(false);
+        let mut bench = Bench::new(false);
         for host in ["127.0.0.9", "::1"] {
-            let found = names.resolve(host).await.unwrap();
+            let found = bench.found(host).await.unwrap();
             assert_eq!(*found, [SocketAddr::new(host.parse().unwrap(), 0)]);
         }
-        assert_eq!((calls.load(Ordering::SeqCst), names.names().len()), (0, 0));
+        assert_eq!((bench.calls(), bench.names.names().len()), (0, 0));
         for n in 0..200 {
-            let _ = names.resolve(&format!("n{n}")).await;
-            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(bench.found(&format!("n{n}")).await.is_ok());
+            bench.now += Duration::from_secs(1);
         }
-        assert!(names.names().len() < 150, "{}", names.names().len());
+        assert!(bench.names.names().len() < 150, "{}", bench.names.names().len());
     }
 }
