@@ -12,7 +12,7 @@ use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::checker::{Checker, CheckerError, Limits};
+use crate::checker::{Checker, CheckerError, Limits, Places};
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::details::{Finding, details, find};
@@ -147,7 +147,8 @@ impl Monitor {
         let nodes = &settings.nodes;
         let limits =
             Limits { connect_timeout: nodes.connect_timeout, api_timeout: nodes.api_timeout };
-        let checker = Checker::new(processes.clone(), limits, secrets)?;
+        let checker =
+            Checker::new(processes.clone(), limits, secrets, Places::new(nodes.keep_connections))?;
         let instance = settings.instance.name.clone();
         Ok(Self {
             registry: Registry::new(store.clone(), checker.clone(), instance.clone())

@@ -1,5 +1,7 @@
 //! What the body of a 200 says: ours, an error, or somebody else's. Pure.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::domain::observation::ApiSeen;
@@ -7,11 +9,36 @@ use crate::domain::observation::ApiSeen;
 /// Longest text of a server's error that is passed on, in characters.
 const TEXT_LIMIT: usize = 200;
 
+/// The answer that nearly every check gets, read without building what it holds. Anything else in it is [`judge`]'s.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Usual<'a> {
+    id: &'a str,
+    #[serde(rename = "jsonrpc")]
+    _jsonrpc: IgnoredAny,
+    result: UsualResult,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsualResult {
+    version: i64,
+    #[serde(rename = "release")]
+    _release: IgnoredAny,
+}
+
 /// Reads the answer to our `get_version` that went out with this id.
 ///
 /// An error counts whatever its id: the real server answers what it cannot parse with id 0.
 #[must_use]
 pub fn read(body: &[u8], id: &str) -> ApiSeen {
+    match serde_json::from_slice::<Usual<'_>>(body) {
+        Ok(usual) if usual.id == id => ApiSeen::Version(usual.result.version),
+        _ => judge(body, id),
+    }
+}
+
+fn judge(body: &[u8], id: &str) -> ApiSeen {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         return no_json_rpc(if body.is_empty() {
             "the answer is empty"
@@ -72,6 +99,15 @@ mod tests {
     fn answers_as_a_table() {
         let table = [
             (r#"{"id":"7","jsonrpc":"2.0","result":{"release":false,"version":65561}}"#, "version"),
+            (
+                r#"{"id":"8","jsonrpc":"2.0","result":{"release":false,"version":1}}"#,
+                "not_json_rpc",
+            ),
+            (
+                r#"{"id":"7","jsonrpc":"2.0","result":{"release":1,"version":1,"status":null}}"#,
+                "wrong_service",
+            ),
+            (r#"{"id":"7","jsonrpc":"2.0","result":{"release":0,"version":-1}}"#, "version"),
             ("{\r\n \"id\": \"7\",\r\n \"result\": {\"version\": 1}, \"error\": null}", "version"),
             (
                 r#"{"id":"7","result":{"version":196618,"status":"OK","untrusted":false}}"#,
@@ -99,6 +135,7 @@ mod tests {
         for (body, expected) in table {
             let seen = read(body.as_bytes(), "7");
             assert_eq!(kind(&seen), expected, "{body}: {seen:?}");
+            assert_eq!(seen, judge(body.as_bytes(), "7"), "the short way says the same");
         }
         assert_eq!(
             read(&b"[".repeat(60_000), "7"),

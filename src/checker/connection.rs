@@ -1,49 +1,43 @@
 //! One HTTP/1.1 connection to a node, kept between checks.
 //!
-//! No task stands behind it: the connection is driven while a request is under way and lies still
-//! otherwise. Dropping it closes the socket at once, so whoever drops an exchange in the middle leaves no
-//! half-read answer behind for the next one.
+//! No task and no buffer stands behind it: at rest it is a socket, a nonce and a count, a hundred thousand times over.
+//! Dropping it closes the socket at once, so whoever drops an exchange in the middle leaves no half-read answer behind
+//! for the next one.
 
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 
 use super::digest::Session;
 use super::reach::plain;
 use super::tls;
+use super::wire::{self, Body, Head};
 
-/// Longest header and longest body that is read; a real answer has 300 bytes all together.
-pub const ANSWER_LIMIT: usize = 64 * 1024;
+/// Room for an answer: a real one has 300 bytes, a challenge 500.
+const ROOM: usize = 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-type Driver = http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
-
 /// Why an exchange failed.
 #[derive(Debug)]
 pub enum Broken {
-    /// Closed or reset before the answer's first line was whole.
+    /// Closed or reset before the answer's head was whole.
     Closed,
     /// Closed or reset inside the answer's body.
     Cut,
     /// What came is no HTTP, or too much of it.
-    NotHttp(&'static str),
+    NotHttp(wire::Fault),
     /// TLS failed.
     Tls(String),
     /// Something else.
@@ -52,13 +46,32 @@ pub enum Broken {
 
 /// A connection, and the nonce that belongs to it.
 pub struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// `None` once it has ended.
-    driver: Option<Driver>,
+    stream: Box<dyn Stream>,
+    /// The last answer was read to its end, nothing came after it, and the server goes on.
+    fit: bool,
     /// The nonce in use; it means nothing on any other connection (measured: the server calls it stale).
     pub session: Option<Session>,
     /// Requests sent so far, for their ids.
     pub asked: u64,
+    /// Its place among the kept ones, once it has one.
+    pub place: Option<OwnedSemaphorePermit>,
+}
+
+/// An answer; its body is read of a 200 and of a 401 alone.
+#[derive(Debug)]
+pub struct Answer {
+    /// What its head says.
+    pub head: Head,
+    raw: Vec<u8>,
+    body: Range<usize>,
+}
+
+impl Answer {
+    /// Its body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.raw.get(self.body.clone()).unwrap_or_default()
+    }
 }
 
 impl Connection {
@@ -75,64 +88,89 @@ impl Connection {
             None => Box::new(stream),
             Some(config) => secure(stream, host, config).await?,
         };
-        let (sender, driver) = http1::Builder::new()
-            .title_case_headers(true)
-            .max_buf_size(ANSWER_LIMIT)
-            .max_header_size(ANSWER_LIMIT)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| broken(&error))?;
-        Ok(Self { sender, driver: Some(driver), session: None, asked: 0 })
+        Ok(Self { stream, fit: true, session: None, asked: 0, place: None })
     }
 
-    /// Sends a request and reads the head of its answer.
-    ///
-    /// # Errors
-    /// [`Broken::Closed`] when the server had closed it, now or since the last answer.
-    pub async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Broken> {
-        let Self { sender, driver, .. } = self;
-        drive(driver, sender.ready()).await.map_err(|error| broken(&error))?;
-        drive(driver, sender.send_request(request)).await.map_err(|error| broken(&error))
+    /// May another request be sent on it?
+    #[must_use]
+    pub const fn is_fit(&self) -> bool {
+        self.fit
     }
 
-    /// Reads a whole body.
+    /// Sends a whole request and reads its answer.
     ///
     /// # Errors
-    /// [`Broken::NotHttp`] when it is longer than [`ANSWER_LIMIT`].
-    pub async fn read(&mut self, mut body: Incoming) -> Result<Vec<u8>, Broken> {
-        let mut all = Vec::new();
-        while let Some(frame) = drive(&mut self.driver, body.frame()).await {
-            let frame = frame.map_err(|error| match broken(&error) {
-                Broken::Closed => Broken::Cut,
-                other => other,
-            })?;
-            if let Some(data) = frame.data_ref() {
-                if all.len() + data.len() > ANSWER_LIMIT {
-                    return Err(Broken::NotHttp("the answer is longer than 64 KiB"));
-                }
-                all.extend_from_slice(data);
+    /// [`Broken::Closed`] when the server closed it, now or with its last answer.
+    pub async fn ask(&mut self, request: &[u8]) -> Result<Answer, Broken> {
+        if !self.fit {
+            return Err(Broken::Closed);
+        }
+        self.fit = false;
+        self.stream.write_all(request).await.map_err(|error| broken(&error))?;
+        // TLS may hold back the end of what was written.
+        self.stream.flush().await.map_err(|error| broken(&error))?;
+        let mut raw = Vec::with_capacity(ROOM);
+        let head = self.read_head(&mut raw).await?;
+        if matches!(head.status, 200 | 401) {
+            self.read_body(head, raw).await
+        } else {
+            Ok(Answer { head, raw, body: 0..0 })
+        }
+    }
+
+    /// Has nothing come since the last answer, not even the end? What came unasked would be taken for the next one.
+    pub async fn is_quiet(&mut self) -> bool {
+        poll_fn(|context| {
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
+            Poll::Ready(read.is_pending())
+        })
+        .await
+    }
+
+    async fn read_head(&mut self, raw: &mut Vec<u8>) -> Result<Head, Broken> {
+        loop {
+            let known = raw.len();
+            if self.stream.read_buf(raw).await.map_err(|error| broken(&error))? == 0 {
+                return Err(Broken::Closed);
+            }
+            // A head gets further by whole lines; one that comes in single bytes is not parsed for each of them.
+            let worth = known == 0 || raw.len() > wire::LIMIT || raw[known..].contains(&b'\n');
+            if worth && let Some(head) = wire::head(raw).map_err(Broken::NotHttp)? {
+                return Ok(head);
             }
         }
-        Ok(all)
     }
-}
 
-/// Lets the connection do its part of the work while `work` waits for it.
-async fn drive<F: Future>(driver: &mut Option<Driver>, work: F) -> F::Output {
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        if let Some(running) = driver.as_mut()
-            && let Poll::Ready(_) = Pin::new(running).poll(context)
-        {
-            // Its error, if there was one, is what `work` ends with.
-            *driver = None;
+    async fn read_body(&mut self, head: Head, mut raw: Vec<u8>) -> Result<Answer, Broken> {
+        let mut body = Body::new(head.length);
+        let mut closed = false;
+        loop {
+            if let Some(whole) = body.look(&raw[head.size..], closed).map_err(Broken::NotHttp)? {
+                let end = head.size + whole.used;
+                self.fit = head.stays && !closed && end == raw.len();
+                let (raw, body) = match whole.chunks {
+                    Some(chunks) => (chunks, 0..usize::MAX),
+                    None => (raw, head.size..end),
+                };
+                let body = body.start..body.end.min(raw.len());
+                return Ok(Answer { head, raw, body });
+            }
+            if closed {
+                return Err(Broken::Cut);
+            }
+            closed = match self.stream.read_buf(&mut raw).await {
+                Ok(read) => read == 0,
+                Err(error) => {
+                    return Err(match broken(&error) {
+                        Broken::Closed => Broken::Cut,
+                        other => other,
+                    });
+                }
+            };
         }
-        work.as_mut().poll(context)
-    })
-    .await
+    }
 }
 
 async fn secure(
@@ -166,25 +204,10 @@ fn is_end(error: &io::Error) -> bool {
     )
 }
 
-fn broken(error: &hyper::Error) -> Broken {
-    if error.is_parse_too_large() {
-        return Broken::NotHttp("the answer's header is longer than 64 KiB");
-    }
-    if error.is_parse() {
-        return Broken::NotHttp("the answer is not HTTP");
-    }
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return Broken::Closed;
-    }
-    match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        Some(io) if tls_text(io).is_some() => Broken::Tls(tls_text(io).unwrap_or_default()),
-        Some(io) if is_end(io) => Broken::Closed,
-        Some(io)
-            if matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) =>
-        {
-            Broken::NotHttp("the answer's body is not HTTP")
-        }
-        Some(io) => Broken::Io(plain(io)),
-        None => Broken::Io(error.to_string()),
+fn broken(error: &io::Error) -> Broken {
+    match tls_text(error) {
+        Some(text) => Broken::Tls(text),
+        None if is_end(error) => Broken::Closed,
+        None => Broken::Io(plain(error)),
     }
 }

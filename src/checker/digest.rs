@@ -3,8 +3,6 @@
 //! Only MD5 with `qop=auth` is spoken: it is what `monero-wallet-rpc` and `monerod` take (measured; they
 //! offer MD5-sess beside it, and refuse SHA-256 and `auth-int`).
 
-use std::fmt::Write as _;
-
 use md5::{Digest as _, Md5};
 
 /// One challenge of a `WWW-Authenticate` header.
@@ -98,7 +96,11 @@ pub fn choose(challenges: Vec<Challenge>) -> Option<Challenge> {
 /// A nonce in use on one connection, with the count of its uses.
 #[derive(Debug)]
 pub struct Session {
-    challenge: Challenge,
+    realm: Box<str>,
+    nonce: Box<str>,
+    cnonce: Box<str>,
+    /// What every answer ends with.
+    end: Box<str>,
     used: u32,
     /// Whether the server has taken an answer made with this nonce.
     pub accepted: bool,
@@ -114,61 +116,91 @@ pub struct Login<'a> {
 }
 
 impl Session {
-    /// Begins to use the nonce of a challenge that [`choose`] gave.
+    /// Begins to use the nonce of a challenge that [`choose`] gave. `cnonce` must be fresh random text without quotes; it
+    /// serves as long as the nonce does, since the count makes each answer another one.
     #[must_use]
-    pub fn new(challenge: Challenge) -> Self {
-        Self { challenge, used: 0, accepted: false }
+    pub fn new(challenge: &Challenge, cnonce: String) -> Self {
+        let param = |name| challenge.get(name).unwrap_or_default();
+        let mut end = String::new();
+        if challenge.get("algorithm").is_some() {
+            end.push_str(", algorithm=MD5");
+        }
+        if let Some(opaque) = challenge.get("opaque") {
+            end.push_str(", opaque=");
+            end.push_str(&quote(opaque));
+        }
+        Self {
+            realm: param("realm").into(),
+            nonce: param("nonce").into(),
+            cnonce: cnonce.into(),
+            end: end.into(),
+            used: 0,
+            accepted: false,
+        }
     }
 
-    /// The `Authorization` header of the next request. `cnonce` must be fresh random text without quotes.
+    /// The `Authorization` header of the next request.
     ///
     /// The count goes up by one each time, as the real server demands (it refuses gaps and repetitions).
-    pub fn answer(&mut self, login: Login<'_>, method: &str, uri: &str, cnonce: &str) -> String {
+    pub fn answer(&mut self, login: Login<'_>, method: &str, uri: &str) -> String {
         self.used = self.used.wrapping_add(1);
-        let param = |name| self.challenge.get(name).unwrap_or_default();
-        let (realm, nonce) = (param("realm"), param("nonce"));
+        let Self { realm, nonce, cnonce, end, .. } = self;
         let nc = format!("{:08x}", self.used);
         let ha1 = md5_hex(&[login.username, realm, login.password]);
         let ha2 = md5_hex(&[method, uri]);
         let response = md5_hex(&[&ha1, nonce, &nc, cnonce, "auth", &ha2]);
-        let mut header = format!(
+        format!(
             "Digest username={}, realm={}, nonce={}, uri={}, cnonce=\"{cnonce}\", nc={nc}, qop=auth, \
-             response=\"{response}\"",
+             response=\"{response}\"{end}",
             quote(login.username),
             quote(realm),
             quote(nonce),
             quote(uri),
-        );
-        if self.challenge.get("algorithm").is_some() {
-            header.push_str(", algorithm=MD5");
-        }
-        if let Some(opaque) = self.challenge.get("opaque") {
-            header.push_str(", opaque=");
-            header.push_str(&quote(opaque));
-        }
-        header
+        )
     }
 }
 
 fn quote(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// MD5 over the parts joined with colons, in lower-case hex.
 fn md5_hex(parts: &[&str]) -> String {
-    Md5::digest(parts.join(":")).iter().fold(String::with_capacity(32), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let mut hash = Md5::new();
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            hash.update(b":");
+        }
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// That of the example of the RFC.
+    const CNONCE: &str = "0a4f113b";
+
     fn session(header: &str) -> Session {
-        Session::new(choose(parse(header)).unwrap())
+        Session::new(&choose(parse(header)).unwrap(), CNONCE.to_owned())
     }
 
     fn response_of(header: &str) -> String {
@@ -184,12 +216,12 @@ mod tests {
              nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"",
         );
         let login = Login { username: "Mufasa", password: "Circle Of Life" };
-        let header = session.answer(login, "GET", "/dir/index.html", "0a4f113b");
+        let header = session.answer(login, "GET", "/dir/index.html");
         assert_eq!(response_of(&header), "6629fae49393a05397450978507c4ef1");
         assert!(header.contains("nc=00000001"), "{header}");
         assert!(header.contains("opaque=\"5ccc069c403ebaf9f0171e9517f40e41\""), "{header}");
         assert!(!header.contains("algorithm"), "{header}");
-        let again = session.answer(login, "GET", "/dir/index.html", "0a4f113b");
+        let again = session.answer(login, "GET", "/dir/index.html");
         assert!(again.contains("nc=00000002"), "{again}");
         assert_ne!(response_of(&again), response_of(&header));
     }
@@ -245,12 +277,12 @@ mod tests {
     fn quotes_in_names_are_escaped_and_the_password_is_nowhere() {
         let mut session = session("Digest nonce=\"n\", qop=auth, realm=\"a \\\"b\\\"\"");
         let login = Login { username: "us\"er\\", password: "pa:s\"s" };
-        let header = session.answer(login, "POST", "/json_rpc", "c");
+        let header = session.answer(login, "POST", "/json_rpc");
         assert!(header.contains(r#"username="us\"er\\""#), "{header}");
         assert!(header.contains(r#"realm="a \"b\"""#), "{header}");
         assert!(!header.contains("pa:s"), "{header}");
         let ha1 = md5_hex(&["us\"er\\", "a \"b\"", "pa:s\"s"]);
         let ha2 = md5_hex(&["POST", "/json_rpc"]);
-        assert_eq!(response_of(&header), md5_hex(&[&ha1, "n", "00000001", "c", "auth", &ha2]));
+        assert_eq!(response_of(&header), md5_hex(&[&ha1, "n", "00000001", CNONCE, "auth", &ha2]));
     }
 }

@@ -8,6 +8,8 @@ mod answer;
 pub mod bench;
 mod connection;
 mod digest;
+mod kept;
+mod names;
 mod pid;
 mod port;
 mod reach;
@@ -17,6 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod wire;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,7 +27,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
 
 use crate::clock;
 use crate::domain::observation::ApiFacts;
@@ -32,6 +34,9 @@ use crate::domain::process::Presence;
 use crate::domain::{Here, Method, Node, Now, Observation};
 use crate::process::{self, ListenerSight, Processes};
 use crate::secrets::Secrets;
+pub use kept::Places;
+use names::Names;
+use rpc::Ways;
 use slot::{Slot, Slots};
 use table::{Program, Table};
 
@@ -69,20 +74,21 @@ pub struct Checker {
 
 struct Inner {
     processes: Processes,
-    limits: Limits,
-    tls: tls::Configs,
+    ways: Ways,
     secrets: Secrets,
+    places: Places,
     slots: Mutex<Slots>,
 }
 
 impl fmt::Debug for Checker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checker").field("limits", &self.inner.limits).finish_non_exhaustive()
+        f.debug_struct("Checker").field("limits", &self.inner.ways.limits).finish_non_exhaustive()
     }
 }
 
 impl Checker {
-    /// A checker that has looked at nothing yet; `secrets` opens the passwords of nodes.
+    /// A checker that has looked at nothing yet; `secrets` opens the passwords of nodes, `places` is how many connections
+    /// it keeps.
     ///
     /// # Errors
     /// [`CheckerError::Tls`]
@@ -90,16 +96,21 @@ impl Checker {
         processes: Processes,
         limits: Limits,
         secrets: Secrets,
+        places: Places,
     ) -> Result<Self, CheckerError> {
         let tls = tls::Configs::new().map_err(CheckerError::Tls)?;
+        let ways = Ways { limits, names: Names::default(), tls };
         let slots = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { processes, limits, tls, secrets, slots }) })
+        Ok(Self { inner: Arc::new(Inner { processes, ways, secrets, places, slots }) })
     }
 
     /// Looks at a node now, or joins a look of the same method that is under way.
     pub async fn check(&self, node: &Node, method: Method) -> Checked {
         let slot = self.slot(node);
-        self.run(&slot, node, method).await
+        let epoch = slot.epoch();
+        let checked = self.run(&slot, node, method).await;
+        slot.outdate(epoch, method);
+        checked
     }
 
     /// As [`Self::check`], but an answer of the last second is given again.
@@ -108,7 +119,10 @@ impl Checker {
         if let Some(answer) = slot.recent(method, clock::now()) {
             return answer;
         }
-        self.run(&slot, node, method).await
+        let epoch = slot.epoch();
+        let checked = self.run(&slot, node, method).await;
+        slot.remember(epoch, method, &checked);
+        checked
     }
 
     /// Forgets a node's recent answers: something happened to it.
@@ -132,7 +146,7 @@ impl Checker {
         {
             return slot.clone();
         }
-        let slot = Arc::new(Slot::new(node.clone(), before.map(AsRef::as_ref)));
+        let slot = Arc::new(Slot::new(node, before.map(AsRef::as_ref)));
         slots.by_id.insert(node.id, slot.clone());
         slot
     }
@@ -142,31 +156,31 @@ impl Checker {
         self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(
-        &self,
-        slot: &Arc<Slot>,
-        node: &Node,
-        method: Method,
-    ) -> Shared<BoxFuture<'static, Checked>> {
-        slot.run(method).join(|| {
+    async fn run(&self, slot: &Arc<Slot>, node: &Node, method: Method) -> Checked {
+        let Some(flight) = slot.run(method) else {
+            let (facts, at) = self.inner.api(slot).await;
+            return Checked { observation: Observation::Api(facts), at };
+        };
+        let run = flight.join(|| {
             let (inner, slot, node) = (self.inner.clone(), slot.clone(), node.clone());
-            let epoch = slot.epoch();
             async move {
                 let observation = inner.look(&slot, &node, method).await;
-                let checked = Checked { observation, at: clock::now() };
-                slot.remember(epoch, method, &checked);
-                checked
+                Checked { observation, at: clock::now() }
             }
             .boxed()
-        })
+        });
+        let checked = run.await;
+        flight.rest();
+        checked
     }
 }
 
 impl Inner {
     async fn look(self: &Arc<Self>, slot: &Arc<Slot>, node: &Node, method: Method) -> Observation {
-        let pid = || pid::look(node, self.limits, &self.processes);
-        let port = || port::look(node, self.limits, &self.processes);
-        let api = || self.api(slot, node);
+        let Ways { limits, names, .. } = &self.ways;
+        let pid = || pid::look(node, *limits, names, &self.processes);
+        let port = || port::look(node, *limits, names, &self.processes);
+        let api = || async { self.api(slot).await.0 };
         match method {
             Method::Pid => Observation::Pid(pid().await),
             Method::Port => Observation::Port(port().await),
@@ -178,24 +192,23 @@ impl Inner {
         }
     }
 
-    /// One RPC exchange at a time, whatever method it is for.
-    fn api(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        node: &Node,
-    ) -> Shared<BoxFuture<'static, ApiFacts>> {
-        slot.api.join(|| {
-            let (inner, slot, node) = (self.clone(), slot.clone(), node.clone());
+    /// One RPC exchange at a time, whatever method it is for; and when it ended.
+    async fn api(self: &Arc<Self>, slot: &Arc<Slot>) -> (ApiFacts, Now) {
+        let run = slot.api.join(|| {
+            let (inner, slot) = (self.clone(), slot.clone());
             async move {
                 let _turn = slot.turn().await;
-                let password = rpc::password(&node, &inner.secrets);
-                let (facts, connection) =
-                    rpc::ask(&node, &password, slot.take(), inner.limits, &inner.tls).await;
-                slot.keep(connection);
-                facts
+                let node = slot.target();
+                let password = rpc::password(node, &inner.secrets);
+                let (facts, connection) = rpc::ask(node, &password, slot.take(), &inner.ways).await;
+                slot.keep(connection.and_then(|connection| inner.places.take(connection)));
+                (facts, clock::now())
             }
             .boxed()
-        })
+        });
+        let ended = run.await;
+        slot.api.rest();
+        ended
     }
 }
 

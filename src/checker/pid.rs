@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
 
+use super::names::Names;
 use super::table::{Program, Table, hint};
 use super::{Limits, reach};
 use crate::domain::Node;
@@ -14,8 +15,8 @@ use crate::domain::process::{Alive, DeathProof, Identity, Presence, Unknowable};
 const PID_FILE_LIMIT: u64 = 64;
 
 /// Looks at the process that the node is said to be, and at the one that listens on its port.
-pub async fn look<T: Table>(node: &Node, limits: Limits, table: &T) -> PidFacts {
-    let addresses = reach::addresses(&node.host, limits.connect_timeout).await;
+pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &T) -> PidFacts {
+    let addresses = reach::addresses(names, &node.host, limits.connect_timeout).await;
     if addresses.is_empty() || !addresses.iter().all(|address| table.is_local(*address)) {
         return unseen(node.pid, PidSeen::NotApplicable);
     }

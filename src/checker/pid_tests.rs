@@ -230,7 +230,7 @@ async fn a_node_elsewhere_has_no_process_here() {
         ("no such host", PidSeen::NotApplicable),
     ] {
         let node = Node { pid: Some(GIVEN.into()), host: host.into(), ..node(18082) };
-        let facts = look(&node, limits, &table).await;
+        let facts = look(&node, limits, &Names::default(), &table).await;
         assert_eq!((facts.seen, facts.pid), (seen, Some(GIVEN.into())), "{host}");
     }
 }

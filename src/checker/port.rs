@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Limits;
+use super::names::Names;
 use super::reach::{self, Unreached, numbered};
 use super::table::{Table, hint};
 use crate::domain::Node;
 use crate::domain::observation::{Listener, PortFacts, PortSeen};
 
 /// Connects, closes, and looks for the listener.
-pub async fn look<T: Table>(node: &Node, limits: Limits, table: &T) -> PortFacts {
+pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &T) -> PortFacts {
     let began = Instant::now();
-    let connected = reach::connect(&node.host, node.port, limits.connect_timeout).await;
+    let connected = reach::connect(names, &node.host, node.port, limits.connect_timeout).await;
     let latency = connected.is_ok().then(|| began.elapsed());
     let mut listener = None;
     let seen = match connected {

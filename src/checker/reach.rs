@@ -4,8 +4,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+
+use super::names::{Found, Names};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -24,42 +26,41 @@ pub enum Unreached {
 ///
 /// # Errors
 /// What the last address said.
-pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Unreached> {
+pub async fn connect(
+    names: &Names,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Result<TcpStream, Unreached> {
     let end = Instant::now() + limit;
-    let addresses =
-        timeout_at(end, resolve(host, port)).await.unwrap_or(Err(Unreached::Timeout))?;
+    let addresses = match timeout_at(end, names.resolve(host)).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(text)) => return Err(Unreached::Dns(text.to_string())),
+        Err(_) => return Err(Unreached::Timeout),
+    };
     let mut last = Unreached::Dns("no address".to_owned());
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let now = Instant::now();
         // Each address gets its share of what is left, so that a silent one does not use up the next one's.
         let share = now + end.saturating_duration_since(now) / left;
-        last = match timeout_at(share, one(*address)).await {
+        let mut address = *address;
+        address.set_port(port);
+        last = match timeout_at(share, one(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(why)) => why,
             Err(_) => Unreached::Timeout,
         };
     }
+    names.doubt(host, &addresses);
     Err(last)
 }
 
-/// The addresses of a host, in the resolver's order.
-///
-/// # Errors
-/// [`Unreached::Dns`]
-pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unreached> {
-    match lookup_host((host, port)).await {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(error) => Err(Unreached::Dns(dns_text(&error))),
-    }
-}
-
-/// The same without a port, within `limit`; none where the name does not resolve.
-pub async fn addresses(host: &str, limit: Duration) -> Vec<IpAddr> {
-    match tokio::time::timeout(limit, resolve(host, 0)).await {
-        Ok(Ok(found)) => found.into_iter().map(|address| address.ip()).collect(),
-        _ => Vec::new(),
-    }
+/// The addresses of a host, within `limit`; none where the name does not resolve.
+pub async fn addresses(names: &Names, host: &str, limit: Duration) -> Vec<IpAddr> {
+    let found: Option<Found> = tokio::time::timeout(limit, names.resolve(host)).await.ok();
+    let found = found.and_then(Result::ok);
+    found.iter().flat_map(|all| all.iter()).map(SocketAddr::ip).collect()
 }
 
 async fn one(address: SocketAddr) -> Result<TcpStream, Unreached> {
@@ -98,11 +99,6 @@ pub fn numbered(error: &io::Error) -> String {
     }
 }
 
-fn dns_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +107,7 @@ mod tests {
     async fn a_refusal_is_told_apart_and_told_briefly() {
         let (_deaf, port) = crate::checker::tests::deaf();
         let Err(Unreached::Refused(error)) =
-            connect("127.0.0.1", port, Duration::from_secs(5)).await
+            connect(&Names::default(), "127.0.0.1", port, Duration::from_secs(5)).await
         else {
             panic!("somebody listens")
         };
@@ -121,11 +117,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_cannot_be() {
-        let found = connect("no such host", 1, Duration::from_secs(20)).await;
+        let names = Names::default();
+        let found = connect(&names, "no such host", 1, Duration::from_secs(20)).await;
         assert!(matches!(found, Err(Unreached::Dns(_))), "{found:?}");
-        assert!(addresses("no such host", Duration::from_secs(20)).await.is_empty());
+        assert!(addresses(&names, "no such host", Duration::from_secs(20)).await.is_empty());
         assert_eq!(
-            addresses("::1", Duration::from_secs(1)).await,
+            addresses(&names, "::1", Duration::from_secs(1)).await,
             ["::1".parse::<IpAddr>().unwrap()]
         );
     }

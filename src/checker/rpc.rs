@@ -3,18 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE,
-};
-use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::Limits;
 use super::answer;
-use super::connection::{Broken, Connection};
-use super::digest::{self, Challenge, Login, Session};
+use super::connection::{Answer, Broken, Connection};
+use super::digest::{self, Login, Session};
+use super::names::Names;
 use super::reach::{self, Unreached, plain};
 use super::tls::Configs;
 use crate::causes::chain;
@@ -28,6 +23,20 @@ const PATH: &str = "/json_rpc";
 
 /// Most requests of one exchange: without a nonce, with it, and once more when it was called stale.
 const MOST_REQUESTS: u32 = 3;
+
+/// Room for a request; one with a login has 600 bytes.
+const ROOM: usize = 768;
+
+/// How a node is reached: the same for every one.
+#[derive(Debug)]
+pub struct Ways {
+    /// How long it may take.
+    pub limits: Limits,
+    /// The addresses of names.
+    pub names: Names,
+    /// For nodes that speak it.
+    pub tls: Configs,
+}
 
 /// The password to log in with, in clear; none for a node that has no login.
 ///
@@ -45,8 +54,7 @@ pub async fn ask(
     node: &Node,
     password: &Result<Option<Password>, Unreadable>,
     kept: Option<Connection>,
-    limits: Limits,
-    tls: &Configs,
+    ways: &Ways,
 ) -> (ApiFacts, Option<Connection>) {
     let login = match (&node.username, password) {
         (Some(username), Ok(password)) => {
@@ -54,10 +62,10 @@ pub async fn ask(
         }
         _ => None,
     };
-    let ended = exchange(node, login, kept, limits, tls).await;
+    let ended = exchange(node, login, kept, ways).await;
     let unreadable = password.as_ref().err().map(|error| chain(error).into());
     let facts = ApiFacts { url: node.url(), seen: ended.seen, latency: ended.latency, unreadable };
-    (facts, ended.connection)
+    (facts, ended.connection.filter(Connection::is_fit))
 }
 
 /// How an exchange ended.
@@ -72,21 +80,25 @@ impl Ended {
     const fn early(seen: ApiSeen) -> Self {
         Self { seen, latency: None, connection: None }
     }
+
+    const fn timed_out(limits: Limits) -> Self {
+        Self::early(ApiSeen::Timeout(limits.api_timeout))
+    }
 }
 
 async fn exchange(
     node: &Node,
     login: Option<Login<'_>>,
     kept: Option<Connection>,
-    limits: Limits,
-    tls: &Configs,
+    ways: &Ways,
 ) -> Ended {
-    let timed_out = || Ended::early(ApiSeen::Timeout(limits.api_timeout));
     let mut end = None;
-    if let Some(connection) = kept {
-        let until = Instant::now() + limits.api_timeout;
+    if let Some(mut connection) = kept
+        && connection.is_quiet().await
+    {
+        let until = Instant::now() + ways.limits.api_timeout;
         match timeout_at(until, Talk::new(node, login, connection).run()).await {
-            Err(_) => return timed_out(),
+            Err(_) => return Ended::timed_out(ways.limits),
             Ok(Ok(ended)) => return ended,
             // The server has closed it since the last check, most often because it restarted: nothing was
             // answered, so nothing is known yet.
@@ -94,21 +106,28 @@ async fn exchange(
             Ok(Err(failed)) => return Ended::early(failed.seen()),
         }
     }
+    // Apart, so that what most checks hold is small.
+    Box::pin(anew(node, login, end, ways)).await
+}
+
+/// An exchange over a new connection, until `end` if there is one.
+async fn anew(node: &Node, login: Option<Login<'_>>, end: Option<Instant>, ways: &Ways) -> Ended {
+    let Ways { limits, names, tls } = ways;
     let config = match tls.get(node.tls).await {
         Ok(config) => config,
         Err(text) => return Ended::early(ApiSeen::Tls(text)),
     };
-    let connecting = reach::connect(&node.host, node.port, limits.connect_timeout);
+    let connecting = reach::connect(names, &node.host, node.port, limits.connect_timeout);
     let connected = match end {
         None => connecting.await,
         Some(until) => match timeout_at(until, connecting).await {
             Ok(connected) => connected,
-            Err(_) => return timed_out(),
+            Err(_) => return Ended::timed_out(*limits),
         },
     };
     let stream = match connected {
         Ok(stream) => stream,
-        Err(why) => return Ended::early(unreached(why, limits)),
+        Err(why) => return Ended::early(unreached(why, *limits)),
     };
     let until = end.unwrap_or_else(|| Instant::now() + limits.api_timeout);
     let whole = async {
@@ -118,7 +137,7 @@ async fn exchange(
         Talk::new(node, login, connection).run().await
     };
     match timeout_at(until, whole).await {
-        Err(_) => timed_out(),
+        Err(_) => Ended::timed_out(*limits),
         Ok(Ok(ended)) => ended,
         Ok(Err(failed)) => Ended::early(failed.seen()),
     }
@@ -175,11 +194,7 @@ impl<'a> Talk<'a> {
             Err(broken) => return Err(Failed { broken, answered: self.answered }),
         };
         let latency = Some(self.began.elapsed());
-        Ok(match seen {
-            // Its body was not read: the connection is good for nothing more.
-            ApiSeen::HttpStatus(_) => Ended { latency, ..Ended::early(seen) },
-            _ => Ended { seen, latency, connection: Some(self.connection) },
-        })
+        Ok(Ended { seen, latency, connection: Some(self.connection) })
     }
 
     async fn converse(&mut self) -> Result<ApiSeen, Broken> {
@@ -190,115 +205,90 @@ impl<'a> Talk<'a> {
                 Ok(request) => request,
                 Err(seen) => return Ok(seen),
             };
-            let response = self.connection.send(request).await?;
+            let answer = self.connection.ask(request.as_bytes()).await?;
             self.answered = true;
-            match response.status() {
-                StatusCode::OK => {
+            match answer.head.status {
+                200 => {
                     if let Some(session) = self.connection.session.as_mut() {
                         session.accepted = true;
                     }
-                    let body = self.connection.read(response.into_body()).await?;
-                    return Ok(answer::read(&body, &id));
+                    return Ok(answer::read(answer.body(), &id));
                 }
-                StatusCode::UNAUTHORIZED => {
-                    if let Some(seen) = self.challenged(response).await? {
+                401 => {
+                    if let Some(seen) = self.challenged(answer) {
                         return Ok(seen);
                     }
                 }
-                other => return Ok(ApiSeen::HttpStatus(other.as_u16())),
+                other => return Ok(ApiSeen::HttpStatus(other)),
             }
         }
         self.connection.session = None;
         Ok(refused("the server calls every nonce stale"))
     }
 
-    /// Reads a 401 to its end. `None`: there is a new nonce to try with.
-    async fn challenged(
-        &mut self,
-        response: Response<hyper::body::Incoming>,
-    ) -> Result<Option<ApiSeen>, Broken> {
-        let challenges = challenges(response.headers());
-        self.connection.read(response.into_body()).await?;
+    /// Takes a 401. `None`: there is a new nonce to try with.
+    fn challenged(&mut self, answer: Answer) -> Option<ApiSeen> {
+        let challenges = answer.head.challenges;
         let session = self.connection.session.take();
         if self.login.is_none() {
-            return Ok(Some(refused("the server asks for a login and the node has none")));
+            return Some(refused("the server asks for a login and the node has none"));
         }
-        let Some(challenge) = digest::choose(challenges.clone()) else {
-            return Ok(Some(refused(if challenges.iter().any(|c| c.is("Basic")) {
+        let basic = challenges.iter().any(|challenge| challenge.is("Basic"));
+        let Some(challenge) = digest::choose(challenges) else {
+            return Some(refused(if basic {
                 "the server offers only Basic, which would send the password in clear"
             } else {
                 "the server offers no Digest login with MD5"
-            })));
+            }));
         };
         if let Some(session) = session {
             // A server that says nothing of staleness may still have forgotten a nonce that it took before.
             let stale = challenge.stale().unwrap_or(session.accepted);
             if !stale {
-                return Ok(Some(refused("the server refuses the user name or the password")));
+                return Some(refused("the server refuses the user name or the password"));
             }
         }
-        self.connection.session = Some(Session::new(challenge));
-        Ok(None)
-    }
-
-    fn request(&mut self, id: &str) -> Result<Request<Full<Bytes>>, ApiSeen> {
-        let body = format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"get_version"}}"#);
-        // A whole body of known length: hyper sends Content-Length, as the real server needs.
-        let mut request = Request::new(Full::new(Bytes::from(body)));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = hyper::Uri::from_static(PATH);
-        let host = host_header(self.node)
-            .map_err(|_| ApiSeen::Dns("the host is no name that can be asked for".to_owned()))?;
-        let authorization = self.authorization()?;
-        let headers = request.headers_mut();
-        headers.insert(HOST, host);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(value) = authorization {
-            headers.insert(AUTHORIZATION, value);
-        }
-        Ok(request)
-    }
-
-    /// The answer to the nonce in use, where there is one.
-    fn authorization(&mut self) -> Result<Option<HeaderValue>, ApiSeen> {
-        let (Some(session), Some(login)) = (self.connection.session.as_mut(), self.login) else {
-            return Ok(None);
-        };
         let mut random = [0_u8; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| ApiSeen::Io(format!("no random numbers: {error}")))?;
-        let cnonce = random.iter().fold(String::new(), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
-        let text = session.answer(login, Method::POST.as_str(), PATH, &cnonce);
-        let mut value = HeaderValue::from_str(&text)
-            .or_else(|_| HeaderValue::from_bytes(text.as_bytes()))
-            .map_err(|_| refused("the user name has characters that HTTP cannot send"))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        if let Err(error) = getrandom::fill(&mut random) {
+            return Some(ApiSeen::Io(format!("no random numbers: {error}")));
+        }
+        self.connection.session = Some(Session::new(&challenge, digest::hex(&random)));
+        None
     }
+
+    /// Head and body in one piece, so that they are one packet.
+    fn request(&mut self, id: &str) -> Result<String, ApiSeen> {
+        let Node { host, port, .. } = self.node;
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        if !is_sendable(host) {
+            return Err(ApiSeen::Dns("the host is no name that can be asked for".to_owned()));
+        }
+        let mut text = String::with_capacity(ROOM);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "POST {PATH} HTTP/1.1\r\nHost: {open}{host}{close}:{port}\r\nContent-Type: application/json\r\n\
+             Accept: application/json\r\n"
+        );
+        if let (Some(session), Some(login)) = (self.connection.session.as_mut(), self.login) {
+            let authorization = session.answer(login, "POST", PATH);
+            if !is_sendable(&authorization) {
+                return Err(refused("the user name has characters that HTTP cannot send"));
+            }
+            let _ = write!(text, "Authorization: {authorization}\r\n");
+        }
+        let (before, after) = (r#"{"jsonrpc":"2.0","id":""#, r#"","method":"get_version"}"#);
+        let length = before.len() + id.len() + after.len();
+        let _ = write!(text, "Content-Length: {length}\r\n\r\n{before}{id}{after}");
+        Ok(text)
+    }
+}
+
+/// May it stand in a header (RFC 9110, section 5.5)?
+fn is_sendable(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
 fn refused(text: &str) -> ApiSeen {
     ApiSeen::Unauthorized(text.to_owned())
-}
-
-fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
-    headers
-        .get_all(WWW_AUTHENTICATE)
-        .iter()
-        .flat_map(|value| digest::parse(&String::from_utf8_lossy(value.as_bytes())))
-        .collect()
-}
-
-fn host_header(node: &Node) -> Result<HeaderValue, hyper::header::InvalidHeaderValue> {
-    let Node { host, port, .. } = node;
-    HeaderValue::try_from(if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    })
 }

@@ -42,27 +42,36 @@ impl<T: Clone> Flight<T> {
         run
     }
 
+    /// Gives back the room of a run that is over.
+    pub fn rest(&self) {
+        let mut place = lock(&self.0);
+        let under_way = place.as_ref().and_then(WeakShared::upgrade);
+        if under_way.is_none_or(|run| run.peek().is_some()) {
+            *place = None;
+        }
+    }
+
     /// Lets nobody else join the run that is under way.
     fn close(&self) {
         *lock(&self.0) = None;
     }
 }
 
-/// The last answers, one per method.
+/// The last answers to people, one per method. Most nodes have none.
 #[derive(Default)]
 struct Recent {
     /// Grows when they are forgotten, so that a run which began before that leaves none behind.
     epoch: u64,
-    answers: [Option<Checked>; 4],
+    answers: [Option<Box<Checked>>; 4],
 }
 
 /// All that is held for one node.
 pub struct Slot {
     node: Node,
-    /// One check of each method.
-    runs: [Flight<Checked>; 4],
-    /// One RPC exchange, shared by `api` and `full`.
-    pub api: Flight<ApiFacts>,
+    /// One check of each method but `api`.
+    runs: [Flight<Checked>; 3],
+    /// One RPC exchange, shared by `api` and `full`, and when it ended.
+    pub api: Flight<(ApiFacts, Now)>,
     /// Absent while an exchange uses it: a dropped exchange takes its connection with it.
     kept: Mutex<Option<Connection>>,
     recent: Mutex<Recent>,
@@ -76,9 +85,9 @@ pub struct Slot {
 impl Slot {
     /// An empty slot for a node; `before` is the one that it replaces.
     #[must_use]
-    pub fn new(node: Node, before: Option<&Self>) -> Self {
+    pub fn new(node: &Node, before: Option<&Self>) -> Self {
         Self {
-            node,
+            node: target_of(node),
             runs: Default::default(),
             api: Flight::default(),
             kept: Mutex::new(None),
@@ -91,7 +100,7 @@ impl Slot {
     /// What must stay when this slot is reset: its turn, while an exchange has it.
     #[must_use]
     pub fn remains(&self) -> Option<Self> {
-        let slot = Self { leftover: true, ..Self::new(self.node.clone(), Some(self)) };
+        let slot = Self { leftover: true, ..Self::new(&self.node, Some(self)) };
         (!self.is_idle()).then_some(slot)
     }
 
@@ -117,10 +126,16 @@ impl Slot {
         !self.leftover && self.node.same_target(node)
     }
 
-    /// The checks of a method.
+    /// What it is for: the node as far as it says how to ask it.
     #[must_use]
-    pub fn run(&self, method: Method) -> &Flight<Checked> {
-        &self.runs[index(method)]
+    pub const fn target(&self) -> &Node {
+        &self.node
+    }
+
+    /// The checks of a method; none of `api`, whose exchange is all of it.
+    #[must_use]
+    pub fn run(&self, method: Method) -> Option<&Flight<Checked>> {
+        self.runs.get(index(method))
     }
 
     /// The right to ask the node; one at a time.
@@ -145,11 +160,19 @@ impl Slot {
         lock(&self.recent).epoch
     }
 
-    /// Keeps an answer, unless it was begun before the answers were forgotten.
+    /// Keeps an answer for those who ask within a second, unless it was begun before the answers were forgotten.
     pub fn remember(&self, epoch: u64, method: Method, answer: &Checked) {
         let mut recent = lock(&self.recent);
         if recent.epoch == epoch {
-            recent.answers[index(method)] = Some(answer.clone());
+            recent.answers[index(method)] = Some(Box::new(answer.clone()));
+        }
+    }
+
+    /// Nobody shall be given an older answer than that of a look which began at this epoch and is over.
+    pub fn outdate(&self, epoch: u64, method: Method) {
+        let mut recent = lock(&self.recent);
+        if recent.epoch == epoch {
+            recent.answers[index(method)] = None;
         }
     }
 
@@ -157,7 +180,8 @@ impl Slot {
     #[must_use]
     pub fn recent(&self, method: Method, now: Now) -> Option<Checked> {
         let recent = lock(&self.recent);
-        recent.answers[index(method)].as_ref().filter(|a| now.up.since(a.at.up) < RECENT).cloned()
+        let answer = recent.answers[index(method)].as_deref();
+        answer.filter(|answer| now.up.since(answer.at.up) < RECENT).cloned()
     }
 
     /// Forgets the answers, and lets nobody join a run that may have looked already.
@@ -170,6 +194,28 @@ impl Slot {
         for run in &self.runs {
             run.close();
         }
+    }
+}
+
+/// The node without what says nothing of how it is asked: a hundred thousand of them rest here.
+fn target_of(node: &Node) -> Node {
+    Node {
+        id: node.id,
+        name: String::new(),
+        title: None,
+        host: node.host.clone(),
+        port: node.port,
+        tls: node.tls,
+        username: node.username.clone(),
+        password: node.password.clone(),
+        daemon: None,
+        pid: node.pid,
+        pid_file: node.pid_file.clone(),
+        process_name: node.process_name.clone(),
+        available: node.available,
+        instance: String::new(),
+        placement: None,
+        identity: None,
     }
 }
 
@@ -214,8 +260,8 @@ const fn index(method: Method) -> usize {
     match method {
         Method::Pid => 0,
         Method::Port => 1,
-        Method::Api => 2,
-        Method::Full => 3,
+        Method::Full => 2,
+        Method::Api => 3,
     }
 }
 

@@ -96,6 +96,7 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         "nodes.connect_timeout" => time(nodes.connect_timeout),
         "nodes.api_timeout" => time(nodes.api_timeout),
         "nodes.concurrency" => nodes.concurrency.to_string(),
+        "nodes.keep_connections" => nodes.keep_connections.to_string(),
         "nodes.failure_threshold" => nodes.failure_threshold.to_string(),
         "nodes.success_threshold" => nodes.success_threshold.to_string(),
         "nodes.prune" => nodes.prune.to_string(),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::router::{answer, router};
 use super::{AppState, Parts};
-use crate::checker::{Checker, Limits};
+use crate::checker::{Checker, Limits, Places};
 use crate::clock;
 use crate::config::{Database, Settings};
 use crate::domain::migration::{Key, Migration, Source, State as MigrationState, Status};
@@ -86,7 +86,8 @@ impl World {
         let processes = Processes::new().unwrap();
         let (name, holds) = ("host-1", Duration::from_secs(10));
         let lease = instance::take(&store, &processes, name, holds, Patience::None).await.unwrap();
-        let checker = Checker::new(processes.clone(), limits, Secrets::default()).unwrap();
+        let checker =
+            Checker::new(processes.clone(), limits, Secrets::default(), Places::new(100)).unwrap();
         let registry = Registry::new(store.clone(), checker.clone(), "host-1".to_owned());
         let published = Arc::new(Published::default());
         published.publish_fleet(FleetPart {

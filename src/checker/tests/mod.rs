@@ -2,6 +2,7 @@
 
 mod exchange;
 mod real;
+mod rest;
 mod sealed;
 mod sharing;
 
@@ -53,7 +54,13 @@ fn with_login(port: u16, username: &str, password: &str) -> Node {
 }
 
 fn checker(limits: Limits) -> Checker {
-    Checker::new(Processes::new().unwrap(), limits, Secrets::default()).unwrap()
+    keeping(limits, 100)
+}
+
+/// One that keeps so many connections.
+fn keeping(limits: Limits, most: usize) -> Checker {
+    let places = Places::exactly(most);
+    Checker::new(Processes::new().unwrap(), limits, Secrets::default(), places).unwrap()
 }
 
 async fn api(checker: &Checker, node: &Node) -> ApiSeen {

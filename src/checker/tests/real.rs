@@ -141,6 +141,24 @@ async fn its_own_certificate_is_taken_only_when_told_so() {
 }
 
 #[tokio::test]
+async fn tls_is_agreed_on_once() {
+    let real = Real::start("enabled", Some("user:pass")).await;
+    let target = real.port;
+    let proxy = Fake::start(move |mut client| async move {
+        let mut server = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client.stream, &mut server).await;
+    })
+    .await;
+    let node = Node { tls: Tls::Insecure, ..with_login(proxy.port, "user", "pass") };
+    let checker = checker(LIMITS);
+    for _ in 0..4 {
+        let seen = api(&checker, &node).await;
+        assert!(matches!(seen, ApiSeen::Version(_)), "{seen:?}");
+        assert_eq!(proxy.connections(), 1);
+    }
+}
+
+#[tokio::test]
 async fn all_three_at_once_and_then_stopped_and_dead() {
     let mut real = Real::start("disabled", None).await;
     let (checker, mut node) = (checker(SHORT), node(real.port));

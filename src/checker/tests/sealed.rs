@@ -17,7 +17,7 @@ fn sealed(port: u16) -> Node {
 fn with_key(key: Option<&str>) -> Checker {
     let laravel_key = key.map(|key| Password::new(key.into()));
     let secrets = Secrets::new(&Adopt { laravel_key, ..Adopt::default() }).unwrap();
-    Checker::new(Processes::new().unwrap(), LIMITS, secrets).unwrap()
+    Checker::new(Processes::new().unwrap(), LIMITS, secrets, Places::exactly(1)).unwrap()
 }
 
 async fn facts(checker: &Checker, node: &Node) -> ApiFacts {
@@ -51,7 +51,7 @@ async fn an_opened_one_logs_in_as_the_same_in_clear_would() {
     let login = digest::Login { username: "u", password: "p" };
     let challenged = "Digest qop=\"auth\",algorithm=MD5,realm=\"r\",nonce=\"a\"";
     let chosen = digest::choose(digest::parse(challenged)).unwrap();
-    let expected = digest::Session::new(chosen).answer(login, "POST", "/json_rpc", &cnonce);
+    let expected = digest::Session::new(&chosen, cnonce).answer(login, "POST", "/json_rpc");
     assert!(expected.contains(&format!("response=\"{response}\"")), "{expected} {response}");
 }
 
