@@ -27,9 +27,10 @@ use futures_util::future::{BoxFuture, Shared};
 use crate::clock;
 use crate::domain::observation::ApiFacts;
 use crate::domain::process::Presence;
-use crate::domain::{Here, Method, Node, Now, Observation};
+use crate::domain::{Exit, Here, Identity, Method, Node, Now, Observation};
 use crate::process::{self, ListenerSight, Processes};
 use crate::secrets::Secrets;
+pub use pid::read_pid_file;
 use slot::{Slot, Slots};
 use table::{Program, Table};
 
@@ -220,6 +221,10 @@ impl Table for Processes {
             ListenerSight::Owner { pid } => Some(pid),
             ListenerSight::Hidden | ListenerSight::None => None,
         }
+    }
+
+    fn end(&self, pid: i64, recorded: Option<&Identity>) -> Option<Exit> {
+        self.remembered(pid, recorded)
     }
 
     fn is_local(&self, address: IpAddr) -> bool {

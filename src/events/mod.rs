@@ -50,10 +50,12 @@ pub struct News {
 /// What the kernel can tell us of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// The ends of processes (pidfd).
+    /// The ends of migrations' processes (pidfd).
     Processes,
     /// Changes of the lock directory (inotify).
     Locks,
+    /// The ends of nodes' processes (pidfd).
+    NodeProcesses,
 }
 
 /// Whether it does.
@@ -78,7 +80,7 @@ pub struct Hub {
 struct Inner {
     news: broadcast::Sender<Arc<News>>,
     committed: Notify,
-    watches: Mutex<[Watch; 2]>,
+    watches: Mutex<[Watch; 3]>,
 }
 
 impl Default for Hub {

@@ -3,6 +3,7 @@
 //! Everything here blocks for microseconds to milliseconds; asynchronous callers use `spawn_blocking`.
 
 mod details;
+mod ends;
 mod exit;
 mod exits;
 mod look;
@@ -21,7 +22,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub use details::ProcessDetails;
 pub use exits::Exits;
-pub use look::Handle;
+pub use look::{Handle, ended};
 pub use program::Program;
 pub use sockets::{ListenerSight, is_local};
 
@@ -54,6 +55,7 @@ struct Inner {
     /// Whether a pidfd's inode identifies a process; learned from the first pidfd.
     pidfs: OnceLock<bool>,
     sockets: sockets::Cache,
+    ends: ends::Ends,
 }
 
 impl Processes {
@@ -75,6 +77,7 @@ impl Processes {
             ticks: rustix::param::clock_ticks_per_second().max(1),
             pidfs: OnceLock::new(),
             sockets: sockets::Cache::default(),
+            ends: ends::Ends::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
