@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 
 use super::*;
+use crate::domain::Presence;
 use crate::process::Processes;
 
 /// A child that is killed and reaped with the test.
@@ -121,10 +122,15 @@ fn what_ended_among_many_is_told_by_one_question() {
     assert_eq!(which, [0, 511, 512, 699]);
     assert_eq!(crate::process::ended(&[]), [false; 0]);
     // The same with what is left of them.
-    let seen = processes.look_at_all(&all);
-    for (at, presence) in seen.iter().enumerate() {
-        assert_eq!(*presence, processes.look_again(all[at]), "{at}");
-        assert_eq!(*presence, processes.look(all[at].identity().pid.into()), "{at}");
+    let who = |seen: Presence| match seen {
+        Presence::Alive(alive) => Ok((alive.identity, alive.stopped)),
+        Presence::Dead(proof) => Err(proof),
+        Presence::Unknown(why) => panic!("{why:?}"),
+    };
+    for (handle, seen) in all.iter().zip(processes.look_at_all(&all)) {
+        let seen = who(seen);
+        assert_eq!(seen, who(processes.look_again(handle)));
+        assert_eq!(seen, who(processes.look(handle.identity().pid.into())));
     }
 }
 

@@ -20,6 +20,8 @@ use crate::snapshot::NodeView;
 pub(super) enum Found {
     /// It lives and is held.
     Held(Handle),
+    /// The same, and it was found to be the node: it listens on its port and is its program.
+    Listens(Handle),
     /// It lives, and the kernel or our limits refuse a hold on it.
     Refused(io::Error),
     /// It is dead, on another host, or not to be found.
@@ -116,12 +118,13 @@ impl Search {
     fn listening(&self, pid: i32, (address, port): (IpAddr, u16), node: &Node) -> Found {
         match self.hold(pid.into()) {
             Found::Held(handle)
-                if !self.processes.listens(pid, address, port)
-                    || self.fits(&handle, node) == Some(false)
-                    || handle.has_exited() =>
+                if self.processes.listens(pid, address, port)
+                    && self.fits(&handle, node) != Some(false)
+                    && !handle.has_exited() =>
             {
-                Found::Nobody
+                Found::Listens(handle)
             }
+            Found::Held(_) => Found::Nobody,
             found => found,
         }
     }

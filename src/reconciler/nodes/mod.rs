@@ -374,9 +374,9 @@ fn end_of(processes: &Processes, node: &Node, observation: &Observation) -> Opti
     if let Some(facts) = observation.pid() {
         return facts.pid.zip(facts.exit);
     }
-    let observed = node.identity.as_ref().filter(|it| it.is_of(processes.here()))?;
-    let pid = i64::from(observed.pid);
-    processes.remembered(pid, Some(observed)).map(|exit| (pid, exit))
+    let observed = node.identity.as_ref().filter(|it| it.is_of(processes.here()));
+    let pid = observed.map(|it| i64::from(it.pid)).or(node.pid)?;
+    processes.remembered(pid, observed).map(|exit| (pid, exit))
 }
 
 /// Takes a step of the loop, and says so if the others had to wait for it.

@@ -195,7 +195,7 @@ impl Watch {
         }
     }
 
-    /// Takes over what was found; those that are held now, by node.
+    /// Takes over what was found; the nodes whose processes were found by their ports.
     fn take(&mut self, found: Result<Vec<(i64, Found)>, JoinError>) -> Vec<(i64, Identity)> {
         if let Some((began, _)) = self.search.take() {
             let pause = began.elapsed() * SEARCH_SHARE;
@@ -205,7 +205,7 @@ impl Watch {
             tracing::error!(%error, "the search for processes failed inside");
             Vec::new()
         });
-        let mut held = Vec::new();
+        let mut listening = Vec::new();
         for (id, found) in found {
             if !self.searching.remove(&id) {
                 continue;
@@ -214,9 +214,12 @@ impl Watch {
                 Found::Nobody => self.put(id, Some(Place::Nobody)),
                 Found::Refused(error) => self.refuse(id, &error),
                 Found::Held(handle) => {
+                    self.hold(id, handle);
+                }
+                Found::Listens(handle) => {
                     let identity = handle.identity().clone();
                     if self.hold(id, handle) {
-                        held.push((id, identity));
+                        listening.push((id, identity));
                     }
                 }
             }
@@ -225,7 +228,7 @@ impl Watch {
         if self.wanted.is_empty() {
             self.tell();
         }
-        held
+        listening
     }
 
     fn hold(&mut self, id: i64, handle: Handle) -> bool {

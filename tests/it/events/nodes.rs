@@ -106,13 +106,14 @@ async fn recorded(warden: &Warden, text: &str) {
 async fn a_zombie_is_down_at_once_and_how_it_ended_follows() {
     let dir = tempfile::tempdir().unwrap();
     let mut process = sleeper(dir.path()).await;
-    let warden = Warden::start(rarely("pid").node(sleeping("one", &process))).await;
+    // Far more than an end needs, and soon enough if this machine stands still for the two seconds of questions.
+    let config = rarely("pid").set("nodes.interval", "5s").node(sleeping("one", &process));
+    let warden = Warden::start(config).await;
     held(&warden, process.pid()).await;
     process.kill_unreaped();
     becomes(&warden, "one", "down", Some("process_zombie")).await;
     if kernel_tells() {
         process.reap();
-        // Asked again for two seconds; its parent has asked by then, unless this machine stood still.
         becomes(&warden, "one", "down", Some("process_gone")).await;
         recorded(&warden, "SIGKILL").await;
     }
