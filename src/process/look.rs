@@ -84,7 +84,6 @@ impl Processes {
 
     /// The same, telling why there is no handle: `Ok(None)` if there is nobody to hold, an error if the kernel or its
     /// permissions refuse pidfds, or there are too many open files. The presence was found without one then.
-    #[must_use]
     pub fn try_watch(&self, pid: i64) -> (Presence, io::Result<Option<Handle>>) {
         let Some(pid) = self.possible(pid) else {
             return (Presence::Unknown(Unknowable::BadPid), Ok(None));

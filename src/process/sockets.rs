@@ -116,7 +116,7 @@ impl Processes {
     pub fn listens(&self, pid: i32, address: IpAddr, port: u16) -> bool {
         let sockets = {
             let mut cached = self.inner.sockets.0.lock().unwrap_or_else(PoisonError::into_inner);
-            self.sockets(&mut cached, address, port, Instant::now() - KEPT)
+            self.sockets(&mut cached, address, port, Instant::now())
         };
         self.holds(pid, &sockets)
     }

@@ -25,6 +25,7 @@ pub(super) struct Merged {
 
 /// A node of the registry.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is its own fact; none excludes another.
 pub(super) struct Entry {
     /// The node and the verdict that readers are shown.
     pub(super) view: Arc<NodeView>,

@@ -31,8 +31,8 @@ const SEARCH_SHARE: u32 = 20;
 /// The shortest pause between two searches, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(30));
 
-/// How many are not watched is told again at most this often.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How many are not watched is told at most this often.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// Descriptors that are left to connections, the database and files: this part of all, and not fewer than that.
 const RESERVE: (usize, usize) = (8, 128);
@@ -61,6 +61,9 @@ enum Place {
     Held(u64, Handle),
 }
 
+/// A search that is under way, and when it began.
+type Running = (Instant, JoinHandle<Vec<(i64, Found)>>);
+
 /// All that is held.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -75,12 +78,14 @@ pub(super) struct Watch {
     wanted: BTreeMap<i64, Arc<NodeView>>,
     /// Those of the search that is under way.
     searching: HashSet<i64>,
-    search: Option<(Instant, JoinHandle<Vec<(i64, Found)>>)>,
+    search: Option<Running>,
     rests_until: Instant,
     endings: Endings,
     refused: usize,
     why: &'static str,
     told_at: Option<Instant>,
+    /// There is something to tell then.
+    tell_at: Option<Instant>,
 }
 
 impl Watch {
@@ -106,6 +111,7 @@ impl Watch {
             refused: 0,
             why: "",
             told_at: None,
+            tell_at: None,
         }
     }
 
@@ -174,7 +180,7 @@ impl Watch {
     pub(super) async fn next(&mut self) -> News {
         let due = self.endings.due();
         // A search that may start is started by the loop, which this wakes.
-        let due = due.into_iter().chain(self.search_due()).min();
+        let due = due.into_iter().chain(self.search_due()).chain(self.tell_at).min();
         let ended = async {
             match &self.exits {
                 Some(exits) => exits.next().await,
@@ -289,7 +295,10 @@ impl Watch {
     fn tell(&mut self) {
         let (held, refused) = (self.tokens.len(), self.refused);
         let told = match (&self.exits, refused, held) {
-            (None, ..) => return,
+            (None, ..) => {
+                self.tell_at = None;
+                return;
+            }
             (_, 0, 0) => Told::Off,
             (_, 0, _) => Told::On,
             _ => {
@@ -299,9 +308,19 @@ impl Watch {
         };
         let before = self.hub.watch(Source::NodeProcesses);
         let same = std::mem::discriminant(&before) == std::mem::discriminant(&told);
-        if !same || self.told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-            self.told_at = Some(Instant::now());
+        let now = Instant::now();
+        let free_at = self.told_at.map_or(now, |at| at + TELL_EVERY);
+        self.tell_at = (same && free_at > now).then_some(free_at);
+        if self.tell_at.is_none() {
+            self.told_at = Some(now);
             self.hub.set_watch(Source::NodeProcesses, told);
+        }
+    }
+
+    /// What was kept back for a while is told.
+    fn tell_if_due(&mut self) {
+        if self.tell_at.is_some_and(|at| at <= Instant::now()) {
+            self.tell();
         }
     }
 }
@@ -343,7 +362,10 @@ impl Reconciler {
                     self.identify(id, identity);
                 }
             }
-            News::AskAgain => self.ask_how_they_ended(),
+            News::AskAgain => {
+                self.ask_how_they_ended();
+                self.watch.tell_if_due();
+            }
             News::Failed(error) => {
                 tracing::error!(%error, "the ends of processes cannot be waited for");
                 self.watch.why = why(&error);

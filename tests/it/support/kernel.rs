@@ -108,7 +108,7 @@ pub struct Refused {
 /// `pidfd_open(2)`.
 pub const PIDFD_OPEN: u32 = 434;
 
-/// Sets the filter and becomes the command: PR_SET_NO_NEW_PRIVS (38), SECCOMP_SET_MODE_FILTER (1). Perl is on every
+/// Sets the filter and becomes the command: `PR_SET_NO_NEW_PRIVS` (38), `SECCOMP_SET_MODE_FILTER` (1). Perl is on every
 /// Debian; `setpriv` takes filters only in later versions than ours.
 const FILTER: &str = r#"
 my ($prctl, $seccomp, $filter) = splice @ARGV, 0, 3;
