@@ -235,6 +235,7 @@ impl App {
             settings: Arc::clone(&self.settings),
             lease: lease.clone(),
             here: processes.here().clone(),
+            processes: processes.clone(),
             store_trouble: Arc::clone(&store_trouble),
             events: events.clone(),
         });

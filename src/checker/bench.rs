@@ -10,7 +10,8 @@ impl Digest {
     /// Begins with the challenge of a `WWW-Authenticate` header; none if it cannot be answered.
     #[must_use]
     pub fn new(header: &str) -> Option<Self> {
-        choose(parse(header)).map(|challenge| Self(Session::new(&challenge, "0a4f113b0a4f113b".to_owned())))
+        choose(parse(header))
+            .map(|challenge| Self(Session::new(&challenge, "0a4f113b0a4f113b".to_owned())))
     }
 
     /// The `Authorization` header of the next request.

@@ -31,11 +31,12 @@ use futures_util::FutureExt as _;
 use crate::clock;
 use crate::domain::observation::ApiFacts;
 use crate::domain::process::Presence;
-use crate::domain::{Here, Method, Node, Now, Observation};
+use crate::domain::{Exit, Here, Identity, Method, Node, Now, Observation};
 use crate::process::{self, ListenerSight, Processes};
 use crate::secrets::Secrets;
 pub use kept::Places;
 use names::Names;
+pub use pid::read_pid_file;
 use rpc::Ways;
 use slot::{Slot, Slots};
 use table::{Program, Table};
@@ -235,6 +236,10 @@ impl Table for Processes {
             ListenerSight::Owner { pid } => Some(pid),
             ListenerSight::Hidden | ListenerSight::None => None,
         }
+    }
+
+    fn end(&self, pid: i64, recorded: Option<&Identity>) -> Option<Exit> {
+        self.remembered(pid, recorded)
     }
 
     fn is_local(&self, address: IpAddr) -> bool {

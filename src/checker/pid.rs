@@ -52,6 +52,7 @@ impl Candidate {
             seen,
             cmdline: self.program.cmdline,
             identity: is_node.then_some(self.alive.identity),
+            exit: None,
         }
     }
 
@@ -99,7 +100,7 @@ fn judge<T: Table>(node: &Node, addresses: &[IpAddr], table: &T) -> PidFacts {
 /// The PID that the user gave, for itself.
 fn judge_given<T: Table>(pid: i64, name: &str, recorded: Option<&Identity>, table: &T) -> PidFacts {
     match table.look(pid) {
-        Presence::Dead(proof) => unseen(Some(pid), dead(proof)),
+        Presence::Dead(proof) => dead(pid, proof, recorded, table),
         Presence::Unknown(why) => unseen(Some(pid), PidSeen::Unknown(why)),
         Presence::Alive(alive) => {
             let found = Candidate {
@@ -125,7 +126,7 @@ fn judge_recorded<T: Table>(
     let recorded = recorded?;
     let pid = i64::from(recorded.pid);
     if recorded.boot_id != table.here().boot_id {
-        return Some(unseen(Some(pid), dead(DeathProof::Rebooted)));
+        return Some(unseen(Some(pid), PidSeen::Gone));
     }
     if !recorded.is_of(table.here()) {
         // Its number belongs to another PID namespace: nothing that we see here is about it.
@@ -133,26 +134,27 @@ fn judge_recorded<T: Table>(
     }
     Some(match table.look(pid) {
         Presence::Alive(alive) if recorded.differs_from(&alive.identity) => {
-            unseen(Some(pid), dead(DeathProof::Reused))
+            dead(pid, DeathProof::Reused, Some(recorded), table)
         }
         Presence::Alive(alive) => {
             let program = table.program(recorded.pid, name);
             Candidate { pid: recorded.pid, alive, program }.into_node(None, PidSeen::Running)
         }
-        Presence::Dead(proof) => unseen(Some(pid), dead(proof)),
+        Presence::Dead(proof) => dead(pid, proof, Some(recorded), table),
         Presence::Unknown(why) => unseen(Some(pid), PidSeen::Unknown(why)),
     })
 }
 
-const fn dead(proof: DeathProof) -> PidSeen {
+/// Proven dead, and how it ended if that was witnessed.
+fn dead<T: Table>(pid: i64, proof: DeathProof, recorded: Option<&Identity>, table: &T) -> PidFacts {
     match proof {
-        DeathProof::Zombie => PidSeen::Zombie,
-        _ => PidSeen::Gone,
+        DeathProof::Zombie => unseen(Some(pid), PidSeen::Zombie),
+        _ => PidFacts { exit: table.end(pid, recorded), ..unseen(Some(pid), PidSeen::Gone) },
     }
 }
 
 const fn unseen(pid: Option<i64>, seen: PidSeen) -> PidFacts {
-    PidFacts { pid, seen, cmdline: None, identity: None }
+    PidFacts { pid, seen, cmdline: None, identity: None, exit: None }
 }
 
 /// Is the process now seen certainly not the recorded one? Two PID namespaces cannot be compared.
@@ -161,7 +163,8 @@ fn is_another(recorded: &Identity, now: &Identity) -> bool {
 }
 
 /// The number in a PID file; none where there is no such file or it holds something else.
-fn read_pid_file(path: &str) -> Option<i64> {
+#[must_use]
+pub fn read_pid_file(path: &str) -> Option<i64> {
     // Opening a FIFO would wait for its writer.
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;

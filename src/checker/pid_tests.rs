@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::checker::tests::node;
-use crate::domain::Here;
+use crate::domain::{Exit, Here};
 
 const NAME: &str = "monero-wallet-rpc";
 const GIVEN: i32 = 100;
@@ -16,6 +16,7 @@ struct Fake {
     here: Here,
     processes: HashMap<i64, (Presence, Program)>,
     listener: Option<i32>,
+    ends: HashMap<i64, Exit>,
 }
 
 impl Table for Fake {
@@ -31,6 +32,10 @@ impl Table for Fake {
     }
     fn listener(&self, _: IpAddr, port: u16, _: Option<i32>) -> Option<i32> {
         self.listener.filter(|_| port == 18082)
+    }
+    fn end(&self, pid: i64, recorded: Option<&Identity>) -> Option<Exit> {
+        let told = self.ends.get(&pid).copied();
+        told.filter(|_| recorded.is_none_or(|it| i64::from(it.pid) == pid))
     }
     fn is_local(&self, address: IpAddr) -> bool {
         address.is_loopback()

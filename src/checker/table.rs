@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::domain::process::Presence;
-use crate::domain::{Here, Node};
+use crate::domain::{Exit, Here, Identity, Node};
 
 /// A process table, cheap to clone. All of it blocks for microseconds, `listener` for milliseconds.
 pub trait Table: Clone + Send + Sync + 'static {
@@ -15,6 +15,8 @@ pub trait Table: Clone + Send + Sync + 'static {
     fn program(&self, pid: i32, name: &str) -> Program;
     /// Who owns the socket that listens on this address, where we may see it.
     fn listener(&self, address: IpAddr, port: u16, hint: Option<i32>) -> Option<i32>;
+    /// How the last process under a PID ended, where that was witnessed and it was not another than `recorded`.
+    fn end(&self, pid: i64, recorded: Option<&Identity>) -> Option<Exit>;
     /// Is this an address of this host?
     fn is_local(&self, address: IpAddr) -> bool;
 }

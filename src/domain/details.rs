@@ -1,5 +1,6 @@
 //! Reading an observation: works or not, why, and the JSON that clients of the earlier API know.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -7,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::observation::{
     ApiFacts, ApiSeen, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason,
 };
+use super::process::{Exit, signal_name};
 use super::time::Timestamp;
 
 /// What an observation means by itself, before thresholds.
@@ -162,7 +164,42 @@ fn pid_details(facts: &PidFacts) -> Map<String, Value> {
     if let PidSeen::Unknown(why) = facts.seen {
         map.insert("error".into(), why.as_str().into());
     }
+    if let (Some(pid), Some(exit)) = (facts.pid, facts.exit) {
+        map.insert("error".into(), end_text(pid, exit).into());
+        map.insert("exit".into(), exit_value(exit));
+    }
     close(map, &find_pid(facts))
+}
+
+/// `Process 4711 was killed by SIGKILL`
+#[must_use]
+pub fn end_text(pid: i64, exit: Exit) -> String {
+    match exit {
+        Exit::Code(_) => format!("Process {pid} {exit}"),
+        Exit::Signal(_) => format!("Process {pid} was {exit}"),
+    }
+}
+
+/// `{"code": 7}` or `{"signal": "SIGKILL"}`; a signal without a name is its number as text.
+fn exit_value(exit: Exit) -> Value {
+    match exit {
+        Exit::Code(code) => json!({"code": code}),
+        Exit::Signal(signal) => {
+            let number = || Cow::Owned(signal.to_string());
+            json!({"signal": signal_name(signal).map_or_else(number, Cow::Borrowed)})
+        }
+    }
+}
+
+/// Adds how the node's process ended to what a method says that looks at no process.
+pub fn tell_end(details: &mut Value, pid: i64, exit: Exit) {
+    if let Value::Object(map) = details {
+        let text = end_text(pid, exit);
+        map.insert(
+            "process".into(),
+            json!({"pid": pid, "exit": exit_value(exit), "message": text}),
+        );
+    }
 }
 
 fn port_details(facts: &PortFacts) -> Map<String, Value> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::node::Method;
-use super::process::{Identity, Unknowable};
+use super::process::{Exit, Identity, Unknowable};
 
 /// Why a node is what it is; the closed list of the contract. May stand beside a working node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,6 +179,8 @@ pub struct PidFacts {
     pub cmdline: Option<String>,
     /// Who it is, when it is the node.
     pub identity: Option<Identity>,
+    /// How it ended, if it did, was watched, and the kernel told.
+    pub exit: Option<Exit>,
 }
 
 /// What was seen under a node's PID.

@@ -165,13 +165,52 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exited with code {code}"),
-            Self::Signal(9) => f.write_str("killed by SIGKILL"),
-            Self::Signal(15) => f.write_str("killed by SIGTERM"),
-            Self::Signal(11) => f.write_str("killed by SIGSEGV"),
-            Self::Signal(6) => f.write_str("killed by SIGABRT"),
-            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "killed by {name}"),
+                None => write!(f, "killed by signal {signal}"),
+            },
         }
     }
+}
+
+/// The name of a standard signal, by the numbers of x86 and ARM (`signal(7)`).
+#[must_use]
+pub fn signal_name(signal: i32) -> Option<&'static str> {
+    const NAMES: [&str; 31] = [
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGBUS",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGSEGV",
+        "SIGUSR2",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGSTKFLT",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGURG",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGIO",
+        "SIGPWR",
+        "SIGSYS",
+    ];
+    let place = usize::try_from(signal).ok()?.checked_sub(1)?;
+    NAMES.get(place).copied()
 }
 
 /// Whether another PID namespace may hold the process that a PID means.
@@ -183,4 +222,22 @@ pub enum OtherNamespaces {
     Namesake,
     /// Not every process could be seen (hidepid).
     Hidden,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_in_words() {
+        let told = |exit: Exit| exit.to_string();
+        assert_eq!(told(Exit::Code(7)), "exited with code 7");
+        let names =
+            [(1, "SIGHUP"), (6, "SIGABRT"), (9, "SIGKILL"), (11, "SIGSEGV"), (15, "SIGTERM")];
+        for (number, name) in names.into_iter().chain([(24, "SIGXCPU"), (31, "SIGSYS")]) {
+            assert_eq!(told(Exit::Signal(number)), format!("killed by {name}"));
+        }
+        assert_eq!(told(Exit::Signal(34)), "killed by signal 34");
+        assert_eq!((signal_name(0), signal_name(-1), signal_name(32)), (None, None, None));
+    }
 }

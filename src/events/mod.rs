@@ -76,15 +76,17 @@ impl Deref for Item {
 /// What the kernel can tell us of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// The ends of processes (pidfd).
+    /// The ends of migrations' processes (pidfd).
     Processes,
     /// Changes of the lock directory (inotify).
     Locks,
+    /// The ends of nodes' processes (pidfd).
+    NodeProcesses,
 }
 
 impl Source {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 2] = [Self::Processes, Self::Locks];
+    pub const ALL: [Self; 3] = [Self::Processes, Self::Locks, Self::NodeProcesses];
 
     /// Its word.
     #[must_use]
@@ -92,6 +94,7 @@ impl Source {
         match self {
             Self::Processes => "processes",
             Self::Locks => "locks",
+            Self::NodeProcesses => "node processes",
         }
     }
 }

@@ -105,6 +105,7 @@ impl World {
             settings: Arc::new(settings.clone()),
             lease: lease.clone(),
             here: processes.here().clone(),
+            processes: processes.clone(),
             store_trouble: Arc::clone(&store_trouble),
             events: events.clone(),
         });

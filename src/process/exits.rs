@@ -62,3 +62,7 @@ impl Exits {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "exits_tests.rs"]
+mod tests;

@@ -3,6 +3,8 @@
 //! The order proves the identity: open the pidfd, read `/proc/PID/stat`, poll the pidfd. If it is not
 //! readable after the reading, the process behind it was there all the time, so what was read is its own.
 
+use std::ffi::CStr;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -76,16 +78,57 @@ impl Processes {
     /// There is no handle without pidfds (kernels before 5.3, a seccomp filter, too many open files).
     #[must_use]
     pub fn watch(&self, pid: i64) -> (Presence, Option<Handle>) {
+        let (presence, held) = self.try_watch(pid);
+        (presence, held.ok().flatten())
+    }
+
+    /// The same, telling why there is no handle: `Ok(None)` if there is nobody to hold, an error if the kernel or its
+    /// permissions refuse pidfds, or there are too many open files. The presence was found without one then.
+    pub fn try_watch(&self, pid: i64) -> (Presence, io::Result<Option<Handle>>) {
         let Some(pid) = self.possible(pid) else {
-            return (Presence::Unknown(Unknowable::BadPid), None);
+            return (Presence::Unknown(Unknowable::BadPid), Ok(None));
         };
         match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => self.through(pid, pidfd),
-            Err(Errno::SRCH) => (Presence::Dead(DeathProof::NoSuchProcess), None),
-            Err(Errno::NOENT | Errno::INVAL) => (without_leader(pid), None),
+            Ok(pidfd) => {
+                let (presence, handle) = self.through(pid, pidfd);
+                (presence, Ok(handle))
+            }
+            Err(Errno::SRCH) => (Presence::Dead(DeathProof::NoSuchProcess), Ok(None)),
+            Err(Errno::NOENT | Errno::INVAL) => (without_leader(pid), Ok(None)),
             // ENOSYS, a filter's EPERM, EMFILE, ENFILE, ENOMEM: they say something about us, not about it.
-            Err(_) => (self.by_number(pid), None),
+            Err(refused) => (self.by_number(pid), Err(refused.into())),
         }
+    }
+
+    /// The process that is held, now: the same as a look at its PID, for less, and about nobody else.
+    ///
+    /// Dead as soon as it has ended, reaped or not; what its parent left of it is told apart as [`DeathProof::Zombie`].
+    #[must_use]
+    pub fn look_again(&self, handle: &Handle) -> Presence {
+        let pid = Pid::from_raw(handle.identity.pid);
+        let stat = pid.and_then(|pid| self.stat(pid));
+        self.of_held(handle, stat, handle.has_exited())
+    }
+
+    /// The same for many, with one question to the kernel for the ends of all.
+    #[must_use]
+    pub fn look_at_all(&self, handles: &[&Handle]) -> Vec<Presence> {
+        let stat = |handle: &&Handle| self.stat(Pid::from_raw(handle.identity.pid)?);
+        // All of them before the ends: what was read is of a process that was there still.
+        let stats: Vec<Option<Stat>> = handles.iter().map(stat).collect();
+        let seen = handles.iter().zip(stats).zip(ended(handles));
+        seen.map(|((handle, stat), ended)| self.of_held(handle, stat, ended)).collect()
+    }
+
+    /// Who is held and has not ended is who was read, since the number was its own all the time.
+    fn of_held(&self, handle: &Handle, stat: Option<Stat>, ended: bool) -> Presence {
+        if !ended {
+            return self.living(handle.identity.clone(), stat);
+        }
+        let zombie = stat.is_some_and(|it| {
+            it.is_zombie() && handle.identity.start_ticks.is_none_or(|was| was == it.start_ticks)
+        });
+        Presence::Dead(if zombie { DeathProof::Zombie } else { DeathProof::Exited })
     }
 
     /// The number, if a process could have it. Zero and below never reach `kill`, where they mean groups.
@@ -178,14 +221,10 @@ impl Processes {
     fn stat(&self, pid: Pid) -> Option<Stat> {
         // The fields that are needed end before byte 512, whatever the name is (at most 64 bytes).
         let mut buffer = [0_u8; 512];
-        let path = format!("{}/stat", pid.as_raw_nonzero());
-        let file = openat(
-            self.inner.proc.as_ref()?,
-            path,
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .ok()?;
+        let mut path = [0; StatPath::ROOM];
+        let path = StatPath::write(pid, &mut path)?;
+        let proc = self.inner.proc.as_ref()?;
+        let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let count = retry_on_intr(|| read(&file, &mut buffer)).ok()?;
         Stat::parse(buffer.get(..count)?)
     }
@@ -211,6 +250,49 @@ impl Processes {
         bytes.truncate(limit);
         Ok(bytes)
     }
+}
+
+/// `4711/stat` without an allocation: a pass asks for ten thousand.
+struct StatPath;
+
+impl StatPath {
+    const NAME: &[u8] = b"/stat\0";
+    /// The digits of the largest PID, and the rest.
+    const ROOM: usize = 10 + Self::NAME.len();
+
+    fn write(pid: Pid, room: &mut [u8; Self::ROOM]) -> Option<&CStr> {
+        let mut number = pid.as_raw_nonzero().get().unsigned_abs();
+        let mut start = Self::ROOM - Self::NAME.len();
+        room[start..].copy_from_slice(Self::NAME);
+        while number > 0 {
+            start -= 1;
+            room[start] = b'0' + u8::try_from(number % 10).ok()?;
+            number /= 10;
+        }
+        CStr::from_bytes_with_nul(&room[start..]).ok()
+    }
+}
+
+/// Pidfds of one `poll`; the kernel refuses more than `RLIMIT_NOFILE`, and an array of these stays in the cache.
+const POLLED_AT_ONCE: usize = 512;
+
+/// Which of these processes have ended, reaped or not: one question to the kernel for hundreds.
+#[must_use]
+pub fn ended(handles: &[&Handle]) -> Vec<bool> {
+    let mut all = Vec::with_capacity(handles.len());
+    let mut polled = Vec::with_capacity(handles.len().min(POLLED_AT_ONCE));
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    for some in handles.chunks(POLLED_AT_ONCE) {
+        polled.clear();
+        polled.extend(some.iter().map(|handle| PollFd::new(&handle.pidfd, PollFlags::IN)));
+        if retry_on_intr(|| poll(&mut polled, Some(&at_once))).is_ok() {
+            all.extend(polled.iter().map(|fd| fd.revents().contains(PollFlags::IN)));
+        } else {
+            // A limit on open files that was lowered below ours.
+            all.extend(some.iter().map(|handle| handle.has_exited()));
+        }
+    }
+    all
 }
 
 /// A number that leads no thread group: a thread, or a dead process whose number still names a process group or a

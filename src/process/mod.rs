@@ -5,6 +5,7 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 mod details;
+mod ends;
 mod exit;
 mod exits;
 mod look;
@@ -23,7 +24,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub use details::ProcessDetails;
 pub use exits::Exits;
-pub use look::Handle;
+pub use look::{Handle, ended};
 pub use program::Program;
 pub use sockets::{ListenerSight, is_local};
 
@@ -56,6 +57,7 @@ struct Inner {
     /// Whether a pidfd's inode identifies a process; learned from the first pidfd.
     pidfs: OnceLock<bool>,
     sockets: sockets::Cache,
+    ends: ends::Ends,
 }
 
 impl Processes {
@@ -77,6 +79,7 @@ impl Processes {
             ticks: rustix::param::clock_ticks_per_second().max(1),
             pidfs: OnceLock::new(),
             sockets: sockets::Cache::default(),
+            ends: ends::Ends::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -98,6 +98,29 @@ impl Processes {
         }
     }
 
+    /// Which process listens at each of these places, by one search over all processes: dear, and the same for one and
+    /// for thousands. The lowest PID where several hold the socket; as of a moment ago, see [`Self::listens`].
+    #[must_use]
+    pub fn listeners(&self, places: &[(IpAddr, u16)]) -> Vec<Option<i32>> {
+        let mut cached = self.inner.sockets.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.search(&mut cached);
+        let Some((_, table)) = &cached.table else { return vec![None; places.len()] };
+        let owner = |(address, port): &(IpAddr, u16)| {
+            cached.holders(&table.at(*address, *port)).first().copied()
+        };
+        places.iter().map(owner).collect()
+    }
+
+    /// Does this process hold the socket that listens there, by a table of the last second?
+    #[must_use]
+    pub fn listens(&self, pid: i32, address: IpAddr, port: u16) -> bool {
+        let sockets = {
+            let mut cached = self.inner.sockets.0.lock().unwrap_or_else(PoisonError::into_inner);
+            self.sockets(&mut cached, address, port, Instant::now())
+        };
+        self.holds(pid, &sockets)
+    }
+
     /// The sockets for this place. That there are none is believed only from a table read after `called`.
     fn sockets(
         &self,

@@ -1,5 +1,7 @@
 //! `/proc/PID/stat` as text: a pure parser (`proc_pid_stat(5)`).
 
+use std::str::FromStr;
+
 /// Set in the flags of a kernel thread (`PF_KTHREAD` of the kernel's `include/linux/sched.h`).
 const PF_KTHREAD: u64 = 0x0020_0000;
 
@@ -23,13 +25,14 @@ impl Stat {
     /// newlines too, so the fields are counted from the last `)`.
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let end = line.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = std::str::from_utf8(line.get(end + 1..)?).ok()?.split_ascii_whitespace();
-        let state = fields.next().filter(|state| state.len() == 1)?.bytes().next()?;
+        let rest = line.get(end + 1..)?;
+        let mut fields = rest.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let Some([state]) = fields.next() else { return None };
         // Fields 4 to 8 come before the flags, 10 to 19 before the threads, 21 before the start.
-        let flags = fields.nth(5)?.parse().ok()?;
-        let threads = fields.nth(10)?.parse().ok()?;
-        let start_ticks = fields.nth(1)?.parse().ok()?;
-        Some(Self { state, flags, threads, start_ticks })
+        let flags = number(fields.nth(5)?)?;
+        let threads = number(fields.nth(10)?)?;
+        let start_ticks = number(fields.nth(1)?)?;
+        Some(Self { state: *state, flags, threads, start_ticks })
     }
 
     /// A zombie; of a main thread it may be true while other threads of the process run.
@@ -46,6 +49,11 @@ impl Stat {
     pub(super) const fn is_kernel_thread(&self) -> bool {
         self.flags & PF_KTHREAD != 0
     }
+}
+
+/// A field as a number.
+fn number<T: FromStr>(field: &[u8]) -> Option<T> {
+    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::domain::details::{details, find};
+use crate::domain::details::{details, find, tell_end};
 use crate::domain::observation::{
     ApiFacts, ApiSeen, Listener, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason,
 };
-use crate::domain::process::Unknowable;
+use crate::domain::process::{Exit, Unknowable};
 use crate::domain::time::Timestamp;
 
 /// 2026-01-15T10:30:45+00:00, as in every example.
@@ -20,6 +20,7 @@ fn pid(seen: PidSeen) -> PidFacts {
         seen,
         cmdline: Some("monero-wallet-rpc --rpc-bind-port 18082 --rpc-login user:***".into()),
         identity: None,
+        exit: None,
     }
 }
 
@@ -162,7 +163,8 @@ fn full_as_the_example() {
 
 #[test]
 fn a_missing_value_is_null_and_not_absent() {
-    let facts = PidFacts { pid: None, seen: PidSeen::NotSet, cmdline: None, identity: None };
+    let facts =
+        PidFacts { pid: None, seen: PidSeen::NotSet, cmdline: None, identity: None, exit: None };
     let shown = details(&Observation::Pid(facts), AT);
     assert_eq!(shown.get("pid"), Some(&Value::Null));
     assert_eq!(shown.get("cmdline"), Some(&Value::Null));
@@ -321,4 +323,42 @@ fn every_reason_has_one_word_of_its_own() {
         assert_eq!(Reason::parse(reason.as_str()), Some(reason));
     }
     assert_eq!(Reason::parse("busy"), None);
+}
+
+#[test]
+fn how_a_process_ended_stands_beside_the_frozen_fields() {
+    let exit = Some(Exit::Signal(9));
+    let gone = PidFacts { cmdline: None, exit, ..pid(PidSeen::Gone) };
+    let shape = json!({
+        "method": "pid",
+        "pid": 4711,
+        "cmdline": null,
+        "is_monero_process": false,
+        "error": "Process 4711 was killed by SIGKILL",
+        "exit": {"signal": "SIGKILL"},
+        "message": "Process not found",
+        "reason": "process_gone",
+        "last_check": "2026-01-15T10:30:45+00:00"
+    });
+    assert_shape(&Observation::Pid(gone), false, &shape);
+    let exited = PidFacts { exit: Some(Exit::Code(7)), ..pid(PidSeen::Gone) };
+    let told = details(&Observation::Pid(exited), AT);
+    assert_eq!(told["exit"], json!({"code": 7}));
+    assert_eq!(told["error"], "Process 4711 exited with code 7");
+    let real_time = PidFacts { exit: Some(Exit::Signal(40)), ..pid(PidSeen::Gone) };
+    assert_eq!(details(&Observation::Pid(real_time), AT)["exit"], json!({"signal": "40"}));
+}
+
+#[test]
+fn a_method_that_looks_at_no_process_tells_its_end_apart() {
+    let refused = Observation::Api(api(ApiSeen::Refused("Connection refused".into())));
+    let before = details(&refused, AT);
+    let mut told = before.clone();
+    tell_end(&mut told, 4711, Exit::Code(7));
+    let process = json!({
+        "pid": 4711, "exit": {"code": 7}, "message": "Process 4711 exited with code 7"
+    });
+    assert_eq!(told["process"], process);
+    told.as_object_mut().unwrap().remove("process");
+    assert_eq!(told, before);
 }

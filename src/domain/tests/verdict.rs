@@ -50,7 +50,7 @@ fn refused() -> Observation {
 }
 
 fn pid(seen: PidSeen) -> Observation {
-    Observation::Pid(PidFacts { pid: Some(100), seen, cmdline: None, identity: None })
+    Observation::Pid(PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None })
 }
 
 fn at(secs: i64) -> Now {
@@ -110,7 +110,7 @@ fn a_proof_of_death_passes_the_failure_threshold() {
 fn a_process_that_is_dead_with_its_port_closed_is_proven_dead_by_a_full_look_too() {
     let thresholds = Thresholds { failure: 5, success: 1 };
     let look = |seen, at_port, answer| {
-        let process = PidFacts { pid: Some(100), seen, cmdline: None, identity: None };
+        let process = PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None };
         let at_port = PortFacts {
             host: "127.0.0.1".into(),
             port: 18_082,
@@ -174,6 +174,7 @@ fn the_observed_identity_is_kept_by_looks_that_do_not_see_the_process() {
             seen,
             cmdline: None,
             identity: Some(identity.clone()),
+            exit: None,
         })
     };
     let known = Node { identity: Some(Identity { pid: 7, ..identity.clone() }), ..node() };
@@ -216,7 +217,8 @@ fn a_full_look_is_up_exactly_when_its_api_is() {
         listener: None,
         latency: None,
     };
-    let process = |seen| PidFacts { pid: Some(100), seen, cmdline: None, identity: None };
+    let process =
+        |seen| PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None };
     let answer = |seen| ApiFacts { url: String::new(), seen, latency: None, unreadable: None };
     let closed = || PortSeen::Closed("111: Connection refused".into());
     let refused = || ApiSeen::Refused("Connection refused".into());

@@ -255,6 +255,7 @@ fn without_proc_a_process_still_lives() {
         ticks: 100,
         pidfs: std::sync::OnceLock::new(),
         sockets: crate::process::sockets::Cache::default(),
+        ends: crate::process::ends::Ends::default(),
     };
     let processes = Processes { inner: std::sync::Arc::new(inner) };
     for seen in [processes.look(job.pid().into()), processes.by_number(number(job.pid()))] {
@@ -325,4 +326,87 @@ fn a_number_that_is_used_again_is_somebody_else() {
     let (old, new) = (handle.identity(), &alive.identity);
     assert_ne!((old.start_ticks, old.inode), (new.start_ticks, new.inode));
     assert!(handle.has_exited(), "the handle is still the first one's");
+}
+
+#[test]
+fn a_thousand_numbers_used_again_never_mix_two_processes() {
+    const NAME: &str = "a_thousand_numbers_used_again_never_mix_two_processes";
+    if !geteuid().is_root() {
+        println!("not shown: only root may write ns_last_pid");
+    } else if processes().in_initial_namespace() {
+        // Numbers that are used again so soon would be other tests' as well: this one has a namespace of its own.
+        let name = format!("{}::{NAME}", module_path!().split_once("::").unwrap().1);
+        let again = Command::new("unshare")
+            .args(["-pf", "--kill-child", "--mount-proc"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&again.stdout).into_owned();
+        assert!(again.status.success() && told.contains("1000 times"), "{told}");
+    } else {
+        race(1_000);
+    }
+}
+
+fn race(times: usize) {
+    let processes = processes();
+    let begin = Instant::now();
+    let (mut used_again, mut others) = (0, 0);
+    while used_again < times {
+        assert!(begin.elapsed() < Duration::from_secs(120), "{used_again} times, {others} missed");
+        let mut first = Job::sleeping();
+        let pid = first.pid();
+        // Looked at all the while, over its end and the next one's beginning.
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let raced = std::thread::spawn({
+            let processes = processes.clone();
+            move || watch_until(&processes, pid.into(), &stopped)
+        });
+        let (_, handle) = processes.watch(pid.into());
+        let handle = handle.unwrap();
+        first.0.kill().unwrap();
+        first.0.wait().unwrap();
+        // The next process gets the number after this one.
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        let second = Job::sleeping();
+        let (again, held) = processes.watch(pid.into());
+        drop(stop);
+        let seen = raced.join().unwrap();
+        assert!(handle.has_exited(), "what is held is the first one");
+        assert!(matches!(processes.look_again(&handle), Presence::Dead(_)));
+        if second.pid() != pid {
+            others += 1;
+            continue;
+        }
+        used_again += 1;
+        let Presence::Alive(alive) = again else { panic!("{again:?}") };
+        assert!(alive.identity.differs_from(handle.identity()), "{alive:?} {handle:?}");
+        assert_eq!(held.unwrap().identity(), &alive.identity);
+        for watched in seen {
+            // Each is one of the two, as a whole: it has ended exactly if it was the first.
+            let is_first = watched.identity() == handle.identity();
+            assert!(is_first || watched.identity() == &alive.identity, "{watched:?}");
+            assert_eq!(watched.has_exited(), is_first, "{watched:?}");
+        }
+    }
+    println!("{used_again} times in {:?}, {others} missed", begin.elapsed());
+}
+
+/// Every process that was seen under the number.
+fn watch_until(
+    processes: &Processes,
+    pid: i64,
+    stopped: &std::sync::mpsc::Receiver<()>,
+) -> Vec<Handle> {
+    let mut seen: Vec<Handle> = Vec::new();
+    while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+        if let (Presence::Alive(alive), Some(handle)) = processes.watch(pid) {
+            assert_eq!(&alive.identity, handle.identity());
+            if seen.last().is_none_or(|last| last.identity() != handle.identity()) {
+                seen.push(handle);
+            }
+        }
+    }
+    seen
 }

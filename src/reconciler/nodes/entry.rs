@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
-use crate::domain::{Here, Now, Timestamp, Uptime};
+use crate::domain::{Exit, Here, Identity, Now, Timestamp, Uptime};
 use crate::snapshot::{NodeView, Standing};
 use crate::store::{InstanceRow, StoredNode, VerdictWrite};
 
@@ -25,6 +25,7 @@ pub(super) struct Merged {
 
 /// A node of the registry.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Each is its own fact; none excludes another.
 pub(super) struct Entry {
     /// The node and the verdict that readers are shown.
     pub(super) view: Arc<NodeView>,
@@ -46,6 +47,10 @@ pub(super) struct Entry {
     pub(super) spread: bool,
     /// The last pass in which it was looked at.
     pub(super) pass: u64,
+    /// How its process ended, as the verdict tells it.
+    told: Option<(i64, Exit)>,
+    /// The record does not tell yet how its process ended.
+    retell: bool,
 }
 
 impl Entry {
@@ -68,6 +73,8 @@ impl Entry {
             again: false,
             spread: false,
             pass: 0,
+            told: None,
+            retell: false,
         }
     }
 
@@ -122,6 +129,31 @@ impl Entry {
         self.view = Arc::new(NodeView { node, verdict, standing: self.view.standing.clone() });
     }
 
+    /// The verdict tells how its process ended; that may be known only after the flip was recorded.
+    pub(super) fn tell(&mut self, end: Option<(i64, Exit)>) {
+        self.retell |= end.is_some() && end != self.told;
+        self.told = end;
+    }
+
+    /// This process is the node. True if that is to be recorded.
+    pub(super) fn identify(&mut self, identity: Identity) -> bool {
+        let known = self.view.node.identity.as_ref();
+        if known.is_none_or(|known| {
+            known.pid_ns != identity.pid_ns
+                || known.boot_id != identity.boot_id
+                || known.differs_from(&identity)
+        }) {
+            self.judge(Verdict { identity: Some(identity), ..self.view.verdict.clone() });
+        }
+        self.is_dirty()
+    }
+
+    /// The record is this now.
+    pub(super) fn record(&mut self, verdict: Verdict) {
+        self.retell &= verdict.data != self.view.verdict.data;
+        self.recorded = verdict;
+    }
+
     /// Is it ours to check?
     pub(super) fn is_checked(&self) -> bool {
         self.view.node.available && self.view.is_mine()
@@ -129,7 +161,7 @@ impl Entry {
 
     /// Does the database have to learn of it?
     pub(super) fn is_dirty(&self) -> bool {
-        self.view.is_mine() && self.view.verdict.changed_from(&self.recorded)
+        self.view.is_mine() && (self.retell || self.view.verdict.changed_from(&self.recorded))
     }
 
     /// What the database has to learn. A flip is against what is recorded: what turned and turned back while the

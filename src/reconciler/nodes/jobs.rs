@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::io::{Done, Job, Outcome};
 use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, ROWS_AT_ONCE, Reconciler, SYNC_EVERY};
 use crate::clock;
-use crate::store::{Beat, StoreError, VerdictWrite};
+use crate::store::{Beat, Fleet, StoreError, VerdictWrite};
 
 impl Reconciler {
     /// Starts the next job, if one is due and none is under way.
@@ -172,6 +172,9 @@ impl Reconciler {
                 if synced.beaten {
                     self.store_works();
                 }
+                if self.others_wrote(&synced.fleet) {
+                    self.parts.events.commit();
+                }
                 self.take_over(*synced);
             }
             Done::Recorded { sent, left } => {
@@ -194,8 +197,19 @@ impl Reconciler {
         }
     }
 
+    /// Did another instance commit something since the last look?
+    fn others_wrote(&self, fleet: &Fleet) -> bool {
+        let seen = |name: &str| self.known.cursors.get(name).copied().unwrap_or(0);
+        let others = fleet.instances.iter().filter(|row| row.name != self.parts.lease.name);
+        let mut moved = others.filter(|row| row.seq != seen(&row.name));
+        moved.next().is_some()
+    }
+
     /// The database has these now.
     fn recorded(&mut self, sent: Vec<VerdictWrite>, left: &std::collections::BTreeSet<i64>) {
+        if sent.iter().any(|write| write.flip) {
+            self.parts.events.commit();
+        }
         for write in sent.into_iter().filter(|write| !left.contains(&write.id)) {
             let Some(entry) = self.entries.get_mut(&write.id) else { continue };
             if entry.version != write.version || entry.owner_epoch != write.owner_epoch {
@@ -205,7 +219,7 @@ impl Reconciler {
                 // What was recorded of a lost one's node is what the others show of it.
                 entry.judge(write.verdict.clone());
             }
-            entry.recorded = write.verdict;
+            entry.record(write.verdict);
             if !entry.is_dirty() {
                 self.dirty.remove(&write.id);
             }

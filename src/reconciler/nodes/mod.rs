@@ -1,7 +1,9 @@
 //! The node reconciler: every available node is checked once per interval, each at its own time; what changed is
 //! recorded in one batch, and the snapshot is published.
 
+mod endings;
 mod entry;
+mod find;
 mod fleet;
 mod handle;
 mod io;
@@ -10,6 +12,7 @@ mod pace;
 mod pass;
 mod publish;
 mod registry;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,9 +27,11 @@ use tokio_util::sync::CancellationToken;
 use crate::checker::{Checked, Checker};
 use crate::clock;
 use crate::config::Settings;
-use crate::domain::Here;
-use crate::domain::verdict::{Thresholds, evaluate, window};
+use crate::domain::details::{details, tell_end};
+use crate::domain::verdict::{State, Thresholds, evaluate, window};
+use crate::domain::{Exit, Here, Node, Observation};
 use crate::events::Hub;
+use crate::process::Processes;
 use crate::snapshot::Published;
 use crate::store::{Lease, Store, StoreError};
 
@@ -37,6 +42,7 @@ use io::{Io, Known};
 use pace::Pace;
 use pass::Passes;
 use registry::{Taking, Vouching};
+use watch::Watch;
 
 /// The snapshot is published at most this often, except that a flip is published at once.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -82,6 +88,8 @@ pub struct Parts {
     pub lease: Lease,
     /// This host and boot.
     pub here: Here,
+    /// Where the nodes' processes are held on to.
+    pub processes: Processes,
     /// Set while the database fails.
     pub store_trouble: Arc<AtomicBool>,
     /// Where it is told.
@@ -113,6 +121,8 @@ pub struct Reconciler {
     /// Who answers for what has to be thought over.
     plan: bool,
     waiting: Waiting,
+    /// What is held of the nodes' processes.
+    watch: Watch,
 }
 
 /// Who waits for readers to see the registry as it is.
@@ -161,6 +171,11 @@ impl Reconciler {
             dirty: BTreeSet::new(),
             plan: false,
             waiting: Waiting::default(),
+            watch: Watch::new(
+                parts.processes.clone(),
+                parts.events.clone(),
+                parts.settings.events.enabled,
+            ),
             parts,
         };
         (reconciler, handle)
@@ -176,6 +191,7 @@ impl Reconciler {
             timed("a job started", || self.start_job());
             timed("rows taken over", || self.take_some());
             timed("vouched", || self.vouch());
+            self.watch.start_search(self.available, self.parts.settings.nodes.method);
             let next = self.queue.first().map(|(due, _)| *due);
             let more = (self.vouching.is_some() || self.taking.is_some()).then(Instant::now);
             let due = self.publish_due().into_iter().chain(self.job_due());
@@ -186,6 +202,7 @@ impl Reconciler {
                 Some(ended) = self.checks.join_next(), if !self.checks.is_empty() => {
                     timed("checks judged", || self.all_ended(ended));
                 }
+                news = self.watch.next() => timed("processes", || self.hear(news)),
                 done = self.io.join() => timed("a job finished", || self.finish_job(done))?,
                 () = sleep_until(next) => {}
             }
@@ -307,13 +324,25 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(&outcome.id) else { return };
         let previous = &entry.view.verdict;
         let (node, checked) = (&entry.view.node, &outcome.checked);
-        let verdict = evaluate(node, previous, &checked.observation, thresholds, checked.at);
-        if verdict.flipped_from(previous) {
+        let mut verdict = evaluate(node, previous, &checked.observation, thresholds, checked.at);
+        let end = end_of(&self.parts.processes, node, &checked.observation);
+        let end = end.filter(|_| verdict.state == State::Down);
+        if let (Some((pid, exit)), None) = (end, checked.observation.pid()) {
+            let mut data = details(&checked.observation, checked.at.wall);
+            tell_end(&mut data, pid, exit);
+            verdict.data = Some(data.to_string());
+        }
+        let flipped = verdict.flipped_from(previous);
+        let turned = verdict.changed_from(previous);
+        if flipped {
             self.pace.flipped = true;
             self.parts.checker.forget(outcome.id);
-            publish::announce(node, previous, &verdict);
+            publish::announce(node, previous, &verdict, end);
+            publish::observed(&self.parts.events, node, &verdict);
         }
         entry.judge(verdict);
+        entry.tell(end);
+        self.watch.consider(&entry.view, turned);
         if entry.is_dirty() {
             self.dirty.insert(outcome.id);
         } else {
@@ -338,6 +367,16 @@ impl Reconciler {
         let s = &self.parts.settings.nodes;
         window(s.interval, self.passes.last, s.connect_timeout, s.api_timeout)
     }
+}
+
+/// How the node's process ended, as far as it was witnessed: by the look, or of the one that was observed last.
+fn end_of(processes: &Processes, node: &Node, observation: &Observation) -> Option<(i64, Exit)> {
+    if let Some(facts) = observation.pid() {
+        return facts.pid.zip(facts.exit);
+    }
+    let observed = node.identity.as_ref().filter(|it| it.is_of(processes.here()));
+    let pid = observed.map(|it| i64::from(it.pid)).or(node.pid)?;
+    processes.remembered(pid, observed).map(|exit| (pid, exit))
 }
 
 /// Takes a step of the loop, and says so if the others had to wait for it.

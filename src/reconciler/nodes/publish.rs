@@ -6,8 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{PUBLISH_EVERY, RECORD_WAIT, Reconciler};
+use crate::clock;
+use crate::domain::Exit;
+use crate::domain::details::end_text;
 use crate::domain::node::Node;
+use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
+use crate::events::{Hub, News, Subject};
 use crate::snapshot::NodesPart;
 
 impl Reconciler {
@@ -49,13 +54,34 @@ impl Reconciler {
     }
 }
 
-/// One line for a flip.
-pub(super) fn announce(node: &Node, previous: &Verdict, verdict: &Verdict) {
-    let reason = verdict.reason.map_or("-", crate::domain::observation::Reason::as_str);
-    let (name, from, to, text) = (&node.name, previous.state, verdict.state, &verdict.message);
+/// One line for a flip, and how the process ended if that was witnessed.
+pub(super) fn announce(
+    node: &Node,
+    previous: &Verdict,
+    verdict: &Verdict,
+    end: Option<(i64, Exit)>,
+) {
+    let reason = verdict.reason.map_or("-", Reason::as_str);
+    let (name, from, to) = (&node.name, previous.state, verdict.state);
+    let end = end.map(|(pid, exit)| format!(": {}", end_text(pid, exit)));
+    let text = format!("{}{}", verdict.message, end.unwrap_or_default());
     if to == State::Down {
         tracing::warn!(node = %name, %from, %to, reason, "{text}");
     } else {
         tracing::info!(node = %name, %from, %to, reason, "{text}");
     }
+}
+
+/// Tells the listeners what was seen, before it is on record.
+pub(super) fn observed(events: &Hub, node: &Node, verdict: &Verdict) {
+    if !events.has_listeners() {
+        return;
+    }
+    events.tell(News {
+        subject: Subject::Node { id: node.id, name: node.name.clone() },
+        state: verdict.state.as_str().to_owned(),
+        reason: verdict.reason.map(|it| it.as_str().to_owned()),
+        at: verdict.checked_at.unwrap_or_else(|| clock::now().wall),
+        committed: None,
+    });
 }

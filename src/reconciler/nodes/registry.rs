@@ -172,6 +172,7 @@ impl Reconciler {
             self.queue.remove(&(entry.due, id));
             self.dirty.remove(&id);
             self.parts.checker.reset(id);
+            self.watch.release(id);
         }
     }
 
@@ -205,6 +206,9 @@ impl Reconciler {
         }
         if merged.reset {
             entry.due = now;
+        }
+        if merged.reset || !entry.is_checked() {
+            self.watch.release(id);
         }
         if entry.is_dirty() {
             self.dirty.insert(id);

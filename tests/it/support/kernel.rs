@@ -82,3 +82,75 @@ fn parse(line: &str) -> Option<Row> {
         inode: fields.get(9)?.parse().ok()?,
     })
 }
+
+/// Does this process hold a pidfd of that one?
+pub fn holds_pidfd(holder: i32, pid: i32) -> bool {
+    pidfds(holder).contains(&pid)
+}
+
+/// The processes that this one holds pidfds of, by `fdinfo`.
+pub fn pidfds(holder: i32) -> Vec<i32> {
+    let Ok(infos) = fs::read_dir(format!("/proc/{holder}/fdinfo")) else { return Vec::new() };
+    let pid =
+        |text: String| text.lines().find_map(|it| it.strip_prefix("Pid:")?.trim().parse().ok());
+    infos.flatten().filter_map(|info| pid(fs::read_to_string(info.path()).ok()?)).collect()
+}
+
+/// A system call that a filter refuses, with this error.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused {
+    /// Its number: the same on every machine for those that came after 424.
+    pub call: u32,
+    /// The error.
+    pub errno: i32,
+}
+
+/// `pidfd_open(2)`.
+pub const PIDFD_OPEN: u32 = 434;
+
+/// Sets the filter and becomes the command: `PR_SET_NO_NEW_PRIVS` (38), `SECCOMP_SET_MODE_FILTER` (1). Perl is on every
+/// Debian; `setpriv` takes filters only in later versions than ours.
+const FILTER: &str = r#"
+my ($prctl, $seccomp, $filter) = splice @ARGV, 0, 3;
+my $code = pack "H*", $filter;
+my $program = pack "S x6 P", length($code) / 8, $code;
+syscall($prctl + 0, 38, 1, 0, 0, 0) == 0 or die "prctl: $!";
+syscall($seccomp + 0, 1, 0, $program) == 0 or die "seccomp: $!";
+exec { $ARGV[0] } @ARGV or die "exec: $!";
+"#;
+
+/// The words that start a command under a filter, for `Warden::launch_under`; none on machines whose numbers of system
+/// calls are not known here.
+pub fn without_syscalls(refused: &[Refused]) -> Option<Vec<String>> {
+    let (prctl, seccomp, audit) = match std::env::consts::ARCH {
+        "x86_64" => (157, 317, 0xC000_003E),
+        "aarch64" => (167, 277, 0xC000_00B7),
+        _ => return None,
+    };
+    let mut words: Vec<String> = ["perl", "-e", FILTER].map(str::to_owned).to_vec();
+    let code = filter(audit, refused);
+    let hex = code.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    words.extend([prctl.to_string(), seccomp.to_string(), hex]);
+    Some(words)
+}
+
+/// `struct sock_filter` after `struct sock_filter` (`linux/filter.h`): another architecture's calls pass.
+fn filter(audit: u32, refused: &[Refused]) -> Vec<u8> {
+    const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+    const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const ALLOW: u32 = 0x7fff_0000;
+    const ERRNO: u32 = 0x0005_0000;
+    let checks = u8::try_from(refused.len() * 2 + 1).unwrap();
+    // `seccomp_data`: the call's number at byte 0, the architecture at 4.
+    let mut code = vec![(LOAD, 0, 0, 4), (EQUAL, 0, checks, audit), (LOAD, 0, 0, 0)];
+    for it in refused {
+        code.push((EQUAL, 0, 1, it.call));
+        code.push((RETURN, 0, 0, ERRNO | u32::try_from(it.errno).unwrap()));
+    }
+    code.push((RETURN, 0, 0, ALLOW));
+    let bytes = |(op, yes, no, k): (u16, u8, u8, u32)| {
+        [&op.to_ne_bytes()[..], &[yes, no], &k.to_ne_bytes()].concat()
+    };
+    code.into_iter().flat_map(bytes).collect()
+}
