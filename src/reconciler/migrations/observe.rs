@@ -182,7 +182,7 @@ impl Observer {
     ) -> Seen {
         let lock = LockSight::Present(found.lock.clone());
         let (process, exit) = self.process(&found.key, row, &lock, rules);
-        let (data, text) = (found.data.clone(), found.text.clone());
+        let (data, text) = (found.data(), found.text());
         Seen {
             key: found.key.clone(),
             sight: Sight { lock, dir, process, exit, elsewhere: None, data: text },
