@@ -18,6 +18,7 @@ mod remove;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -34,6 +35,7 @@ pub use classify::Trouble;
 pub use found::FoundLock;
 pub use put_back::{PutBack, PutBackOutcome};
 pub use remove::{Removal, RemoveError};
+pub use watch::{Change, DirWatch, WatchError};
 
 use model::Model;
 

@@ -31,6 +31,7 @@ const SET_BACK: i64 = 1000;
 
 /// The model of one directory.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Model {
     dir: Option<DirMark>,
     files: HashMap<Box<str>, Held>,
@@ -48,6 +49,9 @@ pub(super) struct Model {
     era: u32,
     /// The most that the wall clock was ahead of the boot clock in this era, in milliseconds.
     ahead: Option<i64>,
+    /// Tests pretend that as many nanoseconds have passed since a file was written.
+    #[cfg(test)]
+    pub(super) pretended: i64,
 }
 
 /// What is held of a name.
@@ -237,6 +241,12 @@ impl Model {
         self.strays.get(key).into_iter().flatten().map(|name| &**name)
     }
 
+    /// Nothing that was read before is trusted.
+    #[cfg(test)]
+    pub(super) fn distrust(&mut self) {
+        self.era = self.era.wrapping_add(1);
+    }
+
     /// How many files there are.
     pub(super) fn len(&self) -> usize {
         self.files.len()
@@ -258,4 +268,87 @@ fn deal(held: &mut Held, looker: Looker, dealt: &mut usize) -> bool {
 /// stamp is?
 pub(super) fn is_settled(stamp: &Stamp, moment_ns: i64) -> bool {
     moment_ns.saturating_sub(stamp.touched_ns()) > RACY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+    use crate::domain::migration::Mark;
+    use crate::domain::time::Uptime;
+
+    const DIR: DirMark = DirMark { dev: 1, ino: 2 };
+
+    fn stamp(seconds: i64) -> Stamp {
+        let ns = seconds * 1_000_000_000;
+        Stamp { mark: Mark { dev: 1, ino: 3, mtime_ns: ns, size: 4 }, ctime_ns: ns }
+    }
+
+    fn blocked(id: i64) -> Whose {
+        let key = Key { mb_project_uuid: "u".to_owned(), brz_project_id: id };
+        Whose::Blocked(vec![key], crate::locks::Trouble::Permission)
+    }
+
+    fn fresh(id: i64) -> Fresh {
+        Fresh { stamp: Some(stamp(1)), whose: Some(blocked(id)) }
+    }
+
+    fn at(wall: i64, up: i64) -> Now {
+        Now { wall: Timestamp(wall), up: Uptime(up) }
+    }
+
+    #[test]
+    fn times_that_are_too_young_or_to_come_settle_nothing() {
+        let read = |seconds: i64| is_settled(&stamp(100), seconds * 1_000_000_000);
+        assert_eq!([99, 100, 102, 103].map(read), [false, false, false, true]);
+        let touched_later = Stamp { ctime_ns: 200_000_000_000, ..stamp(100) };
+        assert!(!is_settled(&touched_later, 201_000_000_000));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_all_before_it_doubtful() {
+        let mut model = Model::default();
+        let trusted = |model: &mut Model| model.known(DIR, "a", 9, Looker::Part).stamp.is_some();
+        model.begin(DIR, at(1_000_000, 500));
+        model.keep(DIR, "a", fresh(1), 1, Looker::Part);
+        // On it goes, gently steered; then an hour ahead.
+        for now in [at(1_009_500, 10_500), at(4_620_000, 20_500)] {
+            model.begin(DIR, now);
+            assert!(trusted(&mut model), "{now:?}");
+        }
+        // Back to where it was: further than a second behind the most.
+        model.begin(DIR, at(1_029_500, 30_500));
+        assert!(!trusted(&mut model));
+        model.keep(DIR, "a", fresh(1), 2, Looker::Part);
+        model.begin(DIR, at(1_039_500, 40_500));
+        assert!(trusted(&mut model), "what was read since counts");
+    }
+
+    #[test]
+    fn what_a_later_look_read_is_not_overwritten() {
+        let mut model = Model::default();
+        model.begin(DIR, at(0, 0));
+        let scan = model.begin_scan();
+        let (earlier, later) = (model.ticket(), model.ticket());
+        model.known(DIR, "a", earlier, scan);
+        assert_eq!(model.keep(DIR, "a", fresh(2), later, Looker::Part), Some(blocked(2)));
+        assert_eq!(model.keep(DIR, "a", fresh(1), earlier, scan), Some(blocked(2)));
+        let gone = Fresh { stamp: None, whose: None };
+        model.known(DIR, "b", earlier, scan);
+        assert_eq!(model.keep(DIR, "b", gone, later, Looker::Part), None);
+        assert_eq!(model.keep(DIR, "b", fresh(1), earlier, scan), None, "it is gone since");
+        assert_eq!(model.unlisted(scan), Vec::<Box<str>>::new());
+        assert_eq!(model.end_scan(true), [("a".into(), Some(blocked(2))), ("b".into(), None)]);
+        assert_eq!((model.len(), model.keys_of("b")), (1, &[][..]));
+    }
+
+    #[test]
+    fn what_was_read_in_a_directory_that_was_replaced_is_not_kept() {
+        let mut model = Model::default();
+        model.begin(DIR, at(0, 0));
+        let ticket = model.ticket();
+        model.begin(DirMark { dev: 1, ino: 9 }, at(0, 0));
+        assert_eq!(model.keep(DIR, "a", fresh(1), ticket, Looker::Part), Some(blocked(1)));
+        assert_eq!(model.len(), 0);
+    }
 }

@@ -84,6 +84,8 @@ impl LockDir {
         mut is: impl FnMut(Named<'_>),
     ) -> Result<(), ScanError> {
         let moment = clock::now().wall.0.saturating_mul(1_000_000);
+        #[cfg(test)]
+        let moment = moment + self.model().pretended;
         let (ticket, mut under) = self.ask_model(place, names, looker);
         for one in &mut under {
             one.fresh = look_at(place, one, moment).map_err(|errno| self.unreadable(errno))?;

@@ -1,5 +1,8 @@
 //! The directory, with real files.
 
+mod incremental;
+mod part;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
