@@ -78,6 +78,9 @@ impl Whose {
     }
 }
 
+/// A file for a key, with what is wrong with it.
+type Candidate = (Arc<FoundLock>, Option<Trouble>);
+
 /// What all files together are.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
@@ -185,7 +188,7 @@ fn lock(
 /// Sorts all files, given in the order of their names.
 pub(super) fn sort_out(files: Vec<(String, Whose)>) -> Sorted {
     let mut sorted = Sorted::default();
-    let mut by_key: BTreeMap<Key, Vec<(Arc<FoundLock>, Option<Trouble>)>> = BTreeMap::new();
+    let mut by_key: BTreeMap<Key, Vec<Candidate>> = BTreeMap::new();
     for (name, whose) in files {
         match whose {
             Whose::Foreign => sorted.foreign += 1,
@@ -220,7 +223,7 @@ impl Sorted {
 
     /// Of the files for one key, the one with its name is judged, whatever the others say. Without one, nothing is
     /// where a file that cannot be judged claims the key, else the first.
-    fn choose(&mut self, key: &Key, candidates: Vec<(Arc<FoundLock>, Option<Trouble>)>) {
+    fn choose(&mut self, key: &Key, candidates: Vec<Candidate>) {
         let canonical = parse::canonical_name(key);
         let rank = |name: &str| match name {
             name if name == canonical => 0,
