@@ -1,15 +1,15 @@
 //! Whose lock a file is, and which of several files for one key is judged: pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::FoundLock;
 use super::file::{File, Sight};
+use super::found::{FoundLock, Shown};
 use super::parse::{self, Parsed, PidField, Unparsable};
 use crate::domain::Key;
 use crate::domain::migration::{DirMark, Lock, LockPid};
 use crate::domain::time::Timestamp;
-use crate::mask::{mask_json, printable};
+use crate::mask::printable;
 use crate::snapshot::Unreadable;
 
 /// How many unreadable files are told of: the first by name.
@@ -62,10 +62,24 @@ pub(super) enum Whose {
     /// None of ours.
     Foreign,
     /// A lock, with what is wrong with it.
-    Lock(Box<FoundLock>, Option<Trouble>),
+    Lock(Arc<FoundLock>, Option<Trouble>),
     /// Ours, and it cannot be judged: nothing follows for these keys.
     Blocked(Vec<Key>, Trouble),
 }
+
+impl Whose {
+    /// The keys that it stands for.
+    pub(super) fn keys(&self) -> &[Key] {
+        match self {
+            Self::Foreign => &[],
+            Self::Lock(found, _) => std::slice::from_ref(&found.key),
+            Self::Blocked(keys, _) => keys,
+        }
+    }
+}
+
+/// A file for a key, with what is wrong with it.
+type Candidate = (Arc<FoundLock>, Option<Trouble>);
 
 /// What all files together are.
 #[derive(Debug, Default)]
@@ -74,8 +88,6 @@ pub(super) struct Sorted {
     pub(super) blocked: HashSet<Key>,
     pub(super) unreadable: Vec<Unreadable>,
     pub(super) foreign: u64,
-    /// Which key each file of ours stands for.
-    pub(super) keys: HashMap<String, Key>,
 }
 
 /// Says whose a file is. `known` is the key that it stood for at the last scan.
@@ -156,43 +168,36 @@ fn lock(
         Some(PidField::Missing | PidField::Bad) | None => LockPid::Missing,
     };
     let started = parsed.as_ref().and_then(|parsed| parsed.started);
-    let data = parsed
-        .filter(|parsed| !parsed.data.is_empty())
-        .map(|parsed| Arc::new(mask_json(parsed.data)));
     let found = FoundLock {
+        own_name: parse::is_canonical(name, &key),
         key,
         lock: Lock {
             file: name.to_owned(),
             pid,
             started,
-            mtime: Timestamp(file.mark.mtime_ns.div_euclid(1_000_000)),
-            mark: file.mark,
+            mtime: Timestamp(file.stamp.mark.mtime_ns.div_euclid(1_000_000)),
+            mark: file.stamp.mark,
         },
-        text: data.as_ref().map(|data| serde_json::to_string(&**data).unwrap_or_default().into()),
-        data,
         content: Arc::clone(&file.content),
         dir,
+        shown: Shown::of(parsed.is_some_and(|parsed| parsed.has_fields)),
     };
-    Whose::Lock(Box::new(found), trouble)
+    Whose::Lock(Arc::new(found), trouble)
 }
 
 /// Sorts all files, given in the order of their names.
 pub(super) fn sort_out(files: Vec<(String, Whose)>) -> Sorted {
     let mut sorted = Sorted::default();
-    let mut by_key: BTreeMap<Key, Vec<(FoundLock, Option<Trouble>)>> = BTreeMap::new();
+    let mut by_key: BTreeMap<Key, Vec<Candidate>> = BTreeMap::new();
     for (name, whose) in files {
         match whose {
             Whose::Foreign => sorted.foreign += 1,
             Whose::Blocked(keys, trouble) => {
                 sorted.tell(&name, trouble);
-                if let Some(key) = keys.first() {
-                    sorted.keys.insert(name, key.clone());
-                }
                 sorted.blocked.extend(keys);
             }
             Whose::Lock(found, trouble) => {
-                sorted.keys.insert(name, found.key.clone());
-                by_key.entry(found.key.clone()).or_default().push((*found, trouble));
+                by_key.entry(found.key.clone()).or_default().push((found, trouble));
             }
         }
     }
@@ -218,7 +223,7 @@ impl Sorted {
 
     /// Of the files for one key, the one with its name is judged, whatever the others say. Without one, nothing is
     /// where a file that cannot be judged claims the key, else the first.
-    fn choose(&mut self, key: &Key, candidates: Vec<(FoundLock, Option<Trouble>)>) {
+    fn choose(&mut self, key: &Key, candidates: Vec<Candidate>) {
         let canonical = parse::canonical_name(key);
         let rank = |name: &str| match name {
             name if name == canonical => 0,
@@ -240,7 +245,7 @@ impl Sorted {
             if let Some(trouble) = trouble {
                 self.tell(&found.lock.file, trouble);
             }
-            self.locks.push(Arc::new(found));
+            self.locks.push(found);
         }
     }
 }
@@ -249,15 +254,20 @@ impl Sorted {
 mod tests {
     use super::*;
     use crate::domain::migration::Mark;
+    use crate::locks::file::Stamp;
 
     const UUID: &str = "3c56530e-ca31-4a7c-964f-e69be01f382a";
     const DIR: DirMark = DirMark { dev: 1, ino: 2 };
 
     fn file(content: &str) -> Sight {
         Sight::File(File {
-            mark: Mark { dev: 1, ino: 3, mtime_ns: 5_000_000, size: content.len() as u64 },
+            stamp: Stamp {
+                mark: Mark { dev: 1, ino: 3, mtime_ns: 5_000_000, size: content.len() as u64 },
+                ctime_ns: 5_000_000,
+            },
             content: content.as_bytes().into(),
             is_cut: false,
+            stood_still: true,
         })
     }
 

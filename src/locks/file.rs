@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
-use rustix::io::{Errno, read, retry_on_intr};
+use rustix::io::{Errno, pread, retry_on_intr};
 use rustix::path::Arg;
 
 use crate::domain::migration::Mark;
@@ -28,27 +28,57 @@ pub(super) enum Sight {
     Vanished,
 }
 
+/// Which file it is and when it was touched last: the kernel moves one of these with every write, and `ctime` with every
+/// rename and change of its rights as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) mark: Mark,
+    /// Nanoseconds since the Unix epoch; no program sets it.
+    pub(super) ctime_ns: i64,
+}
+
+impl Stamp {
+    /// The later of its times, nanoseconds since the Unix epoch.
+    pub(super) fn touched_ns(&self) -> i64 {
+        self.ctime_ns.max(self.mark.mtime_ns)
+    }
+}
+
 /// A regular file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
     /// Which file it was before the reading.
-    pub(super) mark: Mark,
+    pub(super) stamp: Stamp,
     /// The first [`LIMIT`] bytes.
     pub(super) content: Arc<[u8]>,
     /// There are more.
     pub(super) is_cut: bool,
+    /// It was the same after the reading.
+    pub(super) stood_still: bool,
 }
 
 /// Reads what `name` stands for in `dir`.
 ///
 /// An error says something about this process or machine (descriptors, memory), not about the file.
 pub(super) fn sight<P: Arg + Copy>(dir: &OwnedFd, name: P) -> Result<Sight, Errno> {
-    // Opening a device or a FIFO can have effects, so its kind is asked first.
-    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if is_file(&stat) => {}
-        Ok(_) => return Ok(Sight::NotAFile),
-        Err(errno) => return refused(errno),
+    match stamp_of(dir, name)? {
+        Ok(_) => read_file(dir, name),
+        Err(other) => Ok(other),
     }
+}
+
+/// Which file `name` stands for in `dir`, without opening it; else what it is instead. An error as for [`sight`].
+pub(super) fn stamp_of<P: Arg>(dir: &OwnedFd, name: P) -> Result<Result<Stamp, Sight>, Errno> {
+    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if is_file(&stat) => Ok(Ok(stamp(&stat))),
+        Ok(_) => Ok(Err(Sight::NotAFile)),
+        Err(errno) => refused(errno).map(Err),
+    }
+}
+
+/// Reads a file of which it is known that it is one: opening a device or a FIFO can have effects, so its kind is asked
+/// first, here or by the listing. An error as for [`sight`].
+pub(super) fn read_file<P: Arg>(dir: &OwnedFd, name: P) -> Result<Sight, Errno> {
     let flags =
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match openat(dir, name, flags, Mode::empty()) {
@@ -57,17 +87,18 @@ pub(super) fn sight<P: Arg + Copy>(dir: &OwnedFd, name: P) -> Result<Sight, Errn
     };
     let mut last = None;
     for _ in 0..TRIES {
-        let stat = match fstat(&file) {
-            Ok(stat) if is_file(&stat) => stat,
+        let before = match fstat(&file) {
+            Ok(stat) if is_file(&stat) => stamp(&stat),
             Ok(_) => return Ok(Sight::NotAFile),
             Err(errno) => return refused(errno),
         };
-        let before = mark(&stat);
-        match content(&file) {
-            Ok((content, is_cut)) => last = Some(File { mark: before, content, is_cut }),
+        let (content, is_cut) = match content(&file, before.mark.size) {
+            Ok(read) => read,
             Err(errno) => return refused(errno),
-        }
-        if fstat(&file).is_ok_and(|after| mark(&after) == before) {
+        };
+        let stood_still = fstat(&file).is_ok_and(|after| stamp(&after) == before);
+        last = Some(File { stamp: before, content, is_cut, stood_still });
+        if stood_still {
             break;
         }
     }
@@ -75,27 +106,40 @@ pub(super) fn sight<P: Arg + Copy>(dir: &OwnedFd, name: P) -> Result<Sight, Errn
     Ok(last.map_or(Sight::Refused, Sight::File))
 }
 
+fn stamp(stat: &Stat) -> Stamp {
+    Stamp { mark: mark(stat), ctime_ns: nanos(stat.st_ctime, stat.st_ctime_nsec) }
+}
+
 /// Which file this is and how it was written last.
 pub(super) fn mark(stat: &Stat) -> Mark {
-    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     Mark {
         dev: stat.st_dev,
         ino: stat.st_ino,
-        mtime_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos),
+        mtime_ns: nanos(stat.st_mtime, stat.st_mtime_nsec),
         size: u64::try_from(stat.st_size).unwrap_or(0),
     }
 }
 
-pub(super) fn is_file(stat: &Stat) -> bool {
+fn nanos(secs: i64, nanos: impl TryInto<i64>) -> i64 {
+    secs.saturating_mul(1_000_000_000).saturating_add(nanos.try_into().unwrap_or(0))
+}
+
+fn is_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-fn content(file: &OwnedFd) -> Result<(Arc<[u8]>, bool), Errno> {
-    rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0))?;
-    let mut content = Vec::new();
+/// The content, and whether there is more of it. A file of `size` bytes that gave as many has ended, as long as it stood
+/// still; that saves a call for each.
+fn content(file: &OwnedFd, size: u64) -> Result<(Arc<[u8]>, bool), Errno> {
     let mut chunk = [0_u8; 4096];
+    let first = retry_on_intr(|| pread(file, &mut chunk, 0))?;
+    let read = chunk.get(..first).unwrap_or_default();
+    if first < chunk.len() && u64::try_from(first) == Ok(size) {
+        return Ok((read.into(), false));
+    }
+    let mut content = read.to_vec();
     while content.len() <= LIMIT {
-        let count = retry_on_intr(|| read(file, &mut chunk))?;
+        let count = retry_on_intr(|| pread(file, &mut chunk, content.len() as u64))?;
         match chunk.get(..count) {
             None | Some([]) => break,
             Some(read) => content.extend_from_slice(read),

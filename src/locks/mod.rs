@@ -7,32 +7,42 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 mod classify;
+mod fields;
 mod file;
+mod found;
+mod look;
 mod missing;
+mod model;
 mod parse;
 mod put_back;
+mod read;
 mod remove;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod watch;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use md5::{Digest, Md5};
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
-use serde_json::{Map, Value};
 
 pub use classify::Trouble;
+pub use found::FoundLock;
 pub use put_back::{PutBack, PutBackOutcome};
 pub use remove::{Removal, RemoveError};
+pub use watch::{Change, DirWatch, WatchError};
+
+use model::Model;
 
 use crate::domain::Key;
-use crate::domain::migration::{DirMark, Lock};
+use crate::domain::migration::DirMark;
 use crate::domain::reconcile::LockSight;
 use crate::snapshot::Unreadable;
 
@@ -82,23 +92,6 @@ impl ScanError {
     }
 }
 
-/// A lock of ours, with what was read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FoundLock {
-    /// Whose it is.
-    pub key: Key,
-    /// What is judged.
-    pub lock: Lock,
-    /// The JSON object with secrets masked; none if it cannot be read.
-    pub data: Option<Arc<Map<String, Value>>>,
-    /// The same as text.
-    pub text: Option<Arc<str>>,
-    /// The bytes that were judged, at most 64 KiB.
-    pub content: Arc<[u8]>,
-    /// The directory that it was found in.
-    pub dir: DirMark,
-}
-
 /// What stands in the directory.
 #[derive(Debug, Clone)]
 pub struct Scan {
@@ -137,6 +130,9 @@ pub struct PartScan {
     pub local_fs: bool,
     /// Each key that was asked for, or that one of the files stands or stood for.
     pub keys: BTreeMap<Key, KeySight>,
+    /// That something is gone takes a pass over the whole directory, and those are rationed: some of these keys are only
+    /// blocked because it is too soon for one. It is not after this time.
+    pub again: Option<Duration>,
 }
 
 /// What stands there for one key.
@@ -156,7 +152,11 @@ pub struct LockDir {
     path: PathBuf,
     /// What shows that this is a container.
     container: Option<Arc<str>>,
-    seen: Arc<Mutex<Seen>>,
+    model: Arc<Mutex<Model>>,
+    /// Held by the one whole scan that is under way.
+    scanning: Arc<Mutex<()>>,
+    /// The last whole scan that a partial look needed.
+    spent: Arc<Mutex<Option<look::Spent>>>,
     missing: Arc<Mutex<Missing>>,
 }
 
@@ -174,19 +174,18 @@ impl Missing {
     }
 }
 
-/// The files that stood for a key at the last scan. A listing may miss a file that is replaced meanwhile, and one
-/// whose name does not tell its key is still that key's while it is rewritten.
-#[derive(Debug, Default)]
-struct Seen {
-    dir: Option<DirMark>,
-    keys: HashMap<String, Key>,
-}
-
 impl LockDir {
     /// The directory at `path`; it need not exist yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, container: None, seen: Arc::default(), missing: Arc::default() }
+        Self {
+            path,
+            container: None,
+            model: Arc::default(),
+            scanning: Arc::default(),
+            spent: Arc::default(),
+            missing: Arc::default(),
+        }
     }
 
     /// The same for a process of which this shows that it runs in a container; for what is said where it is missing.

@@ -1,7 +1,8 @@
 //! What a lock says: pure parsers of its content and of its name.
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
+use super::fields::{Field, Fields};
 use crate::domain::migration::{Key, MAX_PROJECT_ID};
 use crate::domain::time::Timestamp;
 
@@ -44,8 +45,8 @@ pub(super) struct Parsed {
     pub(super) pid: PidField,
     /// `started_timestamp`, if it is one.
     pub(super) started: Option<Timestamp>,
-    /// All of it.
-    pub(super) data: Map<String, Value>,
+    /// There is something in it.
+    pub(super) has_fields: bool,
 }
 
 impl Parsed {
@@ -61,17 +62,15 @@ pub(super) fn content(bytes: &[u8]) -> Result<Parsed, Unparsable> {
     if text.trim().is_empty() {
         return Err(Unparsable::Empty);
     }
-    let data: Map<String, Value> = serde_json::from_str(text).map_err(|_| Unparsable::NotJson)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let fields = Fields::deserialize(&mut reader).map_err(|_| Unparsable::NotJson)?;
+    reader.end().map_err(|_| Unparsable::NotJson)?;
     Ok(Parsed {
-        uuid: data
-            .get("mb_project_uuid")
-            .and_then(Value::as_str)
-            .filter(|it| is_uuid(it))
-            .map(str::to_owned),
-        id: data.get("brz_project_id").and_then(integer).filter(is_project_id),
-        pid: pid(data.get("pid")),
-        started: data.get("started_timestamp").and_then(started),
-        data,
+        uuid: fields.uuid.and_then(Field::into_text).filter(|it| is_uuid(it)),
+        id: fields.id.as_ref().and_then(integer).filter(is_project_id),
+        pid: pid(fields.pid.as_ref()),
+        started: fields.started.as_ref().and_then(started),
+        has_fields: fields.any,
     })
 }
 
@@ -93,6 +92,15 @@ pub(super) fn canonical_name(key: &Key) -> String {
     format!("{key}.lock")
 }
 
+/// Is it the name that this key's lock has?
+pub(super) fn is_canonical(name: &str, key: &Key) -> bool {
+    name.strip_prefix(&key.mb_project_uuid)
+        .and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".lock"))
+        .is_some_and(|digits| {
+            !digits.starts_with('0') && digit_string(digits) == Some(key.brz_project_id)
+        })
+}
+
 /// Without spaces at the ends: MySQL takes `u` and `u ` for one key (`PAD SPACE`), the other engines for two.
 fn is_uuid(text: &str) -> bool {
     !text.is_empty()
@@ -106,10 +114,10 @@ fn is_project_id(id: &i64) -> bool {
     (1..=MAX_PROJECT_ID).contains(id)
 }
 
-fn pid(value: Option<&Value>) -> PidField {
-    match value {
-        None | Some(Value::Null) => PidField::Missing,
-        Some(value) => match integer(value) {
+fn pid(field: Option<&Field>) -> PidField {
+    match field {
+        None | Some(Field::Null) => PidField::Missing,
+        Some(field) => match integer(field) {
             Some(pid) if (1..=i64::from(i32::MAX)).contains(&pid) => PidField::Number(pid),
             _ => PidField::Bad,
         },
@@ -117,11 +125,11 @@ fn pid(value: Option<&Value>) -> PidField {
 }
 
 /// An integer, or a string of digits: PHP writes both.
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => digit_string(text),
-        _ => None,
+fn integer(field: &Field) -> Option<i64> {
+    match field {
+        Field::Integer(number) => Some(*number),
+        Field::Text(text) => digit_string(text),
+        Field::Number(_) | Field::Null | Field::Other => None,
     }
 }
 
@@ -130,12 +138,13 @@ fn digit_string(text: &str) -> Option<i64> {
 }
 
 /// Seconds since the Unix epoch: an integer, a float, or a string of digits.
-fn started(value: &Value) -> Option<Timestamp> {
+fn started(field: &Field) -> Option<Timestamp> {
     let plausible = 1..=LATEST;
-    if let Some(secs) = integer(value) {
+    if let Some(secs) = integer(field) {
         return plausible.contains(&secs).then(|| Timestamp::from_secs(secs));
     }
-    let secs = value.as_f64().filter(|secs| secs.is_finite() && *secs >= 1.0)?;
+    let Field::Number(secs) = field else { return None };
+    let secs = Some(*secs).filter(|secs| secs.is_finite() && *secs >= 1.0)?;
     let whole = std::time::Duration::try_from_secs_f64(secs).ok()?;
     let millis = i64::try_from(whole.as_millis()).ok()?;
     plausible.contains(&(millis / 1000)).then_some(Timestamp(millis))
@@ -144,7 +153,7 @@ fn started(value: &Value) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Map, Value, json};
 
     use super::*;
 
@@ -252,6 +261,53 @@ mod tests {
         assert_eq!(name(&format!("{}-7.lock", uuid.replace('3', "g"))), None);
     }
 
+    /// Objects with our fields in any order, twice, or of any kind, escapes and numbers that are none among them.
+    fn any_json() -> impl Strategy<Value = String> {
+        let key = prop::sample::select(vec![
+            "mb_project_uuid",
+            "brz_project_id",
+            "pid",
+            "p\\u0069d",
+            "started_timestamp",
+            "x",
+        ]);
+        let value = prop::sample::select(vec![
+            "1",
+            "-1",
+            "1.5",
+            "1e400",
+            "18446744073709551615",
+            "\"7\"",
+            "\"u\"",
+            "\"\\u0075\"",
+            "\"\\ud800\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\t\"",
+            "null",
+            "true",
+            "[1,[{}]]",
+            "{\"pid\":3}",
+            "nul",
+            "",
+        ]);
+        prop::collection::vec((key, value), 0..6).prop_map(|fields| {
+            let fields: Vec<String> =
+                fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            format!("{{{}}}", fields.join(","))
+        })
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_the_one() {
+        let key = Key { mb_project_uuid: "u-1".to_owned(), brz_project_id: 7 };
+        assert!(is_canonical("u-1-7.lock", &key));
+        for other in
+            ["u-1-07.lock", "u-1-+7.lock", "u-1-7", "U-1-7.lock", "u-1-77.lock", "u-1-.lock"]
+        {
+            assert!(!is_canonical(other, &key), "{other}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -280,7 +336,24 @@ mod tests {
         #[test]
         fn a_canonical_name_is_read_back(id in 1..=MAX_PROJECT_ID, uuid in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}") {
             let key = Key { mb_project_uuid: uuid, brz_project_id: id };
+            prop_assert!(is_canonical(&canonical_name(&key), &key));
             prop_assert_eq!(name(&canonical_name(&key)), Some(key));
+        }
+
+        #[test]
+        fn what_is_read_of_any_json_is_what_a_map_of_all_of_it_says(text in any_json()) {
+            let map = serde_json::from_str::<Map<String, Value>>(&text);
+            let parsed = content(text.as_bytes());
+            prop_assert_eq!(map.is_ok(), parsed.is_ok(), "{}", text);
+            if let (Ok(map), Ok(parsed)) = (map, parsed) {
+                prop_assert_eq!(parsed.has_fields, !map.is_empty());
+                let uuid = map.get("mb_project_uuid").and_then(Value::as_str);
+                prop_assert_eq!(parsed.uuid.as_deref(), uuid.filter(|it| is_uuid(it)));
+                let id = map.get("brz_project_id").and_then(Value::as_i64).filter(is_project_id);
+                prop_assert!(id.is_none() || parsed.id == id);
+                let none = matches!(map.get("pid"), None | Some(Value::Null));
+                prop_assert_eq!(parsed.pid == PidField::Missing, none);
+            }
         }
     }
 }

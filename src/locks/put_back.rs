@@ -100,7 +100,7 @@ fn run_and_inode(aside: &str, prefix: &str) -> Option<(i64, u64)> {
 }
 
 /// A name inside the directory that a lock may have: an id from a file must not lead out of it.
-fn is_lock_name(name: &str) -> bool {
+pub(super) fn is_lock_name(name: &str) -> bool {
     name.strip_suffix(".lock").is_some()
         && name.len() <= NAME_MAX
         && !name.contains(['/', '\0'])

@@ -190,7 +190,9 @@ const fn lacks_noreplace(errno: Errno) -> bool {
 
 fn is_judged(dir: &OwnedFd, aside: &str, found: &FoundLock) -> bool {
     match sight(dir, aside) {
-        Ok(Sight::File(file)) => file.mark == found.lock.mark && file.content == found.content,
+        Ok(Sight::File(file)) => {
+            file.stamp.mark == found.lock.mark && file.content == found.content
+        }
         Ok(Sight::NotAFile | Sight::Refused | Sight::Vanished) | Err(_) => false,
     }
 }

@@ -1,18 +1,25 @@
 //! One look at the whole directory.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::CString;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
-use rustix::fs::{Dir, fstatfs};
-use rustix::io::Errno;
+use rustix::fs::{FileType, RawDir, fstatfs};
 
-use super::classify::{Trouble, sort_out, whose};
-use super::file::{Sight, sight};
-use super::{ASIDE, KeySight, LockDir, PartScan, Scan, ScanError, Seen};
-use crate::domain::Key;
-use crate::domain::migration::DirMark;
+use super::classify::{Sorted, Trouble, Whose, sort_out};
+use super::found::FoundLock;
+use super::model::Looker;
+use super::read::{Named, Names, Place};
+use super::{ASIDE, LockDir, Scan, ScanError, parse};
+use crate::clock;
+
+/// What one call lists: some 400 names, whose files are looked at before the next call, so that what the listing says of
+/// a name is milliseconds old when the name is opened.
+const LISTED: usize = 32 * 1024;
+
+/// Names that are asked for by name at once: as many as a call lists.
+const AT_ONCE: usize = 400;
 
 /// `f_type` of file systems that other machines, or other worlds on this one, write to as well
 /// (the kernel's `include/uapi/linux/magic.h` and the file systems' own sources).
@@ -43,86 +50,163 @@ impl LockDir {
     /// # Errors
     /// If the directory cannot be opened or listed. A file that is wrong in any way is never an error.
     pub fn scan(&self) -> Result<Scan, ScanError> {
-        let (dir, mark) = self.open()?;
-        let fail =
-            |source: Errno| ScanError::Read { path: self.path.clone(), source: source.into() };
-        let known = self.known(mark);
-        let mut names = list(&dir).map_err(fail)?;
-        names.extend(known.keys().filter_map(|name| CString::new(name.as_str()).ok()));
-        let mut files = Vec::with_capacity(names.len());
-        let mut unnamed = Vec::new();
-        for name in names {
-            let seen = sight(&dir, name.as_c_str()).map_err(fail)?;
-            match name.to_str() {
-                Ok(name) => {
-                    let whose = whose(name, seen, known.get(name), mark);
-                    files.extend(whose.map(|whose| (name.to_owned(), whose)));
-                }
-                Err(_) if matches!(seen, Sight::Vanished) => {}
-                Err(_) => unnamed.push(name),
-            }
+        self.scan_passing(&|| ())
+    }
+
+    /// The scan, telling each time that it has asked and not kept yet.
+    pub(super) fn scan_passing(&self, pass: &impl Fn()) -> Result<Scan, ScanError> {
+        let _only = self.scanning.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.place()?;
+        let looker = self.model().begin_scan();
+        let mut taken = Taken::default();
+        let done = self.take_all(&place, looker, pass, &mut taken);
+        let newer = self.model().end_scan(done.is_ok());
+        done?;
+        for (name, _) in &newer {
+            taken.drop(name);
         }
-        let mut sorted = sort_out(files);
-        for name in unnamed {
-            sorted.tell(&name.to_string_lossy(), Trouble::NotUtf8);
+        for (name, whose) in newer {
+            taken.take(&name, whose);
         }
-        let sorted = sorted.told();
-        self.remember(mark, sorted.keys);
+        let (locks, sorted) = taken.sort_out();
         Ok(Scan {
-            dir: mark,
-            local_fs: is_local(&dir),
-            locks: sorted.locks,
+            dir: place.mark,
+            local_fs: place.local_fs,
+            locks,
             blocked: sorted.blocked,
             unreadable: sorted.unreadable,
             foreign: sorted.foreign,
         })
     }
 
-    /// What stands in the directory now for these keys, and for those that the files of these names stand or stood for.
-    ///
-    /// # Errors
-    /// As [`Self::scan`].
-    pub fn look(
+    /// Opens the directory; a look at it begins.
+    pub(super) fn place(&self) -> Result<Place, ScanError> {
+        let (dir, mark) = self.open()?;
+        let local_fs = is_local(&dir);
+        self.model().begin(mark, clock::now());
+        Ok(Place { dir, mark, local_fs })
+    }
+
+    fn take_all(
         &self,
-        keys: &BTreeSet<Key>,
-        _names: &BTreeSet<String>,
-    ) -> Result<PartScan, ScanError> {
-        let scan = self.scan()?;
-        let sight = |key: &Key| match scan.locks.iter().find(|found| found.key == *key) {
-            Some(found) => KeySight::Found(Arc::clone(found)),
-            None if scan.blocked.contains(key) => KeySight::Blocked,
-            None => KeySight::Absent,
-        };
-        let keys = keys.iter().map(|key| (key.clone(), sight(key))).collect();
-        Ok(PartScan { dir: scan.dir, local_fs: scan.local_fs, keys })
-    }
-
-    /// Which files stood for which keys at the last scan of this directory.
-    fn known(&self, dir: DirMark) -> HashMap<String, Key> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.dir == Some(dir) { seen.keys.clone() } else { HashMap::new() }
-    }
-
-    fn remember(&self, dir: DirMark, keys: HashMap<String, Key>) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { dir: Some(dir), keys };
+        place: &Place,
+        looker: Looker,
+        pass: &impl Fn(),
+        taken: &mut Taken,
+    ) -> Result<(), ScanError> {
+        let mut buffer = vec![MaybeUninit::uninit(); LISTED];
+        let mut listing = RawDir::new(place.dir.as_fd(), &mut buffer);
+        let mut names = Names::default();
+        while let Some(entry) = listing.next() {
+            let entry = entry.map_err(|errno| self.unreadable(errno))?;
+            if is_lock(entry.file_name()) {
+                names.push(entry.file_name(), entry.file_type() == FileType::RegularFile);
+            }
+            if listing.is_buffer_empty() {
+                self.read(place, &names, looker, pass, |named| taken.take_named(named))?;
+                names.clear();
+            }
+        }
+        // A listing may miss a file that is replaced meanwhile.
+        let unlisted = self.model().unlisted(looker);
+        for some in unlisted.chunks(AT_ONCE) {
+            let names = Names::of(some.iter().map(|name| &**name));
+            self.read(place, &names, looker, pass, |named| taken.take_named(named))?;
+        }
+        Ok(())
     }
 }
 
-/// The names of all locks, in the order of their bytes.
-fn list(dir: &OwnedFd) -> Result<BTreeSet<CString>, Errno> {
-    let mut names = BTreeSet::new();
-    for entry in Dir::read_from(dir.as_fd())? {
-        let name = entry?.file_name().to_owned();
-        let bytes = name.to_bytes();
-        if bytes.ends_with(b".lock") && !bytes.starts_with(ASIDE.as_bytes()) {
-            names.insert(name);
+/// What a scan has seen so far.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Locks that bear their own name and with which nothing is wrong, by the first bytes of their names: to sort them
+    /// without going to each name.
+    plain: Vec<(u128, Arc<FoundLock>)>,
+    odd: Vec<(String, Whose)>,
+    unnamed: Vec<String>,
+}
+
+impl Taken {
+    fn take_named(&mut self, named: Named<'_>) {
+        match named {
+            Named::Text(name, whose) => self.take(name, whose),
+            Named::Bytes(name) => self.unnamed.push(name.to_string_lossy().into_owned()),
         }
     }
-    Ok(names)
+
+    fn take(&mut self, name: &str, whose: Option<Whose>) {
+        match whose {
+            None => {}
+            Some(Whose::Lock(found, None)) if found.own_name => {
+                self.plain.push((first_bytes(name), found));
+            }
+            Some(whose) => self.odd.push((name.to_owned(), whose)),
+        }
+    }
+
+    fn drop(&mut self, name: &str) {
+        let first = first_bytes(name);
+        self.plain.retain(|(bytes, found)| *bytes != first || found.lock.file != name);
+        self.odd.retain(|(odd, _)| odd != name);
+    }
+
+    /// Which lock is judged for each key, ordered by name, and what else there is.
+    fn sort_out(mut self) -> (Vec<Arc<FoundLock>>, Sorted) {
+        self.plain.sort_unstable_by(|(a, one), (b, other)| {
+            a.cmp(b).then_with(|| one.lock.file.cmp(&other.lock.file))
+        });
+        let mut files = std::mem::take(&mut self.odd);
+        // What is plain stays so unless another file claims its key.
+        let mut claimed: Vec<usize> = files
+            .iter()
+            .flat_map(|(_, whose)| whose.keys())
+            .filter_map(|key| self.position(&parse::canonical_name(key)))
+            .collect();
+        claimed.sort_unstable();
+        claimed.dedup();
+        for at in claimed.into_iter().rev() {
+            let (_, found) = self.plain.remove(at);
+            files.push((found.lock.file.clone(), Whose::Lock(found, None)));
+        }
+        files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut sorted = sort_out(files);
+        for name in self.unnamed {
+            sorted.tell(&name, Trouble::NotUtf8);
+        }
+        let mut sorted = sorted.told();
+        let mut locks: Vec<_> = self.plain.into_iter().map(|(_, found)| found).collect();
+        if !sorted.locks.is_empty() {
+            locks.append(&mut sorted.locks);
+            locks.sort_by(|a, b| a.lock.file.cmp(&b.lock.file));
+        }
+        (locks, sorted)
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        let first = first_bytes(name);
+        let order = |(bytes, found): &(u128, Arc<FoundLock>)| {
+            bytes.cmp(&first).then_with(|| found.lock.file.as_str().cmp(name))
+        };
+        self.plain.binary_search_by(order).ok()
+    }
+}
+
+/// The first 16 bytes of a name, in the order of names: a shorter one comes first.
+fn first_bytes(name: &str) -> u128 {
+    let mut first = [0; 16];
+    first.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    u128::from_be_bytes(first)
+}
+
+/// Is it the name of a lock, and none of ours?
+fn is_lock(name: &CStr) -> bool {
+    let bytes = name.to_bytes();
+    bytes.ends_with(b".lock") && !bytes.starts_with(ASIDE.as_bytes())
 }
 
 /// Does only this machine write here? A file system that does not tell its kind is not called local.
-fn is_local(dir: &OwnedFd) -> bool {
+pub(super) fn is_local(dir: &OwnedFd) -> bool {
     fstatfs(dir).is_ok_and(|fs| {
         // Where the field is a signed word, the large magic numbers come as negative ones.
         u32::try_from(fs.f_type & 0xFFFF_FFFF).is_ok_and(|kind| !SHARED_FS.contains(&kind))

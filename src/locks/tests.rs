@@ -1,5 +1,8 @@
 //! The directory, with real files.
 
+mod incremental;
+mod part;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -115,7 +118,7 @@ fn the_locks_that_real_runners_leave() {
                 it.key.brz_project_id,
                 it.lock.pid,
                 it.lock.started,
-                it.data.as_ref().map_or(0, |data| data.len()),
+                it.data().map_or(0, |data| data.len()),
             )
         })
         .collect();
@@ -145,14 +148,8 @@ fn the_locks_that_real_runners_leave() {
     );
     assert_eq!((scan.blocked.len(), scan.foreign), (0, 0));
     assert!(scan.local_fs);
-    let stage = &scan
-        .locks
-        .iter()
-        .find(|it| it.key.brz_project_id == 23_131_992)
-        .unwrap()
-        .data
-        .as_ref()
-        .unwrap();
+    let stage =
+        &scan.locks.iter().find(|it| it.key.brz_project_id == 23_131_992).unwrap().data().unwrap();
     assert_eq!(stage["current_stage"], "Миграция страниц");
 }
 

@@ -327,11 +327,11 @@ fn sighted(
         KeySight::Absent => (LockSight::Absent, None),
     };
     let (process, exit) = process(row.map(|stored| &stored.row), &lock);
-    let data = found.as_ref().and_then(|found| found.text.clone());
+    let data = found.as_ref().and_then(|found| found.text());
     Seen {
         key: key.clone(),
         sight: Sight { lock, dir, process, exit, elsewhere: None, data },
-        data: found.as_ref().and_then(|found| found.data.clone()),
+        data: found.as_ref().and_then(|found| found.data()),
         found,
         basis: row.cloned(),
     }

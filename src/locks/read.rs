@@ -1,0 +1,181 @@
+//! Some names are looked at: what did not change is taken from the model, what did is read.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+use std::sync::{MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+
+use super::classify::{Whose, whose};
+use super::file::{File, Sight, read_file, sight, stamp_of};
+use super::model::{Fresh, Known, Looker, Model, is_settled};
+use super::{LockDir, ScanError};
+use crate::clock;
+use crate::domain::migration::DirMark;
+
+/// The directory that is looked at.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) dir: OwnedFd,
+    pub(super) mark: DirMark,
+    pub(super) local_fs: bool,
+}
+
+/// Some names, one after the other in one buffer, and which of them the listing says to be files.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    bytes: Vec<u8>,
+    ends: Vec<(usize, bool)>,
+}
+
+impl Names {
+    pub(super) fn push(&mut self, name: &CStr, is_file: bool) {
+        self.bytes.extend_from_slice(name.to_bytes_with_nul());
+        self.ends.push((self.bytes.len(), is_file));
+    }
+
+    /// Names of which nothing is known; one with a zero byte is none.
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut all = Self::default();
+        for name in names.filter_map(|name| CString::new(name).ok()) {
+            all.push(&name, false);
+        }
+        all
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&CStr, bool)> {
+        let mut begin = 0;
+        self.ends.iter().filter_map(move |(end, is_file)| {
+            let bytes = self.bytes.get(begin..*end)?;
+            begin = *end;
+            Some((CStr::from_bytes_with_nul(bytes).ok()?, *is_file))
+        })
+    }
+}
+
+/// One name on its way from what was known of it to what it is.
+struct Under<'a> {
+    name: &'a CStr,
+    text: Option<&'a str>,
+    is_file: bool,
+    known: Known,
+    /// None: it is what it was.
+    fresh: Option<Fresh>,
+}
+
+impl LockDir {
+    /// Looks at these names, and gives what each stands for: nothing where it is gone. A name that is no UTF-8 goes to
+    /// `unnamed` if something stands there. `pass` is told when everything was asked and nothing kept yet.
+    pub(super) fn read(
+        &self,
+        place: &Place,
+        names: &Names,
+        looker: Looker,
+        pass: &impl Fn(),
+        mut is: impl FnMut(Named<'_>),
+    ) -> Result<(), ScanError> {
+        let moment = clock::now().wall.0.saturating_mul(1_000_000);
+        #[cfg(test)]
+        let moment = moment + self.model().pretended;
+        let (ticket, mut under) = self.ask_model(place, names, looker);
+        for one in &mut under {
+            one.fresh = look_at(place, one, moment).map_err(|errno| self.unreadable(errno))?;
+        }
+        pass();
+        let mut model = self.model();
+        for one in under {
+            let whose = match (one.text, one.fresh) {
+                (Some(name), Some(fresh)) => model.keep(place.mark, name, fresh, ticket, looker),
+                (None, Some(fresh)) => fresh.whose,
+                (_, None) => one.known.whose,
+            };
+            match one.text {
+                Some(name) => is(Named::Text(name, whose)),
+                None if whose.is_some() => is(Named::Bytes(one.name)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_model<'a>(
+        &self,
+        place: &Place,
+        names: &'a Names,
+        looker: Looker,
+    ) -> (u64, Vec<Under<'a>>) {
+        let mut under = Vec::with_capacity(names.len());
+        let mut model = self.model();
+        let ticket = model.ticket();
+        for (name, is_file) in names.iter() {
+            let text = name.to_str().ok();
+            let known =
+                text.map(|text| model.known(place.mark, text, ticket, looker)).unwrap_or_default();
+            if !known.is_dealt {
+                under.push(Under { name, text, is_file, known, fresh: None });
+            }
+        }
+        (ticket, under)
+    }
+
+    pub(super) fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn unreadable(&self, errno: Errno) -> ScanError {
+        ScanError::Read { path: self.path.clone(), source: errno.into() }
+    }
+}
+
+/// One name and what it stands for.
+pub(super) enum Named<'a> {
+    Text(&'a str, Option<Whose>),
+    /// It is no UTF-8.
+    Bytes(&'a CStr),
+}
+
+fn look_at(place: &Place, one: &Under<'_>, moment_ns: i64) -> Result<Option<Fresh>, Errno> {
+    let Some(name) = one.text else {
+        let whose = match stamp_of(&place.dir, one.name)? {
+            Err(Sight::Vanished) => None,
+            Ok(_) | Err(_) => Some(Whose::Foreign),
+        };
+        return Ok(Some(Fresh { stamp: None, whose }));
+    };
+    let seen = match one.known.stamp {
+        Some(stamp) => match stamp_of(&place.dir, one.name)? {
+            Ok(now) if now == stamp => return Ok(None),
+            Ok(_) => read_file(&place.dir, one.name)?,
+            Err(other) => other,
+        },
+        None if one.is_file => read_file(&place.dir, one.name)?,
+        None => sight(&place.dir, one.name)?,
+    };
+    let stamp = match &seen {
+        Sight::File(file) => Some(file.stamp)
+            .filter(|stamp| place.local_fs && file.stood_still && is_settled(stamp, moment_ns)),
+        Sight::NotAFile | Sight::Refused | Sight::Vanished => None,
+    };
+    if let (Sight::File(file), Some(before)) = (&seen, &one.known.whose)
+        && is_the_same(file, before)
+    {
+        return Ok(Some(Fresh { stamp, whose: Some(before.clone()) }));
+    }
+    let known = one.known.whose.as_ref().and_then(|whose| whose.keys().first());
+    Ok(Some(Fresh { stamp, whose: whose(name, seen, known, place.mark) }))
+}
+
+/// Was the same read before? Then what was made of it is kept.
+fn is_the_same(file: &File, before: &Whose) -> bool {
+    matches!(before, Whose::Lock(found, _)
+        if found.lock.mark == file.stamp.mark && found.content == file.content)
+}
