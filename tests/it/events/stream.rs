@@ -37,7 +37,7 @@ impl Listener {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let block = block.to_owned();
-                self.text = rest.to_owned();
+                self.text = rest.to_string();
                 return Some(block);
             }
             let chunk = tokio::time::timeout(SOON, self.answer.chunk()).await;
