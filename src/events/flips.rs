@@ -176,3 +176,22 @@ fn news(recorded: RecordedEvent) -> Option<News> {
         committed: Some((event.instance, event.seq)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_lags_repeats_nothing_and_a_database_without_the_last_writes_begins_there() {
+        let start = Instant::now();
+        let mut cursor = Cursor { told: 10, looked: 12, back: None };
+        assert!(cursor.note(12, start));
+        assert!(!cursor.note(8, start), "it lags");
+        assert!(cursor.note(13, start), "it has caught up");
+        assert_eq!(cursor.told, 10, "nothing is told again");
+        assert!(!cursor.note(7, start));
+        assert!(!cursor.note(9, start + LAG / 2));
+        assert!(cursor.note(9, start + LAG));
+        assert_eq!((cursor.told, cursor.looked), (7, 7), "from where the numbers are given again");
+    }
+}

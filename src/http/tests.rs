@@ -176,7 +176,9 @@ async fn a_known_list_is_told_at_once_and_only_where_everybody_may_read() {
     world.publish((1..40).map(|id| node(id, &format!("n{id}"), State::Up)).collect());
     for path in lists {
         assert!(at_once(&world.state, &ask(path, &[])).is_none(), "nobody asked for it before");
-        let slow = world.get(path).await;
+        let mut slow = world.get(path).await;
+        // Hyper adds it to the other one as well.
+        slow.headers.remove("content-length");
         let fast = at_once(&world.state, &ask(path, &[])).unwrap();
         assert_eq!((fast.status(), fast.headers()), (slow.status, &slow.headers), "{path}");
         assert_eq!(fast.into_body().collect().await.unwrap().to_bytes(), slow.bytes);
