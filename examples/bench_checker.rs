@@ -230,13 +230,12 @@ async fn ask(kept: Option<TcpStream>, address: SocketAddr) -> Result<TcpStream, 
     const REQUEST: &[u8] = b"POST /json_rpc HTTP/1.1\r\nHost: 127.0.100.100:18000\r\n\
         Content-Type: application/json\r\nAccept: application/json\r\nContent-Length: 59\r\n\r\n\
         {\"jsonrpc\":\"2.0\",\"id\":\"procwarden-1\",\"method\":\"get_version\"}";
-    let mut stream = match kept {
-        Some(stream) => stream,
-        None => {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            stream
-        }
+    let mut stream = if let Some(stream) = kept {
+        stream
+    } else {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        stream
     };
     stream.write_all(REQUEST).await?;
     let mut buffer = [0; 4096];

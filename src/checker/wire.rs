@@ -190,6 +190,10 @@ impl Body {
     fn take_chunks(&mut self, raw: &[u8]) -> Result<Option<usize>, Fault> {
         loop {
             let rest = &raw[self.taken..];
+            // The parser takes a line without digits for a size of 0.
+            if rest.first().is_some_and(|digit| !digit.is_ascii_hexdigit()) {
+                return Err(BAD_BODY);
+            }
             let (line, size) = match httparse::parse_chunk_size(rest) {
                 Ok(httparse::Status::Complete(found)) => found,
                 Ok(httparse::Status::Partial) if rest.len() < CHUNK_LINE => return Ok(None),
@@ -325,6 +329,6 @@ mod tests {
         assert_eq!(Body::new(Length::Bytes(LIMIT + 1)).look(b"", false), Err(LONG_BODY));
         assert_eq!(Body::new(Length::Close).look(b"ab", false), Ok(None));
         assert_eq!(Body::new(Length::Close).look(b"ab", true), whole(2));
-        assert_eq!(Body::new(Length::Close).look(&[0; LIMIT + 1], false), Err(LONG_BODY));
+        assert_eq!(Body::new(Length::Close).look(&vec![0; LIMIT + 1], false), Err(LONG_BODY));
     }
 }

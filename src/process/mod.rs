@@ -4,6 +4,7 @@
 
 #[cfg(feature = "bench")]
 pub mod bench;
+mod descriptors;
 mod details;
 mod ends;
 mod exit;
@@ -22,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+pub use descriptors::{descriptor_ceiling, why_not_held};
 pub use details::ProcessDetails;
 pub use exits::Exits;
 pub use look::{Handle, ended};

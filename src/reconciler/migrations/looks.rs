@@ -11,13 +11,20 @@ use tokio::time::Instant;
 use super::follow::Cursors;
 use super::observe::{Look, Observer, Rows};
 use super::{LOOK_LIMIT, MIN_GAP, Reconciler};
-use crate::domain::migration::Key;
-use crate::events::Source;
-use crate::locks::key_in_name;
+use crate::causes::chain;
+use crate::domain::migration::{DirMark, Key};
+use crate::events::{Source, Watch};
+use crate::locks::{Change, DirWatch, WatchError, key_in_name};
 use crate::store::StoreError;
 
+/// Beside an adopted table each look reads all of it: what is told by the kernel waits so long for more.
+const BESIDE_THEIRS: Duration = Duration::from_millis(250);
+
 /// A look at everything that is under way.
-pub(super) type LookAtAll = JoinHandle<(Observer, Look)>;
+pub(super) type LookAtAll = JoinHandle<LookedAtAll>;
+
+/// With what it was taken, what it brought, and the watch that began before it where one was needed.
+pub(super) type LookedAtAll = (Observer, Look, Option<Result<DirWatch, WatchError>>);
 
 /// A look at some that is under way.
 pub(super) type LookAtSome = JoinHandle<Result<Look, String>>;
@@ -50,11 +57,14 @@ impl Reconciler {
         observer.scout.live.clone_from(&self.scout.live);
         self.hints.over();
         self.seen_since.clear();
+        let unwatched = self.parts.watches && self.changes.is_none();
         Some(tokio::task::spawn_blocking(move || {
+            // Before the look: what changes after it is told.
+            let watch = unwatched.then(|| observer.scout.dir.watch());
             let look = observer.look(&rows);
             // Before the look is taken over: a map that is shared would be copied to be written.
             drop(rows);
-            (observer, look)
+            (observer, look, watch)
         }))
     }
 
@@ -75,11 +85,12 @@ impl Reconciler {
         Some(tokio::task::spawn_blocking(move || scout.look_at_some(&keys, &names, &rows)))
     }
 
-    pub(super) async fn looked_at_all(&mut self, looked: Result<(Observer, Look), JoinError>) {
+    pub(super) async fn looked_at_all(&mut self, looked: Result<LookedAtAll, JoinError>) {
         self.said.hangs = false;
         match looked {
-            Ok((observer, look)) => {
+            Ok((observer, look, watch)) => {
                 self.observer = Some(observer);
+                self.take_watch(watch, look.whole.as_ref().and_then(|whole| whole.dir));
                 self.tick(look).await;
                 self.parts.events.set_watch(Source::Processes, self.scout.watched.state());
             }
@@ -115,11 +126,45 @@ impl Reconciler {
         self.hint(keys);
     }
 
+    /// Something happened in the directory.
+    pub(super) fn changed(&mut self, change: Change) {
+        match change {
+            Change::Names(_) if self.adoption.is_some() => self.wake_in(BESIDE_THEIRS),
+            Change::Names(names) => self.hints.names(names),
+            Change::All(why) => {
+                tracing::debug!(why, "all locks are looked at");
+                self.changes = None;
+                // More than the kernel keeps comes again and again: looks at all take their share of the time.
+                self.wake_in((self.took * 3).min(Duration::from_secs(1)));
+            }
+        }
+    }
+
+    /// Takes over the watch that began with a look. A watch of another directory than the one that was looked at tells of
+    /// nothing that matters.
+    fn take_watch(&mut self, begun: Option<Result<DirWatch, WatchError>>, dir: Option<DirMark>) {
+        let state = match begun {
+            Some(Ok(watch)) => {
+                self.changes = Some(watch);
+                Some(Watch::On)
+            }
+            Some(Err(error)) => Some(Watch::Polling(chain(&error))),
+            None => None,
+        };
+        if let Some(state) = state {
+            self.parts.events.set_watch(Source::Locks, state);
+        }
+        if dir.is_some() && self.changes.as_ref().is_some_and(|watch| Some(watch.dir()) != dir) {
+            self.changes = None;
+            self.wake_in(Duration::ZERO);
+        }
+    }
+
     /// Looks at these as soon as can be.
     fn hint(&mut self, keys: BTreeSet<Key>) {
         if self.adoption.is_some() && !keys.is_empty() {
             // Their table is read before everything is looked at, and their word counts.
-            self.wake_in(Duration::ZERO);
+            self.wake_in(BESIDE_THEIRS);
         } else {
             self.hints.keys(keys);
         }

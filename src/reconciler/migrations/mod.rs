@@ -32,8 +32,8 @@ use crate::domain::Timestamp;
 use crate::domain::migration::{Key, Reason, State, Status};
 use crate::domain::reconcile::{Memory, Rules};
 use crate::events::{Hub, Source, Watch};
-use crate::locks::LockDir;
-use crate::process::{Exits, Processes};
+use crate::locks::{Change, DirWatch, LockDir};
+use crate::process::{Exits, Processes, descriptor_ceiling};
 use crate::snapshot::{Published, Unreadable};
 use crate::store::{Lease, Store};
 
@@ -129,6 +129,8 @@ pub struct Reconciler {
     /// What was told of each since its row was written last.
     told: HashMap<Key, (Status, State, Option<Reason>)>,
     put_back: bool,
+    /// Where changes of the directory are told.
+    changes: Option<DirWatch>,
     hints: Hints,
     /// Looked at since the look at everything that is under way began.
     seen_since: HashSet<Key>,
@@ -173,6 +175,7 @@ impl Reconciler {
             said: Said::default(),
             told: HashMap::new(),
             put_back: false,
+            changes: None,
             hints: Hints::default(),
             seen_since: HashSet::new(),
             views: Views::default(),
@@ -202,6 +205,7 @@ impl Reconciler {
                 Some(request) = self.inbox.recv() => self.serve(request).await,
                 () = self.parts.published.fleet_news() => self.follow().await,
                 tokens = ends(self.scout.watched.exits()) => self.ended(&tokens),
+                change = changes(self.changes.as_mut()) => self.changed(change),
                 looked = join(all.as_mut().map(|(look, _)| look)) => {
                     all = None;
                     self.looked_at_all(looked).await;
@@ -233,7 +237,7 @@ fn watched(wanted: bool, events: &Hub) -> Watched {
         };
         exits.inspect_err(refused).ok()
     });
-    Watched::new(exits, handle_limit())
+    Watched::new(exits, descriptor_ceiling())
 }
 
 async fn join<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
@@ -250,6 +254,14 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+/// What changed in the directory.
+async fn changes(watch: Option<&mut DirWatch>) -> Change {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The processes that have ended.
 async fn ends(exits: Option<&Exits>) -> Vec<u64> {
     match exits {
@@ -262,10 +274,4 @@ async fn ends(exits: Option<&Exits>) -> Vec<u64> {
         },
         None => std::future::pending().await,
     }
-}
-
-/// Most processes that are held on to: half of the descriptors, since connections and nodes' processes need some too.
-fn handle_limit() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit / 2).unwrap_or(usize::MAX))
 }

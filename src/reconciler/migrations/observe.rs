@@ -58,6 +58,9 @@ pub(super) struct Look {
     pub(super) seen: Vec<Seen>,
     /// Of these nothing is left to look at.
     pub(super) gone: Vec<Key>,
+    /// Of these it could not be told yet, and when it can.
+    pub(super) later: Vec<Key>,
+    pub(super) later_in: Duration,
     /// What only a look at the whole directory tells.
     pub(super) whole: Option<Whole>,
     pub(super) took: Duration,
@@ -68,6 +71,8 @@ pub(super) struct Look {
 pub(super) struct Whole {
     pub(super) unreadable: Vec<Unreadable>,
     pub(super) foreign_files: u64,
+    /// Which directory it was.
+    pub(super) dir: Option<DirMark>,
     /// Why the directory could not be read.
     pub(super) trouble: Option<String>,
 }
@@ -119,10 +124,13 @@ impl Scout {
         let began = Instant::now();
         let part = self.dir.look(keys, names).map_err(|error| chain(&error))?;
         let rules = self.rules(part.local_fs);
-        let (mut seen, mut gone) = (Vec::new(), Vec::new());
+        let (mut seen, mut gone, mut later) = (Vec::new(), Vec::new(), Vec::new());
         for (key, sight) in part.keys {
             let row = rows.get(&key);
-            if matches!(sight, KeySight::Found(_)) || row.is_some_and(|row| is_missed(row, &rules))
+            if part.again.is_some() && sight == KeySight::Blocked {
+                later.push(key);
+            } else if matches!(sight, KeySight::Found(_))
+                || row.is_some_and(|row| is_missed(row, &rules))
             {
                 let asked = |row: Option<&Migration>, lock: &LockSight| {
                     self.process(&key, row, lock, &rules)
@@ -133,7 +141,8 @@ impl Scout {
             }
         }
         self.search_namespaces(&mut seen, &rules);
-        Ok(Look { rules, seen, gone, whole: None, took: began.elapsed() })
+        let later_in = part.again.unwrap_or_default();
+        Ok(Look { rules, seen, gone, later, later_in, whole: None, took: began.elapsed() })
     }
 
     /// Who stands under the PID that is meant, and how the process that was watched under it ended.
@@ -210,6 +219,7 @@ impl Observer {
         let whole = Whole {
             unreadable: scan.as_ref().map(|scan| scan.unreadable.clone()).unwrap_or_default(),
             foreign_files: scan.as_ref().map_or(0, |scan| scan.foreign),
+            dir: scan.as_ref().map(|scan| scan.dir),
             trouble,
         };
         let blind = scan.is_none();
@@ -219,7 +229,8 @@ impl Observer {
         // A run that is over and has no lock is not looked at again: its handle would be held for ever.
         let gone = if blind { Vec::new() } else { self.forget() };
         self.scout.watched.release(&gone);
-        Look { rules, seen, gone, whole: Some(whole), took: began.elapsed() }
+        let (later, later_in) = (Vec::new(), Duration::ZERO);
+        Look { rules, seen, gone, later, later_in, whole: Some(whole), took: began.elapsed() }
     }
 
     /// Nothing follows for this migration as long as row, lock and process are the same.

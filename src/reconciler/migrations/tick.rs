@@ -47,6 +47,9 @@ impl Reconciler {
             self.say(whole);
         }
         self.forget(&look);
+        for key in look.later {
+            self.look_again(key, look.later_in);
+        }
         // Two instances that write the same rows in one order wait for each other; in two orders they block each other.
         look.seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let now = clock::now();

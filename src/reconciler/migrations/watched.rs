@@ -3,6 +3,7 @@
 //! As long as the handle has not ended, the process behind it lives and is the same: nothing of it has to be read again.
 
 use std::collections::{BTreeSet, HashMap};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::domain::migration::Key;
 use crate::domain::process::Alive;
 use crate::domain::{Exit, Identity, Presence};
 use crate::events::Watch;
-use crate::process::{Exits, Handle, Processes};
+use crate::process::{Exits, Handle, Processes, ended, why_not_held};
 
 /// How often and how soon it is asked how a process ended, the pauses doubling: 1.3 s in all. Parents reap at once, or
 /// when they wait for all of theirs; after that the looks at everything ask.
@@ -61,8 +62,8 @@ pub(super) struct Watched {
     held: Mutex<Book>,
     /// Where their ends are told; none where nobody asked, or where the kernel gave no set.
     exits: Option<Exits>,
-    /// Most handles that are kept: each is a descriptor, and others need some too.
-    limit: usize,
+    /// Descriptors from this number on are left to others.
+    ceiling: RawFd,
 }
 
 #[derive(Debug, Default)]
@@ -76,8 +77,8 @@ struct Book {
 }
 
 impl Watched {
-    pub(super) fn new(exits: Option<Exits>, limit: usize) -> Self {
-        Self { held: Mutex::default(), exits, limit }
+    pub(super) fn new(exits: Option<Exits>, ceiling: RawFd) -> Self {
+        Self { held: Mutex::default(), exits, ceiling }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -109,30 +110,27 @@ impl Watched {
             self.book().hold(key, held);
             return Presence::Alive(alive);
         }
-        if self.is_full() {
-            let presence = processes.look(pid);
-            if matches!(presence, Presence::Alive(_)) {
-                self.book().refused.insert(key.clone(), "the limit of open files");
-            }
-            return presence;
-        }
-        let (presence, handle) = processes.watch(pid);
+        let (presence, held) = processes.try_watch(pid);
         if let Presence::Alive(alive) = &presence {
-            match handle {
-                Some(handle) => self.add(key, handle, alive.clone()),
-                None => drop(self.book().refused.insert(key.clone(), "no pidfd could be had")),
+            match held {
+                Ok(Some(handle)) if handle.as_raw_fd() < self.ceiling => {
+                    self.add(key, handle, alive.clone());
+                }
+                Ok(Some(_)) => self.refuse(key, "too many open files"),
+                Ok(None) => {}
+                Err(error) => self.refuse(key, why_not_held(&error)),
             }
         }
         presence
     }
 
+    fn refuse(&self, key: &Key, why: &'static str) {
+        self.book().refused.insert(key.clone(), why);
+    }
+
     fn under(&self, pid: i64) -> Option<Arc<Held>> {
         let pid = i32::try_from(pid).ok()?;
         self.book().by_pid.get(&pid).and_then(Weak::upgrade)
-    }
-
-    fn is_full(&self) -> bool {
-        self.book().by_pid.len() >= self.limit
     }
 
     fn add(&self, key: &Key, handle: Handle, alive: Alive) {
@@ -151,9 +149,9 @@ impl Watched {
         // In the book first: an end that is told at once finds whom it is about.
         drop(book);
         if let Some(exits) = &self.exits
-            && exits.add(&held.handle, token).is_err()
+            && let Err(error) = exits.add(&held.handle, token)
         {
-            self.book().refused.insert(key.clone(), "the limit of what epoll watches");
+            self.refuse(key, why_not_held(&error));
         }
     }
 
@@ -178,8 +176,9 @@ impl Watched {
         let mut held: Vec<Arc<Held>> =
             self.book().by_pid.values().filter_map(Weak::upgrade).collect();
         held.retain(|it| !it.ended.load(Ordering::Relaxed));
-        for it in held {
-            it.has_ended();
+        let handles: Vec<&Handle> = held.iter().map(|it| &it.handle).collect();
+        for (it, ended) in held.iter().zip(ended(&handles)) {
+            it.ended.store(ended, Ordering::Relaxed);
         }
     }
 

@@ -19,7 +19,7 @@ use super::{Reconciler, sleep_until};
 use crate::domain::Identity;
 use crate::domain::node::Method;
 use crate::events::{Hub, Source, Watch as Told};
-use crate::process::{Exits, Handle, Processes};
+use crate::process::{Exits, Handle, Processes, why_not_held};
 use crate::snapshot::NodeView;
 
 /// Nodes whose processes are searched for at a time: some 20 us each.
@@ -253,7 +253,7 @@ impl Watch {
 
     /// The process cannot be held. What refuses every process is not asked again.
     fn refuse(&mut self, id: i64, error: &io::Error) {
-        self.why = why(error);
+        self.why = why_not_held(error);
         if matches!(Errno::from_io_error(error), Some(Errno::NOSYS | Errno::PERM)) {
             self.give_up();
         } else {
@@ -334,17 +334,6 @@ fn room(limit: usize, nodes: usize, method: Method) -> (RawFd, usize) {
     (RawFd::try_from(ours).unwrap_or(RawFd::MAX), most)
 }
 
-/// Why a process cannot be held, for people.
-fn why(error: &io::Error) -> &'static str {
-    match Errno::from_io_error(error) {
-        Some(Errno::MFILE | Errno::NFILE) => "too many open files",
-        Some(Errno::NOSYS) => "the kernel, or a filter, has no pidfd_open",
-        Some(Errno::PERM) => "a filter forbids pidfd_open",
-        Some(Errno::NOSPC) => "fs.epoll.max_user_watches is reached",
-        _ => "the kernel refuses",
-    }
-}
-
 impl Reconciler {
     /// What the kernel told of the nodes' processes.
     pub(super) fn hear(&mut self, news: News) {
@@ -368,7 +357,7 @@ impl Reconciler {
             }
             News::Failed(error) => {
                 tracing::error!(%error, "the ends of processes cannot be waited for");
-                self.watch.why = why(&error);
+                self.watch.why = why_not_held(&error);
                 self.watch.give_up();
             }
         }

@@ -1,0 +1,48 @@
+//! How many descriptors processes may take, and why one could not be had.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+/// What is left to connections, files and the database: a part of the limit, and at least so many.
+const RESERVE: (u64, u64) = (8, 128);
+
+/// The first descriptor number that is not for handles on processes.
+#[must_use]
+pub fn descriptor_ceiling() -> RawFd {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    ceiling(limit)
+}
+
+fn ceiling(limit: u64) -> RawFd {
+    let ours = limit.saturating_sub((limit / RESERVE.0).max(RESERVE.1));
+    RawFd::try_from(ours).unwrap_or(RawFd::MAX)
+}
+
+/// Why a process cannot be held, for people.
+#[must_use]
+pub fn why_not_held(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => "too many open files",
+        Some(Errno::NOSYS) => "the kernel, or a filter, has no pidfd_open",
+        Some(Errno::PERM) => "a filter forbids pidfd_open",
+        Some(Errno::NOSPC) => "fs.epoll.max_user_watches is reached",
+        _ => "the kernel refuses",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn something_is_left_to_others_whatever_the_limit() {
+        let table =
+            [(0, 0), (64, 0), (256, 128), (1024, 896), (20_000, 17_500), (u64::MAX, RawFd::MAX)];
+        for (limit, expected) in table {
+            assert_eq!(ceiling(limit), expected, "{limit}");
+        }
+    }
+}
