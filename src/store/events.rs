@@ -131,7 +131,7 @@ pub(super) const LAST: &str = "SELECT instance, seq, at, kind, subject_id, name,
      exit_status \
      FROM procwarden_events WHERE instance = ? ORDER BY seq DESC LIMIT ?";
 pub(super) const AFTER: &str = "SELECT e.instance, e.seq, e.at, e.kind, e.subject_id, e.name, e.state, e.reason, e.status, \
-     e.run, m.brz_project_id FROM procwarden_events e LEFT JOIN procwarden_migrations m \
+     e.run, e.exit_status, m.brz_project_id FROM procwarden_events e LEFT JOIN procwarden_migrations m \
      ON m.id = e.subject_id AND e.kind = 'migration' WHERE e.instance = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
 pub(super) const SEQS: &str = "SELECT name, seq FROM procwarden_instances ORDER BY name";
 pub(super) const LAST_BEFORE: &str =

@@ -148,6 +148,8 @@ impl Reconciler {
                 self.changes = Some(watch);
                 Some(Watch::On)
             }
+            // Said where the directory is looked at.
+            Some(Err(WatchError::Directory(_))) => Some(Watch::Off),
             Some(Err(error)) => Some(Watch::Polling(chain(&error))),
             None => None,
         };

@@ -11,7 +11,10 @@ use crate::support::{Wallet, Warden, WardenConfig, db, eventually, ports};
 
 /// Looks so rarely that only an event can tell anything within the test.
 fn rarely(method: &str) -> WardenConfig {
-    WardenConfig::default().set("nodes.interval", "300s").set("nodes.method", method)
+    WardenConfig::default()
+        .set("events.enabled", true)
+        .set("nodes.interval", "300s")
+        .set("nodes.method", method)
 }
 
 /// A process that has become its program: the first look finds it so.
@@ -142,6 +145,7 @@ async fn without_events_the_interval_sees_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let mut process = sleeper(dir.path()).await;
     let config = WardenConfig::default()
+        .set("events.enabled", true)
         .set("nodes.method", "pid")
         .set("events.enabled", false)
         .node(sleeping("one", &process));
@@ -159,7 +163,10 @@ async fn without_pidfds(process: &Program, errno: i32) -> Option<Warden> {
         println!("NOT SHOWN: no numbers of system calls for {}", std::env::consts::ARCH);
         return None;
     };
-    let config = WardenConfig::default().set("nodes.method", "pid").node(sleeping("one", process));
+    let config = WardenConfig::default()
+        .set("events.enabled", true)
+        .set("nodes.method", "pid")
+        .node(sleeping("one", process));
     let mut warden = Warden::prepare(config);
     let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     warden.launch_under(&words);
@@ -193,7 +200,7 @@ async fn with_too_few_descriptors_some_are_watched_and_the_rest_is_looked_at() {
     for _ in 0..NODES {
         processes.push(sleeper(dir.path()).await);
     }
-    let mut config = WardenConfig::default().set("nodes.method", "pid");
+    let mut config = WardenConfig::default().set("events.enabled", true).set("nodes.method", "pid");
     for (at, process) in processes.iter().enumerate() {
         config = config.node(sleeping(&format!("n{at}"), process));
     }

@@ -169,6 +169,7 @@ impl Warden {
             .clone()
             .or("server.listen", format!("127.0.0.1:{}", self.port))
             .or("database.url", self.database.url())
+            .or("events.enabled", std::env::var("PROCWARDEN_TEST_EVENTS").as_deref() != Ok("off"))
             .or("migrations.lock_dir", self.lock_dir().to_str().unwrap());
         fs::write(self.config_path(), config.to_toml()).unwrap();
     }
