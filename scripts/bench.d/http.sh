@@ -38,7 +38,7 @@ bodies() {
     local count=$((QUICK ? 1000 : 10000)) round url tag encoding
     say "/nodes/status of $count nodes, plain, packed, and known already"
     fill "$work/bodies.db" "$count"
-    serve "$server_core" "$work/bodies.db" PROCWARDEN__NODES__INTERVAL=1h
+    serve "$server_core" "$work/bodies.db" PROCWARDEN__NODES__INTERVAL=24h
     await 60 "$count working nodes" works "$count"
     url=http://$address/nodes/status
     for encoding in identity gzip zstd; do

@@ -98,7 +98,11 @@ pub fn answer(
         Route::Ready => probes::ready(state, &params),
         Route::Node(id) => node(state, id),
     };
-    Some(result.map_or_else(refused, |(status, body)| reply(status, body)))
+    let mut response = result.map_or_else(refused, |(status, body)| reply(status, body));
+    if *method == Method::OPTIONS {
+        response.headers_mut().insert(header::ALLOW, ALLOW);
+    }
+    Some(response)
 }
 
 enum Route<'a> {
@@ -209,7 +213,6 @@ fn reply(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::ALLOW, ALLOW);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
     }

@@ -8,6 +8,7 @@ mod auth;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod bodies;
+mod connection;
 mod encodings;
 mod error;
 mod events;

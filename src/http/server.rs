@@ -1,48 +1,15 @@
-//! The accept loop: hyper's HTTP/1 connections, one task each, ended gracefully.
+//! The accept loop: a task for each connection, all of them awaited at the end.
 
-use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use bytes::Bytes;
-use futures_util::future::{self, FutureExt as _};
-use http_body_util::{Either, Full};
-use hyper::Request;
-use hyper::body::{Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::AppState;
-use super::router::{Answer, answer, at_once, router};
-use super::stall::Impatient;
-
-/// How long a client may take to send its headers; also how long an idle connection is kept. A little over ten
-/// seconds, so that a client that asks every ten keeps its connection.
-const HEADER_TIME: Duration = Duration::from_secs(11);
-
-/// Largest request head: what other servers take in one piece (8 KiB in nginx), doubled for long cookies.
-const HEAD_LIMIT: usize = 16 * 1024;
-
-/// How long a connection without a request under way is waited for when the server stops.
-const IDLE_GRACE: Duration = Duration::from_millis(500);
-
-/// How long a connection with a request under way is waited for: a client that does not read its answer must not keep
-/// the service from ending in time.
-const REQUEST_GRACE: Duration = Duration::from_secs(5);
-
-/// How long a client may take nothing of what is to be sent to it. A listener of `/events` may sleep through the bursts
-/// that its socket holds, no longer.
-const STALLED: Duration = Duration::from_secs(10);
+use super::connection::converse;
+use super::router::router;
 
 /// First and longest pause after a failed accept; it doubles in between.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -71,7 +38,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 failures.over();
-                let connection = serve_one(stream, state.clone(), router.clone(), stop.clone());
+                let connection = converse(stream, state.clone(), router.clone(), stop.clone());
                 tracker.spawn(connections.track_future(connection));
             }
             Err(error) => {
@@ -122,99 +89,14 @@ impl Failures {
     }
 }
 
-async fn serve_one(stream: TcpStream, state: AppState, router: Router, stop: CancellationToken) {
-    // Answers are written whole; waiting for more bytes to send with them only delays them.
-    let _ = stream.set_nodelay(true);
-    let under_way = Arc::new(AtomicUsize::new(0));
-    let service = service_fn(|request: Request<Incoming>| {
-        let guard = Guard::new(&under_way);
-        let tracked = |response: Answer| {
-            Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard }))
-        };
-        // What is in memory is answered before any future, base path, Router or layer: one of the places that are shaped by
-        // speed.
-        if let Some(response) = at_once(&state, &request) {
-            return future::Either::Left(future::ready(tracked(response)));
-        }
-        let (state, router) = (&state, &router);
-        let later = async move { answer(state, router, request.map(Body::new)).await };
-        future::Either::Right(Box::pin(later.map(tracked)))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(Impatient::new(stream, STALLED)), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let last = tokio::time::Instant::now() + REQUEST_GRACE;
-            loop {
-                match tokio::time::timeout(IDLE_GRACE, connection.as_mut()).await {
-                    Ok(ended) => break ended,
-                    // A browser opens connections that it may never use: those are not waited for.
-                    Err(_) if under_way.load(Ordering::Relaxed) == 0 => break Ok(()),
-                    Err(_) if tokio::time::Instant::now() >= last => break Ok(()),
-                    Err(_) => {}
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-/// Counts a request from its head to the last byte of its answer.
-struct Guard(Arc<AtomicUsize>);
-
-impl Guard {
-    fn new(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counter))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A body that keeps its request counted.
-struct Tracked {
-    body: Either<Full<Bytes>, Body>,
-    _guard: Guard,
-}
-
-impl hyper::body::Body for Tracked {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::config::Settings;
+    use crate::http::connection::HEAD_LIMIT;
     use crate::http::testing::{TOKEN, World};
 
     /// Longer than anything takes on a busy machine, shorter than the header limit's effect could be mistaken for.
