@@ -24,6 +24,12 @@ pub(super) struct Hints {
 }
 
 impl Hints {
+    /// Look at all of these then.
+    pub(super) fn later_all(&mut self, keys: &BTreeSet<Key>, after: Duration) {
+        let at = Instant::now() + after;
+        self.later.extend(keys.iter().map(|key| (at, key.clone())));
+    }
+
     /// Look at these now.
     pub(super) fn keys(&mut self, keys: impl IntoIterator<Item = Key>) {
         self.keys.extend(keys);
@@ -39,11 +45,15 @@ impl Hints {
         self.later.insert((at, key));
     }
 
-    /// When a look is due; none while there is nothing to look at.
+    /// When a look is due; none while there is nothing to look at. A process ends once, so what is said of that never
+    /// waits; files are written without end.
     pub(super) fn due(&self) -> Option<Instant> {
-        let now = (!self.keys.is_empty() || !self.names.is_empty()).then(Instant::now);
-        let due = now.or_else(|| self.later.first().map(|(at, _)| *at))?;
-        Some(self.rests_until.map_or(due, |until| until.max(due)))
+        let now = Instant::now();
+        let names =
+            (!self.names.is_empty()).then(|| self.rests_until.map_or(now, |it| it.max(now)));
+        let keys = (!self.keys.is_empty()).then_some(now);
+        let later = self.later.first().map(|(at, _)| *at);
+        keys.into_iter().chain(names).chain(later).min()
     }
 
     /// All that is due, taken out.
@@ -53,7 +63,9 @@ impl Hints {
         {
             self.keys.extend(self.later.pop_first().map(|(_, key)| key));
         }
-        (std::mem::take(&mut self.keys), std::mem::take(&mut self.names))
+        let rests = self.rests_until.is_some_and(|until| until > now);
+        let names = if rests { BTreeSet::new() } else { std::mem::take(&mut self.names) };
+        (std::mem::take(&mut self.keys), names)
     }
 
     /// A look at some has ended that took so long.
@@ -87,16 +99,17 @@ mod tests {
         assert_eq!(hints.take(after(19)).0, BTreeSet::new());
         assert_eq!(hints.take(after(20)).0, BTreeSet::from([key(1)]));
         assert_eq!(hints.due(), Some(after(50)));
-        hints.rest(Duration::from_millis(30), after(20));
-        assert_eq!(hints.due(), Some(after(110)));
-        hints.rest(Duration::from_secs(30), after(20));
-        assert_eq!(hints.due(), Some(after(120)), "the pause is bounded");
-        hints.rest(Duration::ZERO, after(20));
-        hints.keys([key(7)]);
         hints.names(BTreeSet::from(["x.lock".to_owned()]));
-        assert!(hints.due().is_some_and(|due| due < after(50) + Duration::from_mins(1)));
-        let (keys, names) = hints.take(after(60));
-        assert_eq!((keys.len(), names.len()), (2, 1));
+        hints.rest(Duration::from_mins(1), Instant::now());
+        let bounded = Instant::now() + LONGEST_PAUSE;
+        hints.later.clear();
+        assert!(hints.due().is_some_and(|due| due > now && due <= bounded), "the pause is bounded");
+        hints.keys([key(7)]);
+        assert!(hints.due().is_some_and(|due| due < bounded), "an end does not wait");
+        let (keys, names) = hints.take(Instant::now());
+        assert_eq!((keys.len(), names.len()), (1, 0));
+        let (keys, names) = hints.take(bounded);
+        assert_eq!((keys.len(), names.len()), (0, 1));
         assert_eq!(hints.due(), None);
     }
 }

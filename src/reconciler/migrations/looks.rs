@@ -71,6 +71,18 @@ impl Reconciler {
     /// Starts a look at what was hinted at.
     pub(super) fn look_at_some(&mut self) -> Option<LookAtSome> {
         let (keys, names) = self.hints.take(Instant::now());
+        self.look_at_these(keys, names)
+    }
+
+    /// Starts a look at these.
+    pub(super) fn look_at_these(
+        &self,
+        keys: BTreeSet<Key>,
+        names: BTreeSet<String>,
+    ) -> Option<LookAtSome> {
+        if keys.is_empty() && names.is_empty() {
+            return None;
+        }
         // Until the first look at everything nothing is known that a hint could be about.
         self.rules.as_ref()?;
         let all = self.rows.as_ref()?;
@@ -102,12 +114,10 @@ impl Reconciler {
     }
 
     pub(super) async fn looked_at_some(&mut self, looked: Result<Result<Look, String>, JoinError>) {
-        let began = Instant::now();
         match looked {
             Ok(Ok(look)) => {
-                let took = look.took;
+                self.hints.rest(look.took, Instant::now());
                 self.tick(look).await;
-                self.hints.rest(took + began.elapsed(), Instant::now());
             }
             Ok(Err(error)) => {
                 tracing::debug!(error, "a look at some locks; all are looked at instead");

@@ -8,6 +8,7 @@ mod follow;
 mod handle;
 mod hints;
 mod looks;
+mod meanwhile;
 mod observe;
 mod removal;
 mod requests;
@@ -199,7 +200,7 @@ impl Reconciler {
             }
             let late = all.as_ref().map(|(_, since)| *since + LOOK_LIMIT);
             let hinted = self.hints.due().filter(|_| some.is_none());
-            let unpublished = self.views.due();
+            let unpublished = self.views.due().filter(|_| self.rules.is_some());
             tokio::select! {
                 () = token.cancelled() => break,
                 Some(request) = self.inbox.recv() => self.serve(request).await,

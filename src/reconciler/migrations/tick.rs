@@ -82,13 +82,13 @@ impl Reconciler {
             self.reconcile_with_theirs(&sightings, &rules, now).await;
         }
         crate::failpoint::at("before-publish");
-        if look.whole.is_some() || self.views.is_urgent() {
+        if look.whole.is_some() {
             self.publish();
         }
     }
 
     /// Does the row stand that the look was taken for?
-    fn is_basis(&self, seen: &Seen) -> bool {
+    pub(super) fn is_basis(&self, seen: &Seen) -> bool {
         match (self.row(&seen.key), &seen.basis) {
             (Some(row), Some(basis)) => Arc::ptr_eq(row, basis) || row == basis,
             (None, None) => true,
@@ -238,7 +238,8 @@ impl Reconciler {
         if flips {
             crate::failpoint::at("before-flip");
         }
-        match self.parts.store.apply(&self.parts.lease, writes, now).await {
+        let (store, lease) = (self.parts.store.clone(), self.parts.lease.clone());
+        match self.meanwhile(store.apply(&lease, writes, now)).await {
             Ok(applied) => {
                 super::super::trouble::works(&self.parts.store_trouble);
                 if inserts {

@@ -25,6 +25,10 @@ const SLACK: Duration = Duration::from_secs(5);
 /// The progress of runners is shown at most this often; what turns is shown at once.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
+/// After a publication that took this share of the time, the next one waits: with a hundred thousand rows it takes
+/// milliseconds, and deaths come by the hundred.
+const SHARE: u32 = 10;
+
 /// What readers see, and which of it is out of date.
 #[derive(Debug)]
 pub(super) struct Views {
@@ -33,6 +37,8 @@ pub(super) struct Views {
     all: bool,
     urgent: bool,
     published_at: Instant,
+    /// How long the last publication took.
+    cost: Duration,
 }
 
 impl Default for Views {
@@ -43,6 +49,7 @@ impl Default for Views {
             all: true,
             urgent: true,
             published_at: Instant::now(),
+            cost: Duration::ZERO,
         }
     }
 }
@@ -65,14 +72,11 @@ impl Views {
         self.all = true;
     }
 
-    /// Is there something that readers should see at once?
-    pub(super) const fn is_urgent(&self) -> bool {
-        self.urgent
-    }
-
-    /// When something is to be published without being urgent.
+    /// When there is something to publish: what turned at once, unless that takes more than its share of the time.
     pub(super) fn due(&self) -> Option<Instant> {
-        (!self.stale.is_empty()).then(|| self.published_at + PUBLISH_EVERY)
+        let pause =
+            if self.urgent { (self.cost * SHARE).min(PUBLISH_EVERY) } else { PUBLISH_EVERY };
+        (self.urgent || !self.stale.is_empty()).then(|| self.published_at + pause)
     }
 }
 
@@ -127,9 +131,9 @@ impl Reconciler {
 
     /// Publishes the rows with what their locks say now.
     pub(super) fn publish(&mut self) {
+        let began = Instant::now();
         self.make_views();
         self.views.urgent = false;
-        self.views.published_at = Instant::now();
         let window = (self.parts.settings.interval.max(self.took) * 3).max(SLACK);
         // A database that gives no answer is waited for so long, and then this is published again.
         let window = window + self.parts.store.limit();
@@ -143,6 +147,8 @@ impl Reconciler {
             trouble: self.trouble.clone(),
             persisted: !self.parts.store_trouble.load(Ordering::Relaxed),
         });
+        self.views.published_at = Instant::now();
+        self.views.cost = began.elapsed();
     }
 
     /// Tells at once what was seen of a migration that is not what the row says; once, however long it is until the row

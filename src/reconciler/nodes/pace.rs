@@ -20,6 +20,8 @@ pub(super) struct Pace {
     pub(super) recorded: bool,
     pub(super) started: Instant,
     pub(super) published_at: Instant,
+    /// Readers see something.
+    pub(super) published: bool,
     pub(super) recorded_at: Instant,
     pub(super) record_cost: Duration,
     pub(super) synced_at: Option<Instant>,
@@ -47,6 +49,7 @@ impl Pace {
             recorded: false,
             started,
             published_at: started,
+            published: false,
             recorded_at: started,
             record_cost: Duration::ZERO,
             synced_at: None,

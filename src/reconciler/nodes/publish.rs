@@ -22,7 +22,8 @@ impl Reconciler {
         let pace = &self.pace;
         // Before the database was read once there is nothing to say.
         self.known.revision?;
-        if !self.waiting.published.is_empty() {
+        // The record is worth something at once: nobody waits for the first looks to be told what was true a moment ago.
+        if !self.waiting.published.is_empty() || !pace.published {
             return Some(pace.published_at);
         }
         let changed_at = pace.changed?;
@@ -43,6 +44,7 @@ impl Reconciler {
             last_pass: self.passes.last,
             nodes: self.entries.values().map(|it| Arc::clone(&it.view)).collect(),
         });
+        self.pace.published = true;
         self.pace.published_at = Instant::now();
         self.pace.changed = None;
         self.pace.flipped = false;

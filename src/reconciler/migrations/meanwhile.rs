@@ -1,0 +1,51 @@
+//! While the database is waited for: processes that end meanwhile are looked at and told of, and nothing is written.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use super::looks::LookAtSome;
+use super::observe::Look;
+use super::{Reconciler, ends, join};
+use crate::clock;
+use crate::domain::reconcile::evaluate;
+
+impl Reconciler {
+    /// Awaits `work`, which has nothing to do with us, and tells of deaths in between. They are looked at again, judged
+    /// and written when it is over.
+    pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut looking: Option<LookAtSome> = None;
+        loop {
+            let wants = self.adoption.is_none() && self.parts.events.has_listeners();
+            let exits = self.scout.watched.exits().filter(|_| wants && looking.is_none());
+            tokio::select! {
+                biased;
+                done = work.as_mut() => return done,
+                tokens = ends(exits) => {
+                    let keys = self.scout.watched.keys_of(&tokens);
+                    self.hints.later_all(&keys, Duration::ZERO);
+                    looking = self.look_at_these(keys, std::collections::BTreeSet::new());
+                }
+                looked = join(looking.as_mut()) => {
+                    looking = None;
+                    if let Ok(Ok(look)) = looked {
+                        self.tell_of(look);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_of(&mut self, look: Look) {
+        let now = clock::now();
+        for seen in look.seen {
+            if self.is_basis(&seen) {
+                let memory = self.memory.get(&seen.key).cloned().unwrap_or_default();
+                let decision =
+                    evaluate(&seen.key, seen.row(), &seen.sight, &memory, &look.rules, now);
+                self.tell_observed(&seen, &decision, now);
+            }
+        }
+    }
+}
