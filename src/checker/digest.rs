@@ -3,6 +3,8 @@
 //! Only MD5 with `qop=auth` is spoken: it is what `monero-wallet-rpc` and `monerod` take (measured; they
 //! offer MD5-sess beside it, and refuse SHA-256 and `auth-int`).
 
+use std::fmt;
+
 use md5::{Digest as _, Md5};
 
 /// One challenge of a `WWW-Authenticate` header.
@@ -93,6 +95,18 @@ pub fn choose(challenges: Vec<Challenge>) -> Option<Challenge> {
     challenges.into_iter().find(Challenge::is_ours)
 }
 
+/// `H(A1)` and `H(A2)` of RFC 7616, section 3.4. Who has the first can log in, so it is never shown.
+struct Hashes {
+    login: Box<str>,
+    request: Box<str>,
+}
+
+impl fmt::Debug for Hashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hashes")
+    }
+}
+
 /// A nonce in use on one connection, with the count of its uses.
 #[derive(Debug)]
 pub struct Session {
@@ -102,6 +116,8 @@ pub struct Session {
     /// What every answer ends with.
     end: Box<str>,
     used: u32,
+    /// Of the login and of the request, which stay what they are as long as the connection: made with the first answer.
+    hashes: Option<Hashes>,
     /// Whether the server has taken an answer made with this nonce.
     pub accepted: bool,
 }
@@ -135,6 +151,7 @@ impl Session {
             cnonce: cnonce.into(),
             end: end.into(),
             used: 0,
+            hashes: None,
             accepted: false,
         }
     }
@@ -144,11 +161,13 @@ impl Session {
     /// The count goes up by one each time, as the real server demands (it refuses gaps and repetitions).
     pub fn answer(&mut self, login: Login<'_>, method: &str, uri: &str) -> String {
         self.used = self.used.wrapping_add(1);
-        let Self { realm, nonce, cnonce, end, .. } = self;
+        let Self { realm, nonce, cnonce, end, hashes, .. } = self;
         let nc = format!("{:08x}", self.used);
-        let ha1 = md5_hex(&[login.username, realm, login.password]);
-        let ha2 = md5_hex(&[method, uri]);
-        let response = md5_hex(&[&ha1, nonce, &nc, cnonce, "auth", &ha2]);
+        let Hashes { login: ha1, request: ha2 } = hashes.get_or_insert_with(|| Hashes {
+            login: md5_hex(&[login.username, realm, login.password]).into(),
+            request: md5_hex(&[method, uri]).into(),
+        });
+        let response = md5_hex(&[ha1, nonce, &nc, cnonce, "auth", ha2]);
         format!(
             "Digest username={}, realm={}, nonce={}, uri={}, cnonce=\"{cnonce}\", nc={nc}, qop=auth, \
              response=\"{response}\"{end}",

@@ -114,6 +114,8 @@ fn look(state: &AppState) -> Components {
     Components {
         nodes: part(snapshot.nodes.valid_until, now),
         migrations: match (state.migrations(), part(migrations.valid_until, now)) {
+            // What is recorded of them is still told, once it was read.
+            (None, "unpublished") => "unpublished",
             (None, _) => "off",
             (_, "ok") if migrations.trouble.is_some() => "degraded",
             (_, seen) => seen,

@@ -95,6 +95,12 @@ impl World {
             sole: true,
             ..FleetPart::default()
         });
+        if settings.migrations.lock_dir.is_none() {
+            published.publish_migrations(MigrationsPart {
+                valid_until: Uptime(i64::MAX),
+                ..MigrationsPart::default()
+            });
+        }
         let draining = Arc::new(AtomicBool::new(false));
         let store_trouble = Arc::new(AtomicBool::new(false));
         let events = crate::events::Hub::default();

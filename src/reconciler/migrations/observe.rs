@@ -226,9 +226,7 @@ impl Observer {
         self.generation += 1;
         let mut seen = self.sights(rows, scan, &rules);
         self.scout.search_namespaces(&mut seen, &rules);
-        // A run that is over and has no lock is not looked at again: its handle would be held for ever.
         let gone = if blind { Vec::new() } else { self.forget() };
-        self.scout.watched.release(&gone);
         let (later, later_in) = (Vec::new(), Duration::ZERO);
         Look { rules, seen, gone, later, later_in, whole: Some(whole), took: began.elapsed() }
     }
@@ -397,7 +395,8 @@ mod tests {
         observer.look(&rows(&row));
         assert_eq!(observer.scout.watched.len(), 1, "how it ends is still to be learned");
         finish(&mut row, Status::Completed, Reason::Reported, Source::Runner, now);
-        observer.look(&rows(&row));
+        let look = observer.look(&rows(&row));
+        observer.scout.watched.release(&look.gone);
         assert_eq!(observer.scout.watched.len(), 0);
     }
 

@@ -314,9 +314,13 @@ impl Reconciler {
         self.said.denied.remove(key);
     }
 
-    /// Forgets what nothing is left of.
+    /// Forgets what nothing is left of. A run that is over and has no lock is not looked at again: its handle would be held
+    /// for ever.
     fn forget(&mut self, look: &Look) {
-        for key in &look.gone {
+        let is_newer = |key: &&Key| look.whole.is_some() && self.seen_since.contains(*key);
+        let gone: Vec<&Key> = look.gone.iter().filter(|key| !is_newer(key)).collect();
+        self.scout.watched.release(gone.iter().copied());
+        for key in gone {
             self.lock_went(key);
             self.memory.remove(key);
             if self.turns_at.remove(key).is_some() {

@@ -39,7 +39,7 @@ impl Held {
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed) || {
             let ended = self.handle.has_exited();
-            self.ended.store(ended, Ordering::Relaxed);
+            self.ended.fetch_or(ended, Ordering::Relaxed);
             ended
         }
     }
@@ -173,12 +173,15 @@ impl Watched {
 
     /// Notes which of them have ended since: one question for all.
     pub(super) fn poll(&self) {
-        let mut held: Vec<Arc<Held>> =
-            self.book().by_pid.values().filter_map(Weak::upgrade).collect();
+        // By the tokens: two looks at once may have taken hold of one process twice.
+        let book = self.book();
+        let of = |keys: &BTreeSet<Key>| book.by_key.get(keys.first()?).cloned();
+        let mut held: Vec<Arc<Held>> = book.keys.values().filter_map(of).collect();
+        drop(book);
         held.retain(|it| !it.ended.load(Ordering::Relaxed));
         let handles: Vec<&Handle> = held.iter().map(|it| &it.handle).collect();
         for (it, ended) in held.iter().zip(ended(&handles)) {
-            it.ended.store(ended, Ordering::Relaxed);
+            it.ended.fetch_or(ended, Ordering::Relaxed);
         }
     }
 
