@@ -120,12 +120,13 @@ impl Connection {
 
     /// Has nothing come since the last answer, not even the end? What came unasked would be taken for the next one.
     pub async fn is_quiet(&mut self) -> bool {
-        poll_fn(|context| {
+        // A task that has used up its turn would be told that nothing came.
+        tokio::task::coop::unconstrained(poll_fn(|context| {
             let mut byte = [0];
             let mut buffer = ReadBuf::new(&mut byte);
             let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
             Poll::Ready(read.is_pending())
-        })
+        }))
         .await
     }
 

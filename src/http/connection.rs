@@ -71,9 +71,10 @@ pub async fn converse(stream: TcpStream, state: AppState, router: Router, stop: 
         future::Either::Right(Box::pin(later.map(tracked)))
     });
     // Without hyper's own timer, which it sets anew for each request.
-    let connection = http1::Builder::new()
-        .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(Impatient::new(stream, STALLED)), service);
+    let connection = http1::Builder::new().max_buf_size(HEAD_LIMIT).serve_connection(
+        TokioIo::new(Impatient::new(stream, STALLED, Arc::clone(&requests.moves))),
+        service,
+    );
     let mut connection = pin!(connection);
     // Looked at only when one of them is due, not with each request.
     let mut rare: FuturesUnordered<BoxFuture<'static, Rare>> = FuturesUnordered::new();
@@ -109,11 +110,12 @@ where
     C: Future<Output = hyper::Result<()>>,
 {
     let last = tokio::time::Instant::now() + REQUEST_GRACE;
+    let mut known = requests.moves.load(Ordering::Relaxed);
     loop {
         match tokio::time::timeout(IDLE_GRACE, connection.as_mut()).await {
             Ok(ended) => return ended,
             // A browser opens connections that it may never use: those are not waited for.
-            Err(_) if requests.under_way.load(Ordering::Relaxed) == 0 => return Ok(()),
+            Err(_) if requests.are_over_since(&mut known) => return Ok(()),
             Err(_) if tokio::time::Instant::now() >= last => return Ok(()),
             Err(_) => {}
         }
@@ -123,16 +125,18 @@ where
 /// The requests of a connection.
 #[derive(Debug, Default)]
 struct Requests {
-    begun: AtomicUsize,
+    /// Requests that began, and pieces of answers that were taken.
+    moves: Arc<AtomicUsize>,
     under_way: AtomicUsize,
 }
 
 impl Requests {
-    /// Is none under way, and did none begin since so many had?
+    /// Is none under way, and did nothing move since it was so many times? The last piece of an answer is under way no
+    /// more, and may take a slow client a while.
     fn are_over_since(&self, known: &mut usize) -> bool {
-        let begun = self.begun.load(Ordering::Relaxed);
-        let before = std::mem::replace(known, begun);
-        begun == before && self.under_way.load(Ordering::Relaxed) == 0
+        let moves = self.moves.load(Ordering::Relaxed);
+        let before = std::mem::replace(known, moves);
+        moves == before && self.under_way.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -141,7 +145,7 @@ struct Guard(Arc<Requests>);
 
 impl Guard {
     fn new(requests: &Arc<Requests>) -> Self {
-        requests.begun.fetch_add(1, Ordering::Relaxed);
+        requests.moves.fetch_add(1, Ordering::Relaxed);
         requests.under_way.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(requests))
     }

@@ -3,6 +3,8 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,17 +20,32 @@ const SMALL: usize = 512;
 pub struct Impatient<T> {
     io: T,
     limit: Duration,
+    /// Counts what was taken.
+    moves: Arc<AtomicUsize>,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> Impatient<T> {
     /// Of this connection, whose client may take nothing for so long.
-    pub const fn new(io: T, limit: Duration) -> Self {
-        Self { io, limit, waiting: None }
+    pub const fn new(io: T, limit: Duration, moves: Arc<AtomicUsize>) -> Self {
+        Self { io, limit, moves, waiting: None }
     }
 }
 
 impl<T: AsyncWrite + Unpin> Impatient<T> {
+    /// The same for bytes, which are counted as they are taken.
+    fn sent(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let sent = self.watched(context, write);
+        if matches!(sent, Poll::Ready(Ok(_))) {
+            self.moves.fetch_add(1, Ordering::Relaxed);
+        }
+        sent
+    }
+
     fn watched<R>(
         &mut self,
         context: &mut Context<'_>,
@@ -62,7 +79,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Impatient<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.watched(context, |io, context| io.poll_write(context, bytes))
+        self.sent(context, |io, context| io.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -72,14 +89,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Impatient<T> {
     ) -> Poll<io::Result<usize>> {
         let size: usize = bytes.iter().map(|part| part.len()).sum();
         if size > SMALL {
-            return self.watched(context, |io, context| io.poll_write_vectored(context, bytes));
+            return self.sent(context, |io, context| io.poll_write_vectored(context, bytes));
         }
         let (mut joined, mut end) = ([0; SMALL], 0);
         for part in bytes {
             joined[end..end + part.len()].copy_from_slice(part);
             end += part.len();
         }
-        self.watched(context, |io, context| io.poll_write(context, &joined[..end]))
+        self.sent(context, |io, context| io.poll_write(context, &joined[..end]))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -104,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_left_and_one_that_goes_on_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(10);
-        let mut ours = Impatient::new(ours, Duration::from_millis(50));
+        let mut ours = Impatient::new(ours, Duration::from_millis(50), Arc::default());
         ours.write_all(&[b'x'; 10]).await.unwrap();
         let error = ours.write_all(b"more").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

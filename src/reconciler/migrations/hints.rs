@@ -1,7 +1,7 @@
 //! Which migrations are worth a look before the next scan of everything: told by the kernel, or due by their own
 //! judgement. Nothing depends on them but how soon it is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -20,6 +20,8 @@ pub(super) struct Hints {
     keys: BTreeSet<Key>,
     names: BTreeSet<String>,
     later: BTreeSet<(Instant, Key)>,
+    /// The time of each that stands in `later`: one at most.
+    times: HashMap<Key, Instant>,
     rests_until: Option<Instant>,
 }
 
@@ -27,7 +29,9 @@ impl Hints {
     /// Look at all of these then.
     pub(super) fn later_all(&mut self, keys: &BTreeSet<Key>, after: Duration) {
         let at = Instant::now() + after;
-        self.later.extend(keys.iter().map(|key| (at, key.clone())));
+        for key in keys {
+            self.later(key.clone(), at);
+        }
     }
 
     /// Look at these now.
@@ -40,9 +44,23 @@ impl Hints {
         self.names.extend(names);
     }
 
-    /// Look at it then.
+    /// Look at it then, if not sooner.
     pub(super) fn later(&mut self, key: Key, at: Instant) {
+        if let Some(before) = self.times.get(&key) {
+            if *before <= at {
+                return;
+            }
+            self.later.remove(&(*before, key.clone()));
+        }
+        self.times.insert(key.clone(), at);
         self.later.insert((at, key));
+    }
+
+    /// It need not be looked at by itself any more.
+    pub(super) fn forget(&mut self, key: &Key) {
+        if let Some(at) = self.times.remove(key) {
+            self.later.remove(&(at, key.clone()));
+        }
     }
 
     /// When a look is due; none while there is nothing to look at. A process ends once, so what is said of that never
@@ -61,7 +79,9 @@ impl Hints {
         while let Some((at, _)) = self.later.first()
             && *at <= now
         {
-            self.keys.extend(self.later.pop_first().map(|(_, key)| key));
+            let Some((_, key)) = self.later.pop_first() else { break };
+            self.times.remove(&key);
+            self.keys.insert(key);
         }
         let rests = self.rests_until.is_some_and(|until| until > now);
         let names = if rests { BTreeSet::new() } else { std::mem::take(&mut self.names) };
@@ -94,7 +114,10 @@ mod tests {
         let after = |ms| now + Duration::from_millis(ms);
         assert_eq!(hints.due(), None);
         hints.later(key(2), after(50));
+        hints.later(key(1), after(90));
         hints.later(key(1), after(20));
+        hints.later(key(1), after(70));
+        assert_eq!(hints.later.len(), 2, "the soonest of each");
         assert_eq!(hints.due(), Some(after(20)));
         assert_eq!(hints.take(after(19)).0, BTreeSet::new());
         assert_eq!(hints.take(after(20)).0, BTreeSet::from([key(1)]));
@@ -102,7 +125,7 @@ mod tests {
         hints.names(BTreeSet::from(["x.lock".to_owned()]));
         hints.rest(Duration::from_mins(1), Instant::now());
         let bounded = Instant::now() + LONGEST_PAUSE;
-        hints.later.clear();
+        hints.forget(&key(2));
         assert!(hints.due().is_some_and(|due| due > now && due <= bounded), "the pause is bounded");
         hints.keys([key(7)]);
         assert!(hints.due().is_some_and(|due| due < bounded), "an end does not wait");

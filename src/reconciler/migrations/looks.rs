@@ -57,6 +57,7 @@ impl Reconciler {
         observer.scout.live.clone_from(&self.scout.live);
         self.hints.over();
         self.seen_since.clear();
+        self.all_began = Some(std::time::Instant::now());
         let unwatched = self.parts.watches && self.changes.is_none();
         Some(tokio::task::spawn_blocking(move || {
             // Before the look: what changes after it is told.
@@ -70,6 +71,8 @@ impl Reconciler {
 
     /// Starts a look at what was hinted at.
     pub(super) fn look_at_some(&mut self) -> Option<LookAtSome> {
+        // Until the first look at everything nothing is known that a hint could be about: it waits.
+        self.rules.as_ref()?;
         let (keys, names) = self.hints.take(Instant::now());
         self.look_at_these(keys, names)
     }
@@ -83,8 +86,6 @@ impl Reconciler {
         if keys.is_empty() && names.is_empty() {
             return None;
         }
-        // Until the first look at everything nothing is known that a hint could be about.
-        self.rules.as_ref()?;
         let all = self.rows.as_ref()?;
         let mut rows = Rows::with_capacity(keys.len() + names.len());
         // A name that does not tell its key may mean one whose row is not here: then it is looked at by its key next.
@@ -184,10 +185,15 @@ impl Reconciler {
 
     /// Looks at this one again after a while.
     pub(super) fn look_again(&mut self, key: Key, after: Duration) {
+        self.look_again_at(key, Instant::now() + after);
+    }
+
+    /// Looks at this one again then.
+    pub(super) fn look_again_at(&mut self, key: Key, at: Instant) {
         if self.adoption.is_some() {
-            self.wake_in(after);
+            self.wake_in(at.saturating_duration_since(Instant::now()));
         } else {
-            self.hints.later(key, Instant::now() + after);
+            self.hints.later(key, at);
         }
     }
 

@@ -135,6 +135,8 @@ pub struct Reconciler {
     hints: Hints,
     /// Looked at since the look at everything that is under way began.
     seen_since: HashSet<Key>,
+    /// When that look began.
+    all_began: Option<std::time::Instant>,
     views: Views,
     next: Instant,
     took: Duration,
@@ -179,6 +181,7 @@ impl Reconciler {
             changes: None,
             hints: Hints::default(),
             seen_since: HashSet::new(),
+            all_began: None,
             views: Views::default(),
             next: Instant::now(),
             took: Duration::ZERO,
@@ -199,7 +202,7 @@ impl Reconciler {
                 some = self.look_at_some();
             }
             let late = all.as_ref().map(|(_, since)| *since + LOOK_LIMIT);
-            let hinted = self.hints.due().filter(|_| some.is_none());
+            let hinted = self.hints.due().filter(|_| some.is_none() && self.rules.is_some());
             let unpublished = self.views.due().filter(|_| self.rules.is_some());
             tokio::select! {
                 () = token.cancelled() => break,

@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 
 use super::watched::Watched;
 use crate::causes::chain;
+use crate::clock;
 use crate::config::{Migrations, ScopeSetting};
 use crate::domain::migration::{DirMark, Key, Migration};
 use crate::domain::reconcile::{
     LockSight, Rules, Scope, Sight, is_ours, needs_namespace_scan, subject,
 };
-use crate::domain::{Exit, Presence};
+use crate::domain::{Exit, Now, Presence};
 use crate::locks::{FoundLock, KeySight, LockDir, Scan};
 use crate::process::Processes;
 use crate::snapshot::Unreadable;
@@ -63,6 +64,9 @@ pub(super) struct Look {
     pub(super) later_in: Duration,
     /// What only a look at the whole directory tells.
     pub(super) whole: Option<Whole>,
+    /// When it began: what it shows is as old as that, however late it is judged.
+    pub(super) at: Now,
+    pub(super) began: Instant,
     pub(super) took: Duration,
 }
 
@@ -121,7 +125,7 @@ impl Scout {
         names: &BTreeSet<String>,
         rows: &Rows,
     ) -> Result<Look, String> {
-        let began = Instant::now();
+        let (at, began) = (clock::now(), Instant::now());
         let part = self.dir.look(keys, names).map_err(|error| chain(&error))?;
         let rules = self.rules(part.local_fs);
         let (mut seen, mut gone, mut later) = (Vec::new(), Vec::new(), Vec::new());
@@ -142,7 +146,8 @@ impl Scout {
         }
         self.search_namespaces(&mut seen, &rules);
         let later_in = part.again.unwrap_or_default();
-        Ok(Look { rules, seen, gone, later, later_in, whole: None, took: began.elapsed() })
+        let took = began.elapsed();
+        Ok(Look { rules, seen, gone, later, later_in, whole: None, at, began, took })
     }
 
     /// Who stands under the PID that is meant, and how the process that was watched under it ended.
@@ -155,9 +160,12 @@ impl Scout {
     ) -> (Option<Presence>, Option<Exit>) {
         let (Some(pid), recorded) = subject(row, lock, rules) else { return (None, None) };
         match self.watched.of(key, pid, recorded) {
-            Some(held) if held.has_ended() => (Some(self.processes.look(pid)), held.exit()),
-            Some(held) => (Some(Presence::Alive(held.alive().clone())), None),
-            None => (Some(self.watched.look(key, pid, &self.processes)), None),
+            // Of another attempt that has the same number by chance it says nothing.
+            Some(held) if held.has_ended() && recorded.is_some() => {
+                (Some(self.processes.look(pid)), held.exit())
+            }
+            Some(held) if !held.has_ended() => (Some(Presence::Alive(held.alive().clone())), None),
+            _ => (Some(self.watched.look(key, pid, &self.processes)), None),
         }
     }
 
@@ -193,6 +201,8 @@ pub(super) struct Observer {
     pub(super) scout: Scout,
     tracked: HashMap<Key, Tracked>,
     generation: u64,
+    /// The rules by which what is calm was judged.
+    rules: Option<Rules>,
 }
 
 /// A migration that the last look at everything was about.
@@ -200,22 +210,27 @@ pub(super) struct Observer {
 struct Tracked {
     generation: u64,
     /// Judged with these, its process alive, nothing followed; and nothing will as long as they are the same.
-    calm: Option<(Arc<StoredMigration>, Arc<FoundLock>)>,
+    calm: Option<(Arc<StoredMigration>, Arc<FoundLock>, u64)>,
 }
 
 impl Observer {
     pub(super) fn new(scout: Scout) -> Self {
-        Self { scout, tracked: HashMap::new(), generation: 0 }
+        Self { scout, tracked: HashMap::new(), generation: 0, rules: None }
     }
 
     /// Looks at everything. What is as it was when it was judged last is left out.
     pub(super) fn look(&mut self, rows: &Rows) -> Look {
-        let began = Instant::now();
+        let (at, began) = (clock::now(), Instant::now());
         let scan = self.scout.dir.scan();
         self.scout.watched.poll();
         let trouble = scan.as_ref().err().map(|error| chain(error));
         let scan = scan.ok();
         let rules = self.scout.rules(scan.as_ref().is_none_or(|scan| scan.local_fs));
+        if self.rules.as_ref() != Some(&rules) {
+            // Whose a row is may have changed with who is live.
+            self.tracked.values_mut().for_each(|it| it.calm = None);
+            self.rules = Some(rules.clone());
+        }
         let whole = Whole {
             unreadable: scan.as_ref().map(|scan| scan.unreadable.clone()).unwrap_or_default(),
             foreign_files: scan.as_ref().map_or(0, |scan| scan.foreign),
@@ -228,15 +243,15 @@ impl Observer {
         self.scout.search_namespaces(&mut seen, &rules);
         let gone = if blind { Vec::new() } else { self.forget() };
         let (later, later_in) = (Vec::new(), Duration::ZERO);
-        Look { rules, seen, gone, later, later_in, whole: Some(whole), took: began.elapsed() }
+        let took = began.elapsed();
+        Look { rules, seen, gone, later, later_in, whole: Some(whole), at, began, took }
     }
 
     /// Nothing follows for this migration as long as row, lock and process are the same.
     pub(super) fn calm(&mut self, key: &Key, row: &Arc<StoredMigration>, found: &Arc<FoundLock>) {
-        if let Some(tracked) = self.tracked.get_mut(key)
-            && self.scout.watched.lives(key)
-        {
-            tracked.calm = Some((Arc::clone(row), Arc::clone(found)));
+        if let Some(tracked) = self.tracked.get_mut(key) {
+            let living = self.scout.watched.living(key);
+            tracked.calm = living.map(|token| (Arc::clone(row), Arc::clone(found), token));
         }
     }
 
@@ -296,10 +311,10 @@ impl Observer {
         };
         tracked.generation = generation;
         let same = match (&tracked.calm, row, found) {
-            (Some((its_row, its_lock)), Some(row), Some(found)) => {
+            (Some((its_row, its_lock, token)), Some(row), Some(found)) => {
                 Arc::ptr_eq(its_row, row)
                     && Arc::ptr_eq(its_lock, found)
-                    && self.scout.watched.lives(key)
+                    && self.scout.watched.living(key) == Some(*token)
             }
             _ => false,
         };
@@ -318,7 +333,7 @@ impl Observer {
 
 /// A row that is to be looked at although no lock stands for it: without one there is nothing to learn of what is over,
 /// another's, or not begun as far as we saw.
-fn is_missed(stored: &StoredMigration, rules: &Rules) -> bool {
+pub(super) fn is_missed(stored: &StoredMigration, rules: &Rules) -> bool {
     let row = &stored.row;
     !(row.status.is_final() || row.is_announced()) && is_ours(row, rules)
 }
@@ -353,7 +368,6 @@ fn pid_of(row: Option<&Migration>, sight: &Sight, rules: &Rules) -> Option<i32> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
     use crate::domain::migration::{Reason, Source, Status};
     use crate::domain::reconcile::{finish, first_row};
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Reconciler;
 use super::compare::Sighting;
-use super::observe::{Look, Seen, Whole};
+use super::observe::{Look, Seen, Whole, is_missed};
 use super::removal::Removable;
-use crate::clock;
 use crate::domain::migration::{Key, Migration, Status};
 use crate::domain::reconcile::{Decision, LockSight, Memory, Rules, Write, evaluate};
 use crate::domain::{Now, Presence};
@@ -52,7 +53,9 @@ impl Reconciler {
         }
         // Two instances that write the same rows in one order wait for each other; in two orders they block each other.
         look.seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let now = clock::now();
+        let now = look.at;
+        // What a later look at some has shown is not overruled by one at everything that began before it.
+        let is_newer = self.all_began.is_none_or(|began| look.began >= began);
         let mut judged: Vec<Verdict> = Vec::with_capacity(look.seen.len());
         let mut sightings = Vec::new();
         for (at, seen) in look.seen.into_iter().enumerate() {
@@ -60,7 +63,9 @@ impl Reconciler {
                 tokio::task::yield_now().await;
             }
             if look.whole.is_none() {
-                self.seen_since.insert(seen.key.clone());
+                if is_newer {
+                    self.seen_since.insert(seen.key.clone());
+                }
             } else if self.seen_since.contains(&seen.key) {
                 // A look at some, later than this one, has told already.
                 continue;
@@ -75,7 +80,7 @@ impl Reconciler {
             judged.push(verdict);
         }
         self.rules = Some(look.rules);
-        let removable = self.write(judged, now).await;
+        let removable = self.write(judged, now, look.began.into()).await;
         self.remove(removable).await;
         if let (Some(Whole { trouble: None, .. }), Some(rules)) = (&look.whole, self.rules.clone())
         {
@@ -149,7 +154,12 @@ impl Reconciler {
     }
 
     /// Writes every decision and remembers; gives what may be removed now.
-    async fn write(&mut self, mut judged: Vec<Verdict>, now: Now) -> Vec<Removable> {
+    async fn write(
+        &mut self,
+        mut judged: Vec<Verdict>,
+        now: Now,
+        began: Instant,
+    ) -> Vec<Removable> {
         let mut outcome = vec![true; judged.len()];
         let calm: Vec<bool> = judged.iter().map(Verdict::is_calm).collect();
         let due = |it: &Verdict| it.tell.is_none() && !matches!(it.decision.write, Write::None);
@@ -178,7 +188,8 @@ impl Reconciler {
                 self.calm(&seen);
             }
             if let Some(wake) = decision.wake {
-                self.look_again(seen.key.clone(), wake.since(now.up));
+                // From one moment for all, so that they are looked at together.
+                self.look_again_at(seen.key.clone(), began + wake.since(now.up));
             }
             let finished = decision.row.as_ref().is_some_and(|row| row.status.is_final());
             let run = decision.row.as_ref().map_or(1, |row| row.run);
@@ -274,7 +285,9 @@ impl Reconciler {
                 } else {
                     tracing::debug!(migration = %stored.row.key, "first sight");
                 }
+                let key = stored.row.key.clone();
                 self.set_row(*stored);
+                self.let_go(&key);
                 true
             }
             Applied::Told => true,
@@ -312,15 +325,35 @@ impl Reconciler {
             self.views.turned(key);
         }
         self.said.denied.remove(key);
+        self.let_go(key);
+    }
+
+    /// Lets go of the process of a run that is over and has no lock: it is not looked at again.
+    fn let_go(&mut self, key: &Key) {
+        let is_over = self.row(key).is_none_or(|stored| stored.row.status.is_final());
+        if is_over && !self.locks.contains_key(key) {
+            self.scout.watched.release([key]);
+            self.hints.forget(key);
+        }
     }
 
     /// Forgets what nothing is left of. A run that is over and has no lock is not looked at again: its handle would be held
     /// for ever.
     fn forget(&mut self, look: &Look) {
-        let is_newer = |key: &&Key| look.whole.is_some() && self.seen_since.contains(*key);
-        let gone: Vec<&Key> = look.gone.iter().filter(|key| !is_newer(key)).collect();
-        self.scout.watched.release(gone.iter().copied());
-        for key in gone {
+        for key in &look.gone {
+            let again = if look.whole.is_some() {
+                // A look at some that began later has told something of it.
+                self.seen_since.contains(key)
+            } else {
+                // Its row was not known to the look: it is looked at with it.
+                self.row(key).is_some_and(|stored| is_missed(stored, &look.rules))
+            };
+            if again {
+                self.look_again(key.clone(), Duration::ZERO);
+                continue;
+            }
+            self.scout.watched.release([key]);
+            self.hints.forget(key);
             self.lock_went(key);
             self.memory.remove(key);
             if self.turns_at.remove(key).is_some() {

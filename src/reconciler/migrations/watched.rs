@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -26,7 +26,6 @@ pub(super) struct Held {
     alive: Alive,
     token: u64,
     ended: AtomicBool,
-    asked: AtomicU32,
 }
 
 impl Held {
@@ -72,6 +71,8 @@ struct Book {
     by_pid: HashMap<i32, Weak<Held>>,
     keys: HashMap<u64, BTreeSet<Key>>,
     last_token: u64,
+    /// How often it was asked how the process of a migration ended.
+    asked: HashMap<Key, u32>,
     /// Living processes of which no handle could be had, and the migrations that mean them.
     refused: HashMap<Key, &'static str>,
 }
@@ -96,9 +97,11 @@ impl Watched {
         self.book().by_key.get(key).filter(|held| held.is(pid, recorded)).cloned()
     }
 
-    /// Is the process of this migration held, and does it live?
-    pub(super) fn lives(&self, key: &Key) -> bool {
-        self.book().by_key.get(key).is_some_and(|held| !held.ended.load(Ordering::Relaxed))
+    /// The handle on the process of this migration, while it lives.
+    pub(super) fn living(&self, key: &Key) -> Option<u64> {
+        let book = self.book();
+        let held = book.by_key.get(key).filter(|held| !held.ended.load(Ordering::Relaxed));
+        held.map(|held| held.token)
     }
 
     /// Who stands under this PID now, held on to for this migration if it lives and that can be.
@@ -116,12 +119,18 @@ impl Watched {
                 Ok(Some(handle)) if handle.as_raw_fd() < self.ceiling => {
                     self.add(key, handle, alive.clone());
                 }
-                Ok(Some(_)) => self.refuse(key, "too many open files"),
+                Ok(Some(_)) => self.without(key, "too many open files"),
                 Ok(None) => {}
-                Err(error) => self.refuse(key, why_not_held(&error)),
+                Err(error) => self.without(key, why_not_held(&error)),
             }
         }
         presence
+    }
+
+    /// Its process lives and is not held; a handle on one of before says nothing about it.
+    fn without(&self, key: &Key, why: &'static str) {
+        self.book().release(key);
+        self.refuse(key, why);
     }
 
     fn refuse(&self, key: &Key, why: &'static str) {
@@ -137,13 +146,7 @@ impl Watched {
         let mut book = self.book();
         book.last_token += 1;
         let token = book.last_token;
-        let held = Arc::new(Held {
-            handle,
-            alive,
-            token,
-            ended: AtomicBool::new(false),
-            asked: AtomicU32::new(0),
-        });
+        let held = Arc::new(Held { handle, alive, token, ended: AtomicBool::new(false) });
         book.by_pid.insert(held.handle.identity().pid, Arc::downgrade(&held));
         book.hold(key, Arc::clone(&held));
         // In the book first: an end that is told at once finds whom it is about.
@@ -163,12 +166,13 @@ impl Watched {
 
     /// How it ended is told once its parent has reaped it: when to ask again; none if it is not for us to ask, or enough.
     pub(super) fn ask_again(&self, key: &Key) -> Option<Duration> {
-        let held = self.book().by_key.get(key).cloned()?;
-        if !held.ended.load(Ordering::Relaxed) {
+        let mut book = self.book();
+        if !book.by_key.get(key)?.ended.load(Ordering::Relaxed) {
             return None;
         }
-        let asked = held.asked.fetch_add(1, Ordering::Relaxed);
-        (asked < TRIES).then(|| FIRST_PAUSE * 2_u32.pow(asked))
+        let asked = book.asked.entry(key.clone()).or_default();
+        *asked += 1;
+        (*asked <= TRIES).then(|| FIRST_PAUSE * 2_u32.pow(*asked - 1))
     }
 
     /// Notes which of them have ended since: one question for all.
@@ -229,6 +233,7 @@ impl Book {
 
     fn release(&mut self, key: &Key) {
         let Some(held) = self.by_key.remove(key) else { return };
+        self.asked.remove(key);
         if let Some(keys) = self.keys.get_mut(&held.token) {
             keys.remove(key);
             if keys.is_empty() {

@@ -37,9 +37,15 @@ async fn two_instances_adopt_one_table() {
     two.reconfigure(|config| config.set("adopt.mode", "off"));
     two.restart().await;
     becomes(&one, "late", "up", None).await;
-    assert_eq!(one.get("/nodes").await.json["count"], 3);
-    let gone = two.delete("/nodes/late").await;
-    assert_eq!(gone.status, 409, "theirs, whoever asks: {:#}", gone.json);
+    let all = |it: &crate::support::Answer| (it.json["count"] == 3).then_some(());
+    one.until("/nodes", SOON, all).await;
+    // Until the other has put it back nobody has it; nobody may remove it at any time.
+    crate::support::eventually(SOON, || async {
+        let gone = two.delete("/nodes/late").await;
+        assert!([404, 409].contains(&gone.status), "theirs, whoever asks: {:#}", gone.json);
+        if gone.status == 409 { Ok(()) } else { Err(gone.json) }
+    })
+    .await;
 }
 
 /// An instance that adopts, with short leases.
