@@ -123,6 +123,7 @@ struct Inner {
     committed: Notify,
     /// Whether what is committed from now on is told: false until [`flips::follow`] knows where to begin.
     following: watch::Sender<bool>,
+    listening: Mutex<()>,
     watches: Mutex<[Watch; Source::ALL.len()]>,
 }
 
@@ -132,6 +133,7 @@ impl Default for Hub {
             news: broadcast::Sender::new(BEHIND),
             committed: Notify::new(),
             following: watch::Sender::new(false),
+            listening: Mutex::default(),
             watches: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -154,6 +156,8 @@ impl Hub {
     /// Listens from now on. One that is too far behind is told so by its receiver.
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Arc<Item>> {
+        // Two first ones at once would be two beginnings, and what is told between is lost for one.
+        let _one = self.inner.listening.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.has_listeners() {
             // What was followed for the last of the former listeners may be long ago.
             self.inner.following.send_replace(false);

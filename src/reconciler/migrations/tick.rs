@@ -79,6 +79,10 @@ impl Reconciler {
             self.tell_observed(&verdict.seen, &verdict.decision, now);
             judged.push(verdict);
         }
+        if self.rules.as_ref() != Some(&look.rules) {
+            // Whose rows they are is shown with each.
+            self.views.all_turned();
+        }
         self.rules = Some(look.rules);
         let removable = self.write(judged, now, look.began.into()).await;
         self.remove(removable).await;

@@ -248,3 +248,74 @@ impl Book {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn sleeper() -> Child {
+        Command::new("sleep").arg("600").spawn().unwrap()
+    }
+
+    fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn key(id: i64) -> Key {
+        Key { mb_project_uuid: "u".to_owned(), brz_project_id: id }
+    }
+
+    #[test]
+    fn one_process_of_several_migrations_is_held_once_until_the_last_of_them_goes() {
+        let (watched, processes) = (Watched::new(None, 1000), Processes::new().unwrap());
+        let child = sleeper();
+        for id in 1..=2 {
+            let presence = watched.look(&key(id), i64::from(child.id()), &processes);
+            assert!(matches!(presence, Presence::Alive(_)), "{presence:?}");
+        }
+        assert_eq!(watched.living(&key(1)), watched.living(&key(2)));
+        watched.release([&key(1)]);
+        assert_eq!((watched.len(), watched.living(&key(1))), (1, None));
+        assert!(watched.living(&key(2)).is_some());
+        end(child);
+        watched.poll();
+        assert_eq!(watched.living(&key(2)), None);
+        watched.release([&key(2)]);
+        assert_eq!(watched.len(), 0);
+    }
+
+    #[test]
+    fn a_handle_of_before_does_not_vouch_for_one_that_cannot_be_held() {
+        let (mut watched, processes) = (Watched::new(None, 1000), Processes::new().unwrap());
+        let (launcher, worker) = (sleeper(), sleeper());
+        watched.look(&key(1), i64::from(launcher.id()), &processes);
+        assert!(watched.living(&key(1)).is_some());
+        // No descriptor is left.
+        watched.ceiling = 0;
+        let presence = watched.look(&key(1), i64::from(worker.id()), &processes);
+        assert!(matches!(presence, Presence::Alive(_)), "{presence:?}");
+        assert_eq!(watched.living(&key(1)), None);
+        end(launcher);
+        end(worker);
+    }
+
+    #[test]
+    fn a_process_that_two_looks_took_hold_of_at_once_has_ended_for_both() {
+        let (watched, processes) = (Watched::new(None, 1000), Processes::new().unwrap());
+        let child = sleeper();
+        for id in 1..=2 {
+            let (Presence::Alive(alive), Some(handle)) = processes.watch(i64::from(child.id()))
+            else {
+                panic!("it lives")
+            };
+            watched.add(&key(id), handle, alive);
+        }
+        assert_ne!(watched.living(&key(1)), watched.living(&key(2)));
+        end(child);
+        watched.poll();
+        assert_eq!((watched.living(&key(1)), watched.living(&key(2))), (None, None));
+    }
+}
