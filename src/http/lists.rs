@@ -11,7 +11,7 @@ use super::bodies::Prepared;
 use super::error::Problem;
 use crate::domain::Uptime;
 
-/// From this many rows on a list is not made on a thread that serves others: 2,000 take about a millisecond.
+/// From this many rows on a list is not made on a thread that serves others, who would wait for it.
 const MANY: usize = 2000;
 
 /// What holds for one generation of the snapshot, and until a moment after which it would read otherwise.

@@ -12,6 +12,7 @@ mod meanwhile;
 mod observe;
 mod removal;
 mod requests;
+mod said;
 mod theirs;
 mod tick;
 mod views;
