@@ -1,6 +1,5 @@
 //! Reading an observation: works or not, why, and the JSON that clients of the earlier API know.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -8,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::observation::{
     ApiFacts, ApiSeen, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason,
 };
-use super::process::{Exit, signal_name};
+use super::process::{Exit, signal_word};
 use super::time::Timestamp;
 
 /// What an observation means by itself, before thresholds.
@@ -184,10 +183,7 @@ pub fn end_text(pid: i64, exit: Exit) -> String {
 fn exit_value(exit: Exit) -> Value {
     match exit {
         Exit::Code(code) => json!({"code": code}),
-        Exit::Signal(signal) => {
-            let number = || Cow::Owned(signal.to_string());
-            json!({"signal": signal_name(signal).map_or_else(number, Cow::Borrowed)})
-        }
+        Exit::Signal(signal) => json!({"signal": signal_word(signal)}),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Processes as facts: who one is, whether it lives, and what proves that it does not.
 
+use std::borrow::Cow;
+
 use super::time::Timestamp;
 
 /// The PID table that this process lives in; PIDs mean something only inside it.
@@ -173,6 +175,12 @@ impl std::fmt::Display for Exit {
     }
 }
 
+/// A signal as one word: its name, else its number.
+#[must_use]
+pub fn signal_word(signal: i32) -> Cow<'static, str> {
+    signal_name(signal).map_or_else(|| Cow::Owned(signal.to_string()), Cow::Borrowed)
+}
+
 /// The name of a standard signal, by the numbers of x86 and ARM (`signal(7)`).
 #[must_use]
 pub fn signal_name(signal: i32) -> Option<&'static str> {
@@ -227,6 +235,16 @@ pub enum OtherNamespaces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_status_there_and_back() {
+        for (status, exit) in [(1792, Exit::Code(7)), (0, Exit::Code(0)), (9, Exit::Signal(9))] {
+            assert_eq!(Exit::of_wait_status(status), Some(exit));
+            assert_eq!(exit.wait_status(), status);
+        }
+        assert_eq!(Exit::of_wait_status(0x80 + 11), Some(Exit::Signal(11)), "with a core file");
+        assert_eq!([-1, 0x10000].map(Exit::of_wait_status), [None, None]);
+    }
 
     #[test]
     fn an_end_in_words() {

@@ -30,15 +30,26 @@ const LAG: Duration = Duration::from_secs(10);
 struct Cursor {
     /// The last event that was told.
     told: i64,
-    /// The instance's number when its events were last read: nothing is read again before it moves.
+    /// The instance's number for which its events were read to their end: nothing is read again before it moves.
     looked: i64,
+    /// The number for which they were read once. A server of a cluster may lag behind the one that gave the number, so
+    /// they are read once more at the next turn.
+    once: i64,
     /// Since when its number is below `told`, and the lowest that was seen.
     back: Option<(Instant, i64)>,
 }
 
 impl Cursor {
     const fn at(seq: i64) -> Self {
-        Self { told: seq, looked: seq, back: None }
+        Self { told: seq, looked: seq, once: seq, back: None }
+    }
+
+    /// Its events were read up to this number, as far as the server had them.
+    fn read_to(&mut self, seq: i64) {
+        if self.once == seq {
+            self.looked = seq;
+        }
+        self.once = seq;
     }
 
     /// Takes note of the instance's number; false while it is one that tells nothing.
@@ -145,7 +156,6 @@ impl Follower {
         }
         while cursor.looked < seq {
             let page = self.store.events_after(name, cursor.told, PAGE).await?;
-            // A server of a cluster may lag behind the one that gave the number: what it lacks is read at the next turn.
             let more = i64::try_from(page.len()).is_ok_and(|read| read == PAGE);
             for event in page {
                 cursor.told = event.event.seq;
@@ -154,7 +164,8 @@ impl Follower {
                 }
             }
             if !more {
-                cursor.looked = seq;
+                cursor.read_to(seq);
+                break;
             }
         }
         Ok(())
@@ -184,7 +195,7 @@ mod tests {
     #[test]
     fn a_server_that_lags_repeats_nothing_and_a_database_without_the_last_writes_begins_there() {
         let start = Instant::now();
-        let mut cursor = Cursor { told: 10, looked: 12, back: None };
+        let mut cursor = Cursor { told: 10, looked: 12, once: 12, back: None };
         assert!(cursor.note(12, start));
         assert!(!cursor.note(8, start), "it lags");
         assert!(cursor.note(13, start), "it has caught up");
@@ -193,5 +204,16 @@ mod tests {
         assert!(!cursor.note(9, start + LAG / 2));
         assert!(cursor.note(9, start + LAG));
         assert_eq!((cursor.told, cursor.looked), (7, 7), "from where the numbers are given again");
+    }
+
+    #[test]
+    fn a_number_is_read_for_twice_and_then_no_more() {
+        let mut cursor = Cursor::at(5);
+        cursor.read_to(8);
+        assert_eq!(cursor.looked, 5, "the server that was read may have lagged");
+        cursor.read_to(9);
+        assert_eq!(cursor.looked, 5);
+        cursor.read_to(9);
+        assert_eq!(cursor.looked, 9);
     }
 }

@@ -188,10 +188,23 @@ impl Hub {
         let mut watches = self.inner.watches.lock().unwrap_or_else(PoisonError::into_inner);
         let held = &mut watches[source as usize];
         if *held != watch {
-            if let Watch::Polling(why) = &watch {
-                tracing::warn!(?source, why, "the kernel does not tell of all; found by looking");
-            } else {
-                tracing::debug!(?source, ?watch, "events of the kernel");
+            match (&*held, &watch) {
+                // How many are concerned moves with each process; readiness has the number of the moment.
+                (Watch::Polling(_), Watch::Polling(why)) => {
+                    tracing::debug!(
+                        ?source,
+                        why,
+                        "the kernel does not tell of all; found by looking"
+                    );
+                }
+                (_, Watch::Polling(why)) => {
+                    tracing::warn!(
+                        ?source,
+                        why,
+                        "the kernel does not tell of all; found by looking"
+                    );
+                }
+                _ => tracing::debug!(?source, ?watch, "events of the kernel"),
             }
             *held = watch;
         }

@@ -1,10 +1,13 @@
 //! Migrations as JSON, in the form that the migration dashboard reads.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::domain::migration::{Migration, Reason, Source};
+use crate::domain::process::signal_word;
 use crate::domain::{Exit, Timestamp};
 use crate::snapshot::{MigrationView, Unreadable, Watch};
 
@@ -92,21 +95,17 @@ pub struct ExitBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 255, example = 7)]
     pub code: Option<i32>,
-    /// The signal that killed it (`signal(7)`).
+    /// The signal that killed it: its name (`signal(7)`), or its number where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "SIGKILL")]
-    pub signal: Option<String>,
+    #[schema(value_type = Option<String>, example = "SIGKILL")]
+    pub signal: Option<Cow<'static, str>>,
 }
 
 impl From<Exit> for ExitBody {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Code(code) => Self { code: Some(code), signal: None },
-            Exit::Signal(_) => {
-                let text = exit.to_string();
-                let name = text.strip_prefix("killed by ").unwrap_or(&text).to_owned();
-                Self { code: None, signal: Some(name) }
-            }
+            Exit::Signal(signal) => Self { code: None, signal: Some(signal_word(signal)) },
         }
     }
 }

@@ -9,16 +9,23 @@ use rustix::process::{Resource, getrlimit};
 /// What is left to connections, files and the database: a part of the limit, and at least so many.
 const RESERVE: (u64, u64) = (8, 128);
 
-/// The first descriptor number that is not for handles on processes.
+/// How many descriptors this process may have now.
 #[must_use]
-pub fn descriptor_ceiling() -> RawFd {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    ceiling(limit)
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-fn ceiling(limit: u64) -> RawFd {
-    let ours = limit.saturating_sub((limit / RESERVE.0).max(RESERVE.1));
+/// Of so many, the first number that is not for handles on processes.
+#[must_use]
+pub fn ceiling(limit: u64) -> RawFd {
+    let ours = limit.saturating_sub(reserve(limit).max(RESERVE.1));
     RawFd::try_from(ours).unwrap_or(RawFd::MAX)
+}
+
+/// The part of so many that is left to others, and that processes have at least.
+#[must_use]
+pub const fn reserve(limit: u64) -> u64 {
+    limit / RESERVE.0
 }
 
 /// Why a process cannot be held, for people.

@@ -36,15 +36,10 @@ pub(super) fn exit(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     // without padding, made of integers, so every byte pattern that the kernel leaves in it is valid. On a
     // descriptor that is no pidfd the kernel answers ENOTTY and writes nothing.
     unsafe { ioctl(pidfd, Updater::<PIDFD_GET_INFO, PidfdInfo>::new(&mut info)) }.ok()?;
-    (info.mask & PIDFD_INFO_EXIT != 0).then(|| decode(info.exit_code))
-}
-
-/// A wait status (`wait(2)`): the signal in the low seven bits, the exit code in the second byte.
-const fn decode(status: i32) -> Exit {
-    match status & 0x7f {
-        0 => Exit::Code((status >> 8) & 0xff),
-        signal => Exit::Signal(signal),
+    if info.mask & PIDFD_INFO_EXIT == 0 {
+        return None;
     }
+    Exit::of_wait_status(info.exit_code.into())
 }
 
 #[cfg(test)]
@@ -53,13 +48,6 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-
-    #[test]
-    fn a_wait_status() {
-        assert_eq!(decode(1792), Exit::Code(7));
-        assert_eq!(decode(9), Exit::Signal(9));
-        assert_eq!(decode(0x80 + 11), Exit::Signal(11));
-    }
 
     #[test]
     fn a_descriptor_that_is_no_pidfd_tells_nothing() {

@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-pub use descriptors::{descriptor_ceiling, why_not_held};
+pub use descriptors::{ceiling, descriptor_limit, reserve, why_not_held};
 pub use details::ProcessDetails;
 pub use exits::Exits;
 pub use look::{Handle, ended};

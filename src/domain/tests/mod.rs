@@ -4,6 +4,7 @@ mod adopt;
 mod attempts;
 mod details;
 mod disappears;
+mod ends;
 mod first_sight;
 mod fleet;
 mod fleet_locks;

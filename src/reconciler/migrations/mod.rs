@@ -35,7 +35,7 @@ use crate::domain::migration::{Key, Reason, State, Status};
 use crate::domain::reconcile::{Memory, Rules};
 use crate::events::{Hub, Source, Watch};
 use crate::locks::{Change, DirWatch, LockDir};
-use crate::process::{Exits, Processes, descriptor_ceiling};
+use crate::process::{Exits, Processes, ceiling, descriptor_limit};
 use crate::snapshot::{Published, Unreadable};
 use crate::store::{Lease, Store};
 
@@ -242,7 +242,7 @@ fn watched(wanted: bool, events: &Hub) -> Watched {
         };
         exits.inspect_err(refused).ok()
     });
-    Watched::new(exits, descriptor_ceiling())
+    Watched::new(exits, ceiling(descriptor_limit()))
 }
 
 async fn join<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {

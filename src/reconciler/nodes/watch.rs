@@ -4,12 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
@@ -19,7 +17,7 @@ use super::{Reconciler, sleep_until};
 use crate::domain::Identity;
 use crate::domain::node::Method;
 use crate::events::{Hub, Source, Watch as Told};
-use crate::process::{Exits, Handle, Processes, why_not_held};
+use crate::process::{Exits, Handle, Processes, ceiling, descriptor_limit, reserve, why_not_held};
 use crate::snapshot::NodeView;
 
 /// Nodes whose processes are searched for at a time: some 20 us each.
@@ -33,9 +31,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 
 /// How many are not watched is told at most this often.
 const TELL_EVERY: Duration = Duration::from_secs(2);
-
-/// Descriptors that are left to connections, the database and files: this part of all, and not fewer than that.
-const RESERVE: (usize, usize) = (8, 128);
 
 /// What the kernel says, or the search.
 #[derive(Debug)]
@@ -147,9 +142,8 @@ impl Watch {
         if self.search_due().is_none_or(|due| due > Instant::now()) {
             return;
         }
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
-        let (ceiling, most) = room(usize::try_from(limit).unwrap_or(usize::MAX), nodes, method);
-        let free = most.saturating_sub(self.tokens.len());
+        let limit = descriptor_limit();
+        let free = room(limit, nodes, method).saturating_sub(self.tokens.len());
         let mut views = Vec::new();
         while let Some((id, view)) = self.wanted.pop_first() {
             if views.len() == free {
@@ -167,7 +161,7 @@ impl Watch {
             self.tell();
             return;
         }
-        let search = Search { processes: self.processes.clone(), ceiling };
+        let search = Search { processes: self.processes.clone(), ceiling: ceiling(limit) };
         let job = tokio::task::spawn_blocking(move || search.run(&views));
         self.search = Some((Instant::now(), job));
     }
@@ -325,13 +319,11 @@ impl Watch {
     }
 }
 
-/// The first descriptor number that is not for us, and how many processes may be held: each node that is asked over
-/// the network may keep a connection.
-fn room(limit: usize, nodes: usize, method: Method) -> (RawFd, usize) {
-    let ours = limit.saturating_sub((limit / RESERVE.0).max(RESERVE.1));
+/// How many processes may be held of `limit` descriptors: each node that is asked over the network may keep a connection.
+fn room(limit: u64, nodes: usize, method: Method) -> usize {
+    let ours = usize::try_from(ceiling(limit)).unwrap_or(usize::MAX);
     let connections = if matches!(method, Method::Api | Method::Full) { nodes } else { 0 };
-    let most = ours.saturating_sub(connections).max(limit / RESERVE.0);
-    (RawFd::try_from(ours).unwrap_or(RawFd::MAX), most)
+    ours.saturating_sub(connections).max(usize::try_from(reserve(limit)).unwrap_or(usize::MAX))
 }
 
 impl Reconciler {
