@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use procwarden::domain::Presence;
-use procwarden::process::{Handle, Processes, ended};
+use procwarden::process::{Exits, Handle, Processes};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::read;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -101,12 +101,17 @@ fn measure(count: u64, rounds: usize) -> Result<(), Failure> {
     let held: Vec<Handle> =
         pids.iter().filter_map(|pid| processes.watch(i64::from(*pid)).1).collect();
     let held: Vec<&Handle> = held.iter().collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let exits = runtime.block_on(async { Exits::new() })?;
+    for (token, handle) in (0..).zip(&held) {
+        exits.add(handle, token)?;
+    }
     let ways: [(&str, &dyn Fn() -> usize); 5] = [
         ("bare_stat", &|| paths.iter().filter(|path| bare(&proc, path)).count()),
         ("look", &|| pids.iter().filter(|pid| alive(&processes.look(i64::from(**pid)))).count()),
         ("look_again", &|| held.iter().filter(|it| alive(&processes.look_again(it))).count()),
         ("look_at_all", &|| processes.look_at_all(&held).iter().filter(|it| alive(it)).count()),
-        ("poll_held", &|| ended(&held).iter().filter(|ended| !**ended).count()),
+        ("held_set", &|| held.len() - exits.ended().map_or(0, |ended| ended.len())),
     ];
     let mut times = vec![Vec::new(); ways.len()];
     for _ in 0..rounds.max(1) {

@@ -81,7 +81,7 @@ const ROWS: &[(&str, &[Row])] = &[
     ("Processes and locks", &[
         ("10,000 processes by their PIDs, identity and zombies, seen for the first time: time", "bare openat, read, close of `stat`", Cost("processes.look", "processes.bare_stat"), AtMost(1.25)),
         ("the same, each time after that: time", "the same", Cost("processes.look_at_all", "processes.bare_stat"), AtMost(1.25)),
-        ("one held process: has it ended?", "", Plain("processes.poll_held", 1.0, "ns"), AtMost(100.0)),
+        ("one held process: has it ended?", "", Plain("processes.held_set", 1.0, "ns"), AtMost(100.0)),
         ("100,000 locks, all read, PIDs looked at: time", "getdents, openat, read, close in C", Cost("locks.100000.cold-pids", "locks.100000.c"), AtMost(1.4)),
         ("the same, nothing changed: time", "the same C", Cost("locks.100000.warm-pids", "locks.100000.c"), AtMost(0.6)),
         ("10,000 locks, all read, PIDs looked at: times as fast", "PHP: glob, json_decode, posix_kill", Faster("locks.10000.cold-pids", "locks.10000.php"), AtLeast(3.0)),

@@ -12,6 +12,9 @@ use crate::domain::migration::Mark;
 /// The largest lock that is read; real ones are under 1 KiB.
 pub(super) const LIMIT: usize = 64 * 1024;
 
+/// What is read at first: more than real ones have.
+const SMALL: usize = 1024;
+
 /// How often a file is read again that changes while it is read.
 const TRIES: usize = 3;
 
@@ -60,9 +63,13 @@ pub(super) struct File {
 /// Reads what `name` stands for in `dir`.
 ///
 /// An error says something about this process or machine (descriptors, memory), not about the file.
-pub(super) fn sight<P: Arg + Copy>(dir: &OwnedFd, name: P) -> Result<Sight, Errno> {
+pub(super) fn sight<P: Arg + Copy>(
+    dir: &OwnedFd,
+    name: P,
+    settled: impl Fn(&Stamp) -> bool,
+) -> Result<Sight, Errno> {
     match stamp_of(dir, name)? {
-        Ok(_) => read_file(dir, name),
+        Ok(_) => read_file(dir, name, settled),
         Err(other) => Ok(other),
     }
 }
@@ -78,7 +85,14 @@ pub(super) fn stamp_of<P: Arg>(dir: &OwnedFd, name: P) -> Result<Result<Stamp, S
 
 /// Reads a file of which it is known that it is one: opening a device or a FIFO can have effects, so its kind is asked
 /// first, here or by the listing. An error as for [`sight`].
-pub(super) fn read_file<P: Arg>(dir: &OwnedFd, name: P) -> Result<Sight, Errno> {
+///
+/// Where its times were `settled` before it was read, a write meanwhile gives it others, which the next look sees: it
+/// counts as standing still if it gave as many bytes as it has, and is not asked again.
+pub(super) fn read_file<P: Arg>(
+    dir: &OwnedFd,
+    name: P,
+    settled: impl Fn(&Stamp) -> bool,
+) -> Result<Sight, Errno> {
     let flags =
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match openat(dir, name, flags, Mode::empty()) {
@@ -96,7 +110,9 @@ pub(super) fn read_file<P: Arg>(dir: &OwnedFd, name: P) -> Result<Sight, Errno> 
             Ok(read) => read,
             Err(errno) => return refused(errno),
         };
-        let stood_still = fstat(&file).is_ok_and(|after| stamp(&after) == before);
+        let is_whole = u64::try_from(content.len()) == Ok(before.mark.size);
+        let stood_still = (is_whole && settled(&before))
+            || fstat(&file).is_ok_and(|after| stamp(&after) == before);
         last = Some(File { stamp: before, content, is_cut, stood_still });
         if stood_still {
             break;
@@ -131,13 +147,14 @@ fn is_file(stat: &Stat) -> bool {
 /// The content, and whether there is more of it. A file of `size` bytes that gave as many has ended, as long as it stood
 /// still; that saves a call for each.
 fn content(file: &OwnedFd, size: u64) -> Result<(Arc<[u8]>, bool), Errno> {
-    let mut chunk = [0_u8; 4096];
-    let first = retry_on_intr(|| pread(file, &mut chunk, 0))?;
-    let read = chunk.get(..first).unwrap_or_default();
-    if first < chunk.len() && u64::try_from(first) == Ok(size) {
+    let mut small = [0_u8; SMALL];
+    let first = retry_on_intr(|| pread(file, &mut small, 0))?;
+    let read = small.get(..first).unwrap_or_default();
+    if first < SMALL && u64::try_from(first) == Ok(size) {
         return Ok((read.into(), false));
     }
     let mut content = read.to_vec();
+    let mut chunk = [0_u8; 4096];
     while content.len() <= LIMIT {
         let count = retry_on_intr(|| pread(file, &mut chunk, content.len() as u64))?;
         match chunk.get(..count) {

@@ -152,7 +152,7 @@ fn in_scan(scan: &Scan, keys: BTreeSet<Key>) -> BTreeMap<Key, KeySight> {
             (key, if is_blocked { KeySight::Blocked } else { KeySight::Absent })
         })
         .collect();
-    for found in &scan.locks {
+    for found in &*scan.locks {
         if let Some(sight) = seen.get_mut(&found.key) {
             *sight = KeySight::Found(Arc::clone(found));
         }

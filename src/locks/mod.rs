@@ -100,7 +100,7 @@ pub struct Scan {
     /// Whether only this machine writes to its file system (not NFS, CIFS, FUSE, 9p and the like).
     pub local_fs: bool,
     /// The locks to judge, one for each key, ordered by file name.
-    pub locks: Vec<Arc<FoundLock>>,
+    pub locks: Arc<[Arc<FoundLock>]>,
     /// Keys that something stands for which cannot be judged; none of them is in `locks`.
     pub blocked: HashSet<Key>,
     /// What is wrong with which file, ordered by name; the first 1000.
@@ -153,8 +153,8 @@ pub struct LockDir {
     /// What shows that this is a container.
     container: Option<Arc<str>>,
     model: Arc<Mutex<Model>>,
-    /// Held by the one whole scan that is under way.
-    scanning: Arc<Mutex<()>>,
+    /// Held by the one whole scan that is under way; what the last one found.
+    scanning: Arc<Mutex<Option<scan::Last>>>,
     /// The last whole scan that a partial look needed.
     spent: Arc<Mutex<Option<look::Spent>>>,
     missing: Arc<Mutex<Missing>>,

@@ -10,10 +10,16 @@
 //! each takes a ticket before it looks at some names, and what it read is kept only if nothing with a later ticket is
 //! held for that name. So what a later look read is never overwritten by one that began before it. A later ticket does
 //! not prove a later `stat`; if the earlier one was in truth the newer, what is held differs from the file, and the next
-//! look reads it again. What a partial look read while a scan is under way is noted, names that are gone as well, and
-//! goes into that scan's result in place of what it had seen itself.
+//! look reads it again. What a partial look read while a scan is under way, names that are gone as well, stands
+//! until that scan is over: its result is what is held then.
+//!
+//! **Shaped by speed.** The files are held in the order in which the first listing named them, and a listing names them in
+//! the same order again: the next one is mostly the one after the last, and found without its hash.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 use super::classify::Whose;
 use super::file::Stamp;
@@ -34,7 +40,11 @@ const SET_BACK: i64 = 1000;
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Model {
     dir: Option<DirMark>,
-    files: HashMap<Box<str>, Held>,
+    files: IndexMap<Box<str>, Held>,
+    /// Where the next name of the scan is likely to be held.
+    next: usize,
+    /// Moves whenever what a name stands for does.
+    version: u64,
     /// The files whose names are not the ones that the keys which they stand for have.
     strays: HashMap<Key, BTreeSet<Box<str>>>,
     tickets: u64,
@@ -43,8 +53,8 @@ pub(super) struct Model {
     scans: u64,
     /// Files that the scan under way has dealt with.
     dealt: usize,
-    /// What partial looks have read since it began.
-    noted: BTreeSet<Box<str>>,
+    /// The names that partial looks have found gone since it began.
+    gone: BTreeSet<Box<str>>,
     /// Grows whenever nothing of before is trusted any more.
     era: u32,
     /// The most that the wall clock was ahead of the boot clock in this era, in milliseconds.
@@ -67,13 +77,16 @@ struct Held {
 }
 
 /// What is known of a name before it is looked at.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Known {
     /// If the file is still this one, it is still what it was.
     pub(super) stamp: Option<Stamp>,
-    pub(super) whose: Option<Whose>,
     /// The scan under way has dealt with it: a listing may name a file twice.
     pub(super) is_dealt: bool,
+    /// Something stood there before.
+    pub(super) stood: bool,
+    /// Where it is held, most likely.
+    pub(super) at: usize,
 }
 
 /// What a look brought of one name.
@@ -81,6 +94,8 @@ pub(super) struct Known {
 pub(super) struct Fresh {
     pub(super) stamp: Option<Stamp>,
     pub(super) whose: Option<Whose>,
+    /// Where the name is held, most likely.
+    pub(super) at: usize,
 }
 
 /// Whose look it is.
@@ -99,6 +114,7 @@ impl Model {
             self.dir = Some(dir);
             self.files.clear();
             self.strays.clear();
+            self.version += 1;
         }
         let ahead = now.wall.0.saturating_sub(now.up.0);
         let most = self.ahead.map_or(ahead, |most| most.max(ahead));
@@ -115,26 +131,38 @@ impl Model {
         self.scans += 1;
         self.scan = Some(self.scans);
         self.dealt = 0;
-        self.noted.clear();
+        self.next = 0;
+        self.gone.clear();
         Looker::Scan(self.scans)
     }
 
-    /// It is over; what partial looks have read since it began.
-    pub(super) fn end_scan(&mut self, succeeded: bool) -> Vec<(Box<str>, Option<Whose>)> {
+    /// It is over: places that were taken and not filled are given back.
+    pub(super) fn end_scan(&mut self, succeeded: bool) {
         self.scan = None;
-        if !succeeded {
-            // Places that were taken and not filled.
+        if succeeded {
+            for name in std::mem::take(&mut self.gone) {
+                if self.files.get(&name).is_some_and(|held| held.whose.is_none()) {
+                    self.files.swap_remove(&name);
+                }
+            }
+        } else {
             self.files.retain(|_, held| held.whose.is_some());
         }
-        let noted = std::mem::take(&mut self.noted);
-        let newer = noted.into_iter().map(|name| {
-            let whose = self.files.get(&name).and_then(|held| held.whose.clone());
-            if whose.is_none() {
-                self.files.remove(&name);
-            }
-            (name, whose)
-        });
-        newer.collect()
+    }
+
+    /// Is it this directory that is held?
+    pub(super) fn is_of(&self, dir: DirMark) -> bool {
+        self.dir == Some(dir)
+    }
+
+    /// Moves whenever what a name stands for does.
+    pub(super) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// All names and what they stand for.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Whose)> {
+        self.files.iter().filter_map(|(name, held)| Some((&**name, held.whose.as_ref()?)))
     }
 
     /// The names that the scan has not dealt with: no listing named them.
@@ -159,18 +187,41 @@ impl Model {
         if self.dir != Some(dir) {
             return Known::default();
         }
-        let Some(held) = self.files.get_mut(name) else {
+        let Some(at) = self.position(name, self.next) else {
+            let at = self.files.len();
             if let Looker::Scan(scan) = looker {
                 // It takes its place, so that the same name is known if the listing brings it twice.
                 let held = Held { stamp: None, era: self.era, ticket, scan, whose: None };
                 self.files.insert(name.into(), held);
                 self.dealt += 1;
+                self.next = at + 1;
             }
-            return Known::default();
+            return Known { at, ..Known::default() };
         };
+        if matches!(looker, Looker::Scan(_)) {
+            self.next = at + 1;
+        }
+        let era = self.era;
+        let Some((_, held)) = self.files.get_index_mut(at) else { return Known::default() };
         let is_dealt = deal(held, looker, &mut self.dealt);
-        let stamp = held.stamp.filter(|_| held.era == self.era);
-        Known { stamp, whose: held.whose.clone(), is_dealt }
+        let stamp = held.stamp.filter(|_| held.era == era);
+        Known { stamp, is_dealt, stood: held.whose.is_some(), at }
+    }
+
+    /// Where a name is held; it is looked for at the likely place first.
+    fn position(&self, name: &str, likely: usize) -> Option<usize> {
+        match self.files.get_index(likely) {
+            Some((held, _)) if **held == *name => Some(likely),
+            _ => self.files.get_index_of(name),
+        }
+    }
+
+    /// What a name stood for.
+    pub(super) fn whose(&self, dir: DirMark, name: &str, at: usize) -> Option<Whose> {
+        if self.dir != Some(dir) {
+            return None;
+        }
+        self.files.get_index(self.position(name, at)?)?.1.whose.clone()
     }
 
     /// Keeps what a look brought, unless a later one has brought something else. What the name stands for now.
@@ -185,26 +236,31 @@ impl Model {
         if self.dir != Some(dir) {
             return fresh.whose;
         }
-        let before = self.files.get_mut(name);
-        if let Some(held) = &before
+        let Fresh { stamp, whose, at } = fresh;
+        let before = self.position(name, at).and_then(|at| self.files.get_index_mut(at));
+        if let Some((_, held)) = &before
             && held.ticket > ticket
         {
             return held.whose.clone();
         }
-        let Fresh { stamp, whose } = fresh;
-        let (era, scan) = (self.era, before.as_ref().map_or(0, |held| held.scan));
+        let (era, scan) = (self.era, before.as_ref().map_or(0, |(_, held)| held.scan));
         let held = Held { stamp, era, ticket, scan, whose: whose.clone() };
         let old = match before {
-            Some(before) => std::mem::replace(before, held).whose,
+            Some((_, before)) => std::mem::replace(before, held).whose,
             None => self.files.insert(name.into(), held).and_then(|held| held.whose),
         };
-        self.note_strays(name, old.as_ref(), whose.as_ref());
-        if looker == Looker::Part && self.scan.is_some() {
-            self.noted.insert(name.into());
-        } else if whose.is_none() {
-            self.files.remove(name);
-            if self.scan == Some(scan) {
-                self.dealt -= 1;
+        if !is_same(old.as_ref(), whose.as_ref()) {
+            self.version += 1;
+            self.note_strays(name, old.as_ref(), whose.as_ref());
+        }
+        if whose.is_none() {
+            if looker == Looker::Part && self.scan.is_some() {
+                self.gone.insert(name.into());
+            } else {
+                self.files.swap_remove(name);
+                if self.scan == Some(scan) {
+                    self.dealt -= 1;
+                }
             }
         }
         whose
@@ -253,6 +309,17 @@ impl Model {
     }
 }
 
+/// Is it the same that was made of a file before? Of what is wrong with one, nobody asks.
+fn is_same(old: Option<&Whose>, new: Option<&Whose>) -> bool {
+    match (old, new) {
+        (None, None) | (Some(Whose::Foreign), Some(Whose::Foreign)) => true,
+        (Some(Whose::Lock(old, before)), Some(Whose::Lock(new, now))) => {
+            Arc::ptr_eq(old, new) && before == now
+        }
+        _ => false,
+    }
+}
+
 /// Was the file dealt with? For a scan it is from now on.
 fn deal(held: &mut Held, looker: Looker, dealt: &mut usize) -> bool {
     let Looker::Scan(scan) = looker else { return false };
@@ -290,7 +357,7 @@ mod tests {
     }
 
     fn fresh(id: i64) -> Fresh {
-        Fresh { stamp: Some(stamp(1)), whose: Some(blocked(id)) }
+        Fresh { stamp: Some(stamp(1)), whose: Some(blocked(id)), at: 0 }
     }
 
     fn at(wall: i64, up: i64) -> Now {
@@ -333,12 +400,14 @@ mod tests {
         model.known(DIR, "a", earlier, scan);
         assert_eq!(model.keep(DIR, "a", fresh(2), later, Looker::Part), Some(blocked(2)));
         assert_eq!(model.keep(DIR, "a", fresh(1), earlier, scan), Some(blocked(2)));
-        let gone = Fresh { stamp: None, whose: None };
+        let gone = Fresh { stamp: None, whose: None, at: 0 };
         model.known(DIR, "b", earlier, scan);
         assert_eq!(model.keep(DIR, "b", gone, later, Looker::Part), None);
         assert_eq!(model.keep(DIR, "b", fresh(1), earlier, scan), None, "it is gone since");
         assert_eq!(model.unlisted(scan), Vec::<Box<str>>::new());
-        assert_eq!(model.end_scan(true), [("a".into(), Some(blocked(2))), ("b".into(), None)]);
+        assert_eq!(model.all().collect::<Vec<_>>(), [("a", &blocked(2))]);
+        assert_eq!(model.len(), 2, "what is gone is remembered until the scan is over");
+        model.end_scan(true);
         assert_eq!((model.len(), model.keys_of("b")), (1, &[][..]));
     }
 

@@ -76,11 +76,13 @@ pub(super) fn content(bytes: &[u8]) -> Result<Parsed, Unparsable> {
 
 /// The key in a name of the form `{uuid}-{digits}.lock`, where `{uuid}` has the form of RFC 9562, section 4.
 pub(super) fn name(name: &str) -> Option<Key> {
-    let (uuid, digits) = name.strip_suffix(".lock")?.rsplit_once('-')?;
-    let groups = uuid
-        .split('-')
-        .map(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(group.len()));
-    if !groups.eq([8, 4, 4, 4, 12].map(Some)) {
+    let (uuid, rest) = name.split_at_checked(36)?;
+    let digits = rest.strip_prefix('-')?.strip_suffix(".lock")?;
+    let fits = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    if !uuid.bytes().enumerate().all(fits) {
         return None;
     }
     let id = digit_string(digits).filter(is_project_id)?;

@@ -71,7 +71,7 @@ fn put_one_back(
     aside: String,
     name_of: &impl Fn(i64, u64, Option<&Key>) -> Option<String>,
 ) -> PutBack {
-    let content = match sight(dir, aside.as_str()) {
+    let content = match sight(dir, aside.as_str(), |_| false) {
         Ok(Sight::File(file)) => Some(file.content),
         // A file that may not be read may still be renamed.
         Ok(Sight::Refused) => None,

@@ -7,7 +7,7 @@ use std::sync::{MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::classify::{Whose, whose};
-use super::file::{File, Sight, read_file, sight, stamp_of};
+use super::file::{File, Sight, Stamp, read_file, sight, stamp_of};
 use super::model::{Fresh, Known, Looker, Model, is_settled};
 use super::{LockDir, ScanError};
 use crate::clock;
@@ -73,8 +73,8 @@ struct Under<'a> {
 }
 
 impl LockDir {
-    /// Looks at these names, and gives what each stands for: nothing where it is gone. A name that is no UTF-8 goes to
-    /// `unnamed` if something stands there. `pass` is told when everything was asked and nothing kept yet.
+    /// Looks at these names and keeps what each stands for: nothing where it is gone. A partial look is told of all of them,
+    /// a scan of those that are no UTF-8 and stand there. `pass` is told when everything was asked and nothing kept yet.
     pub(super) fn read(
         &self,
         place: &Place,
@@ -88,20 +88,21 @@ impl LockDir {
         let moment = moment + self.model().pretended;
         let (ticket, mut under) = self.ask_model(place, names, looker);
         for one in &mut under {
-            one.fresh = look_at(place, one, moment).map_err(|errno| self.unreadable(errno))?;
+            one.fresh = self.look_at(place, one, moment).map_err(|errno| self.unreadable(errno))?;
         }
         pass();
         let mut model = self.model();
         for one in under {
-            let whose = match (one.text, one.fresh) {
-                (Some(name), Some(fresh)) => model.keep(place.mark, name, fresh, ticket, looker),
-                (None, Some(fresh)) => fresh.whose,
-                (_, None) => one.known.whose,
-            };
-            match one.text {
-                Some(name) => is(Named::Text(name, whose)),
-                None if whose.is_some() => is(Named::Bytes(one.name)),
-                None => {}
+            match (one.text, one.fresh) {
+                (Some(name), Some(fresh)) => {
+                    let whose = model.keep(place.mark, name, fresh, ticket, looker);
+                    is(Named::Text(name, whose));
+                }
+                (Some(name), None) if looker == Looker::Part => {
+                    is(Named::Text(name, model.whose(place.mark, name, one.known.at)));
+                }
+                (None, Some(Fresh { whose: Some(_), .. })) => is(Named::Bytes(one.name)),
+                (Some(_) | None, None) | (None, Some(_)) => {}
             }
         }
         Ok(())
@@ -127,6 +128,44 @@ impl LockDir {
         (ticket, under)
     }
 
+    fn look_at(
+        &self,
+        place: &Place,
+        one: &Under<'_>,
+        moment_ns: i64,
+    ) -> Result<Option<Fresh>, Errno> {
+        let at = one.known.at;
+        let Some(name) = one.text else {
+            let whose = match stamp_of(&place.dir, one.name)? {
+                Err(Sight::Vanished) => None,
+                Ok(_) | Err(_) => Some(Whose::Foreign),
+            };
+            return Ok(Some(Fresh { stamp: None, whose, at }));
+        };
+        let settled = |stamp: &Stamp| place.local_fs && is_settled(stamp, moment_ns);
+        let seen = match one.known.stamp {
+            Some(stamp) => match stamp_of(&place.dir, one.name)? {
+                Ok(now) if now == stamp => return Ok(None),
+                Ok(_) => read_file(&place.dir, one.name, settled)?,
+                Err(other) => other,
+            },
+            None if one.is_file => read_file(&place.dir, one.name, settled)?,
+            None => sight(&place.dir, one.name, settled)?,
+        };
+        let stamp = match &seen {
+            Sight::File(file) => Some(file.stamp).filter(|it| file.stood_still && settled(it)),
+            Sight::NotAFile | Sight::Refused | Sight::Vanished => None,
+        };
+        let before = if one.known.stood { self.model().whose(place.mark, name, at) } else { None };
+        if let (Sight::File(file), Some(before)) = (&seen, &before)
+            && is_the_same(file, before)
+        {
+            return Ok(Some(Fresh { stamp, whose: Some(before.clone()), at }));
+        }
+        let known = before.as_ref().and_then(|whose| whose.keys().first());
+        Ok(Some(Fresh { stamp, whose: whose(name, seen, known, place.mark), at }))
+    }
+
     pub(super) fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,37 +180,6 @@ pub(super) enum Named<'a> {
     Text(&'a str, Option<Whose>),
     /// It is no UTF-8.
     Bytes(&'a CStr),
-}
-
-fn look_at(place: &Place, one: &Under<'_>, moment_ns: i64) -> Result<Option<Fresh>, Errno> {
-    let Some(name) = one.text else {
-        let whose = match stamp_of(&place.dir, one.name)? {
-            Err(Sight::Vanished) => None,
-            Ok(_) | Err(_) => Some(Whose::Foreign),
-        };
-        return Ok(Some(Fresh { stamp: None, whose }));
-    };
-    let seen = match one.known.stamp {
-        Some(stamp) => match stamp_of(&place.dir, one.name)? {
-            Ok(now) if now == stamp => return Ok(None),
-            Ok(_) => read_file(&place.dir, one.name)?,
-            Err(other) => other,
-        },
-        None if one.is_file => read_file(&place.dir, one.name)?,
-        None => sight(&place.dir, one.name)?,
-    };
-    let stamp = match &seen {
-        Sight::File(file) => Some(file.stamp)
-            .filter(|stamp| place.local_fs && file.stood_still && is_settled(stamp, moment_ns)),
-        Sight::NotAFile | Sight::Refused | Sight::Vanished => None,
-    };
-    if let (Sight::File(file), Some(before)) = (&seen, &one.known.whose)
-        && is_the_same(file, before)
-    {
-        return Ok(Some(Fresh { stamp, whose: Some(before.clone()) }));
-    }
-    let known = one.known.whose.as_ref().and_then(|whose| whose.keys().first());
-    Ok(Some(Fresh { stamp, whose: whose(name, seen, known, place.mark) }))
 }
 
 /// Was the same read before? Then what was made of it is kept.

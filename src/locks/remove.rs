@@ -189,7 +189,7 @@ const fn lacks_noreplace(errno: Errno) -> bool {
 }
 
 fn is_judged(dir: &OwnedFd, aside: &str, found: &FoundLock) -> bool {
-    match sight(dir, aside) {
+    match sight(dir, aside, |_| false) {
         Ok(Sight::File(file)) => {
             file.stamp.mark == found.lock.mark && file.content == found.content
         }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
 use rustix::fs::{FileType, RawDir, fstatfs};
+use rustix::io::Errno;
 
 use super::classify::{Sorted, Trouble, Whose, sort_out};
 use super::found::FoundLock;
@@ -55,28 +56,39 @@ impl LockDir {
 
     /// The scan, telling each time that it has asked and not kept yet.
     pub(super) fn scan_passing(&self, pass: &impl Fn()) -> Result<Scan, ScanError> {
-        let _only = self.scanning.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.scanning.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.place()?;
         let looker = self.model().begin_scan();
-        let mut taken = Taken::default();
-        let done = self.take_all(&place, looker, pass, &mut taken);
-        let newer = self.model().end_scan(done.is_ok());
-        done?;
-        for (name, _) in &newer {
-            taken.drop(name);
-        }
-        for (name, whose) in newer {
-            taken.take(&name, whose);
-        }
-        let (locks, sorted) = taken.sort_out();
-        Ok(Scan {
+        let mut unnamed = Vec::new();
+        let done = self.ask_all(&place, looker, pass, &mut unnamed);
+        let found = {
+            let mut model = self.model();
+            model.end_scan(done.is_ok());
+            done?;
+            if !model.is_of(place.mark) {
+                return Err(self.unreadable(Errno::STALE));
+            }
+            let version = model.version();
+            if let Some(last) = &*last
+                && last.version == version
+                && last.unnamed == unnamed
+            {
+                return Ok(Scan { local_fs: place.local_fs, ..last.scan.clone() });
+            }
+            (version, Taken::of(model.all()))
+        };
+        let (version, taken) = found;
+        let (locks, sorted) = taken.sort_out(&unnamed);
+        let scan = Scan {
             dir: place.mark,
             local_fs: place.local_fs,
-            locks,
+            locks: locks.into(),
             blocked: sorted.blocked,
             unreadable: sorted.unreadable,
             foreign: sorted.foreign,
-        })
+        };
+        *last = Some(Last { version, unnamed, scan: scan.clone() });
+        Ok(scan)
     }
 
     /// Opens the directory; a look at it begins.
@@ -87,13 +99,18 @@ impl LockDir {
         Ok(Place { dir, mark, local_fs })
     }
 
-    fn take_all(
+    fn ask_all(
         &self,
         place: &Place,
         looker: Looker,
         pass: &impl Fn(),
-        taken: &mut Taken,
+        unnamed: &mut Vec<String>,
     ) -> Result<(), ScanError> {
+        let mut note = |named: Named<'_>| {
+            if let Named::Bytes(name) = named {
+                unnamed.push(name.to_string_lossy().into_owned());
+            }
+        };
         let mut buffer = vec![MaybeUninit::uninit(); LISTED];
         let mut listing = RawDir::new(place.dir.as_fd(), &mut buffer);
         let mut names = Names::default();
@@ -103,7 +120,7 @@ impl LockDir {
                 names.push(entry.file_name(), entry.file_type() == FileType::RegularFile);
             }
             if listing.is_buffer_empty() {
-                self.read(place, &names, looker, pass, |named| taken.take_named(named))?;
+                self.read(place, &names, looker, pass, &mut note)?;
                 names.clear();
             }
         }
@@ -111,48 +128,45 @@ impl LockDir {
         let unlisted = self.model().unlisted(looker);
         for some in unlisted.chunks(AT_ONCE) {
             let names = Names::of(some.iter().map(|name| &**name));
-            self.read(place, &names, looker, pass, |named| taken.take_named(named))?;
+            self.read(place, &names, looker, pass, &mut note)?;
         }
         Ok(())
     }
 }
 
-/// What a scan has seen so far.
+/// What a scan found: the next one has the same to tell if nothing moved since.
+#[derive(Debug)]
+pub(super) struct Last {
+    version: u64,
+    unnamed: Vec<String>,
+    scan: Scan,
+}
+
+/// All that was seen.
 #[derive(Debug, Default)]
 struct Taken {
     /// Locks that bear their own name and with which nothing is wrong, by the first bytes of their names: to sort them
     /// without going to each name.
     plain: Vec<(u128, Arc<FoundLock>)>,
     odd: Vec<(String, Whose)>,
-    unnamed: Vec<String>,
 }
 
 impl Taken {
-    fn take_named(&mut self, named: Named<'_>) {
-        match named {
-            Named::Text(name, whose) => self.take(name, whose),
-            Named::Bytes(name) => self.unnamed.push(name.to_string_lossy().into_owned()),
-        }
-    }
-
-    fn take(&mut self, name: &str, whose: Option<Whose>) {
-        match whose {
-            None => {}
-            Some(Whose::Lock(found, None)) if found.own_name => {
-                self.plain.push((first_bytes(name), found));
+    fn of<'a>(files: impl Iterator<Item = (&'a str, &'a Whose)>) -> Self {
+        let mut taken = Self::default();
+        for (name, whose) in files {
+            match whose {
+                Whose::Lock(found, None) if found.own_name => {
+                    taken.plain.push((first_bytes(name), Arc::clone(found)));
+                }
+                whose => taken.odd.push((name.to_owned(), whose.clone())),
             }
-            Some(whose) => self.odd.push((name.to_owned(), whose)),
         }
-    }
-
-    fn drop(&mut self, name: &str) {
-        let first = first_bytes(name);
-        self.plain.retain(|(bytes, found)| *bytes != first || found.lock.file != name);
-        self.odd.retain(|(odd, _)| odd != name);
+        taken
     }
 
     /// Which lock is judged for each key, ordered by name, and what else there is.
-    fn sort_out(mut self) -> (Vec<Arc<FoundLock>>, Sorted) {
+    fn sort_out(mut self, unnamed: &[String]) -> (Vec<Arc<FoundLock>>, Sorted) {
         self.plain.sort_unstable_by(|(a, one), (b, other)| {
             a.cmp(b).then_with(|| one.lock.file.cmp(&other.lock.file))
         });
@@ -171,8 +185,8 @@ impl Taken {
         }
         files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut sorted = sort_out(files);
-        for name in self.unnamed {
-            sorted.tell(&name, Trouble::NotUtf8);
+        for name in unnamed {
+            sorted.tell(name, Trouble::NotUtf8);
         }
         let mut sorted = sorted.told();
         let mut locks: Vec<_> = self.plain.into_iter().map(|(_, found)| found).collect();

@@ -135,7 +135,7 @@ fn the_locks_that_real_runners_leave() {
         (23_131_998, LockPid::Missing, None, 0),
     ];
     assert_eq!(seen, expected);
-    for found in &scan.locks {
+    for found in &*scan.locks {
         assert_eq!(found.lock.file, format!("{}.lock", found.key));
     }
     assert_eq!(

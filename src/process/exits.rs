@@ -44,6 +44,29 @@ impl Exits {
         Ok(())
     }
 
+    /// Those that have ended and were not told yet, asked of the kernel now: one call, however many live.
+    ///
+    /// # Errors
+    /// The kernel's; none is known.
+    pub fn ended(&self) -> io::Result<Vec<u64>> {
+        let mut tokens = Vec::new();
+        loop {
+            let some = self.some()?;
+            let is_all = some.len() < AT_ONCE;
+            tokens.extend(some);
+            if is_all {
+                return Ok(tokens);
+            }
+        }
+    }
+
+    fn some(&self) -> io::Result<Vec<u64>> {
+        let mut events = Vec::with_capacity(AT_ONCE);
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&at_once))?;
+        Ok(events.iter().map(|event| event.data.u64()).collect())
+    }
+
     /// Waits until some have ended; their tokens.
     ///
     /// # Errors
@@ -51,14 +74,11 @@ impl Exits {
     pub async fn next(&self) -> io::Result<Vec<u64>> {
         loop {
             let mut ready = self.epoll.readable().await?;
-            let mut events = Vec::with_capacity(AT_ONCE);
-            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-            epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&at_once))?;
-            if events.is_empty() {
-                ready.clear_ready();
-                continue;
+            let some = self.some()?;
+            if !some.is_empty() {
+                return Ok(some);
             }
-            return Ok(events.iter().map(|event| event.data.u64()).collect());
+            ready.clear_ready();
         }
     }
 }

@@ -178,3 +178,27 @@ async fn five_thousand_ends_are_five_thousand_tokens() {
     assert_eq!((count, told.last().copied()), (handles.len(), Some(many - 1)));
     assert!(silent(&exits).await);
 }
+
+#[tokio::test]
+async fn all_that_ended_are_told_by_one_question_and_once() {
+    let (processes, exits) = set();
+    let jobs: Vec<Job> = (0..600).map(|_| Job::sleeping()).collect();
+    let handles: Vec<Handle> = jobs.iter().map(|job| job.handle(&processes)).collect();
+    for (token, handle) in (0..).zip(&handles) {
+        exits.add(handle, token).unwrap();
+    }
+    assert_eq!(exits.ended().unwrap(), [0; 0]);
+    for (job, handle) in jobs.iter().zip(&handles).skip(20) {
+        job.kill();
+        while !handle.has_exited() {
+            std::thread::yield_now();
+        }
+    }
+    let mut ended = exits.ended().unwrap();
+    ended.sort_unstable();
+    assert_eq!(ended, (20..600).collect::<Vec<u64>>());
+    assert_eq!(exits.ended().unwrap(), [0; 0]);
+    // Who waits is woken by those that come after.
+    jobs[7].kill();
+    assert_eq!(next(&exits).await, [7]);
+}

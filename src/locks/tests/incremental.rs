@@ -159,3 +159,47 @@ fn another_directory_is_begun_anew() {
         fs::rename(&path, dir.path().join(format!("away-{round}"))).unwrap();
     }
 }
+
+#[test]
+fn a_directory_that_is_replaced_while_it_is_scanned_tells_nothing() {
+    let dir = Dir::new();
+    let path = dir.path().join("locks");
+    let locks = LockDir::new(path.clone());
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join(name(1)), json(1, 7)).unwrap();
+    let replace = || {
+        fs::rename(&path, dir.path().join("away")).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(name(2)), json(2, 7)).unwrap();
+        // What is held is of the new one from now on.
+        locks.look(&BTreeSet::from([key(2)]), &BTreeSet::new()).unwrap();
+    };
+    assert!(matches!(locks.scan_passing(&replace), Err(ScanError::Read { .. })));
+    assert_eq!(locks.scan().unwrap().locks[0].key, key(2));
+}
+
+#[test]
+fn where_nothing_moved_the_same_is_given_again() {
+    let dir = Dir::new();
+    for id in 1..=3 {
+        dir.write(&name(id), json(id, 7));
+    }
+    let same = |a: &Scan, b: &Scan| Arc::ptr_eq(&a.locks, &b.locks);
+    let first = dir.scan();
+    assert!(same(&first, &dir.scan()));
+    dir.write("other.lock", "{}");
+    let second = dir.scan();
+    assert_eq!((same(&first, &second), second.foreign, second.locks.len()), (false, 1, 3));
+    fs::remove_file(dir.path().join("other.lock")).unwrap();
+    assert_eq!(dir.scan().foreign, 0);
+    let third = dir.scan();
+    // What a partial look finds is in what a scan tells next.
+    dir.write(&name(2), json(2, 8));
+    dir.locks.look(&BTreeSet::from([key(2)]), &BTreeSet::new()).unwrap();
+    let fourth = dir.scan();
+    assert!(!same(&third, &fourth));
+    assert_eq!(found(&dir.locks, 2).lock.pid, LockPid::Number(8));
+    assert!(same(&fourth, &dir.scan()));
+    fs::remove_file(dir.path().join(name(3))).unwrap();
+    assert_eq!(dir.scan().locks.len(), 2);
+}

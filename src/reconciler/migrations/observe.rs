@@ -258,16 +258,16 @@ impl Observer {
     fn sights(&mut self, rows: &Rows, scan: Option<Scan>, rules: &Rules) -> Vec<Seen> {
         let dir = scan.as_ref().map(|scan| scan.dir);
         let absent = if scan.is_none() { KeySight::Blocked } else { KeySight::Absent };
-        let (locks, blocked) =
-            scan.map_or((Vec::new(), HashSet::new()), |scan| (scan.locks, scan.blocked));
+        let (locks, blocked): (Arc<[_]>, HashSet<_>) =
+            scan.map_or_else(Default::default, |scan| (scan.locks, scan.blocked));
         let mut seen = Vec::new();
-        for found in locks {
+        for found in &*locks {
             let row = rows.get(&found.key);
-            if self.track(&found.key, row, Some(&found)) {
+            if self.track(&found.key, row, Some(found)) {
                 continue;
             }
-            let key = found.key.clone();
-            seen.push(self.sighted(&key, KeySight::Found(found), row, dir, rules));
+            let sight = KeySight::Found(Arc::clone(found));
+            seen.push(self.sighted(&found.key, sight, row, dir, rules));
         }
         for (key, stored) in rows.iter().filter(|(_, stored)| is_missed(stored, rules)) {
             if self.tracked.get(key).is_some_and(|it| it.generation == self.generation) {

@@ -212,7 +212,7 @@ impl Reconciler {
             let dir = self.parts.dir.clone();
             let scan = blocking(move || dir.scan()).await.ok().and_then(Result::ok);
             let locks = scan.map(|scan| scan.locks).unwrap_or_default();
-            keys.extend(locks.into_iter().map(|found| found.key.clone()).filter(|key| fits(&key)));
+            keys.extend(locks.iter().map(|found| found.key.clone()).filter(|key| fits(&key)));
         }
         keys.sort_unstable();
         keys.dedup();

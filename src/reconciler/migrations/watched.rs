@@ -25,6 +25,8 @@ pub(super) struct Held {
     handle: Handle,
     alive: Alive,
     token: u64,
+    /// The set of all tells of its end.
+    is_told: AtomicBool,
     ended: AtomicBool,
 }
 
@@ -146,15 +148,21 @@ impl Watched {
         let mut book = self.book();
         book.last_token += 1;
         let token = book.last_token;
-        let held = Arc::new(Held { handle, alive, token, ended: AtomicBool::new(false) });
+        let held = Arc::new(Held {
+            handle,
+            alive,
+            token,
+            is_told: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
         book.by_pid.insert(held.handle.identity().pid, Arc::downgrade(&held));
         book.hold(key, Arc::clone(&held));
         // In the book first: an end that is told at once finds whom it is about.
         drop(book);
-        if let Some(exits) = &self.exits
-            && let Err(error) = exits.add(&held.handle, token)
-        {
-            self.refuse(key, why_not_held(&error));
+        match self.exits.as_ref().map(|exits| exits.add(&held.handle, token)) {
+            Some(Ok(())) => held.is_told.store(true, Ordering::Relaxed),
+            Some(Err(error)) => self.refuse(key, why_not_held(&error)),
+            None => {}
         }
     }
 
@@ -175,14 +183,24 @@ impl Watched {
         (*asked <= TRIES).then(|| FIRST_PAUSE * 2_u32.pow(*asked - 1))
     }
 
-    /// Notes which of them have ended since: one question for all.
+    /// Notes which of them have ended since: one question for all that the set has, and one for the others.
+    ///
+    /// What the set tells here it does not tell those who wait: the caller looks at everything.
     pub(super) fn poll(&self) {
+        let told = self.exits.as_ref().and_then(|exits| exits.ended().ok());
         // By the tokens: two looks at once may have taken hold of one process twice.
         let book = self.book();
-        let of = |keys: &BTreeSet<Key>| book.by_key.get(keys.first()?).cloned();
-        let mut held: Vec<Arc<Held>> = book.keys.values().filter_map(of).collect();
+        let of = |keys: &BTreeSet<Key>| book.by_key.get(keys.first()?);
+        for held in told.iter().flatten().filter_map(|token| of(book.keys.get(token)?)) {
+            held.ended.store(true, Ordering::Relaxed);
+        }
+        let is_asked = |held: &&Arc<Held>| {
+            let is_told = told.is_some() && held.is_told.load(Ordering::Relaxed);
+            !is_told && !held.ended.load(Ordering::Relaxed)
+        };
+        let held: Vec<Arc<Held>> =
+            book.keys.values().filter_map(of).filter(is_asked).cloned().collect();
         drop(book);
-        held.retain(|it| !it.ended.load(Ordering::Relaxed));
         let handles: Vec<&Handle> = held.iter().map(|it| &it.handle).collect();
         for (it, ended) in held.iter().zip(ended(&handles)) {
             it.ended.fetch_or(ended, Ordering::Relaxed);
