@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -74,8 +74,7 @@ fn build(
     to_terminal: bool,
 ) -> Result<(Telemetry, Box<dyn Subscriber + Send + Sync>), TelemetryError> {
     // Its pool logs each broken connection that it finds; who called the store tells of it once.
-    let filter =
-        EnvFilter::builder().parse(&log.level)?.add_directive("sqlx_core::pool=off".parse()?);
+    let filter = log.level.parse::<Targets>()?.with_target("sqlx_core::pool", LevelFilter::OFF);
     let sink = match &log.file {
         None => Sink::Stderr,
         Some(path) => {

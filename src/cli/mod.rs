@@ -119,7 +119,7 @@ impl Prepared {
             Command::Migrate { status: true, .. } => migrate::status(&settings, width).await,
             Command::Migrate { verify: true, .. } => migrate::verify(&settings).await,
             Command::Migrate { .. } => migrate::run(&settings).await,
-            Command::Openapi => Ok(Answer::ok(crate::http::openapi())),
+            Command::Openapi => Ok(Answer::ok(crate::http::OPENAPI.to_owned())),
             Command::CheckConfig => Ok(config::run(&self.loaded)),
             Command::Health { url } => health::run(&settings, url.as_deref()).await,
         }

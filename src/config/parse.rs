@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::raw::{Raw, Value};
 use super::settings::MinWorking;
@@ -258,7 +258,7 @@ impl Raw {
                 shown(directive)
             ));
         }
-        match EnvFilter::builder().parse(&text) {
+        match text.parse::<Targets>() {
             Ok(_) => Ok(text),
             Err(_) => {
                 Err(format!("{} is not a filter such as info,procwarden::http=debug", shown(&text)))

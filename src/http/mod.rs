@@ -56,7 +56,7 @@ pub(crate) use migration_process::predicate as predicate_shape;
 pub(crate) use node_status::recorded as node_status_shape;
 pub(crate) use nodes::body as node_shape;
 pub(crate) use nodes_status::recorded_row as node_row_shape;
-pub use openapi::openapi;
+pub use openapi::{OPENAPI, described};
 pub use server::serve;
 pub(crate) use told::Told;
 

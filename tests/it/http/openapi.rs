@@ -16,7 +16,7 @@ fn the_committed_file_is_current() {
     let output = warden.cli(&["openapi"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed == committed(), "run: procwarden openapi > openapi.yaml");
+    assert!(printed == committed(), "openapi.yaml is another one than the program has");
 }
 
 #[tokio::test]
