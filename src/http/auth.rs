@@ -1,4 +1,4 @@
-//! Bearer tokens (RFC 6750): one for writes, optionally one for reads.
+//! Bearer tokens (RFC 6750): one for writes, optionally one for reads, which a session stands for as well.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -7,6 +7,8 @@ use subtle::ConstantTimeEq;
 
 use super::AppState;
 use super::error::Problem;
+use super::session;
+use crate::clock;
 use crate::domain::node::Password;
 
 /// Proof that this request may write.
@@ -33,15 +35,34 @@ impl FromRequestParts<AppState> for MayRead {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let server = &state.settings().server;
-        let Some(read) = &server.read_token else { return Ok(Self) };
-        let tokens: Vec<_> = std::iter::once(read).chain(&server.token).collect();
-        check(&parts.headers, &tokens).map(|()| Self)
+        may_read(state, &parts.headers).map(|()| Self)
     }
 }
 
+/// Whether a request with these headers may read: by its bearer token, or where it has none by its session.
+pub fn may_read(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(read) = &state.settings().server.read_token else { return Ok(()) };
+    if bearer(headers).is_none() && session::is_good(read, headers, clock::now().wall) {
+        return Ok(());
+    }
+    check(headers, &readers(state))
+}
+
+/// Whether this is a token that lets read.
+pub fn is_token_of_readers(state: &AppState, given: &[u8]) -> Result<(), Problem> {
+    compare(Some(given), &readers(state))
+}
+
+fn readers(state: &AppState) -> Vec<&Password> {
+    let server = &state.settings().server;
+    server.read_token.iter().chain(&server.token).collect()
+}
+
 fn check(headers: &HeaderMap, tokens: &[&Password]) -> Result<(), Problem> {
-    let given = bearer(headers);
+    compare(bearer(headers), tokens)
+}
+
+fn compare(given: Option<&[u8]>, tokens: &[&Password]) -> Result<(), Problem> {
     // Every token is compared, so that the time says nothing about which one nearly matched.
     let good = tokens.iter().fold(false, |good, token| {
         good | given.is_some_and(|given| bool::from(given.ct_eq(token.expose().as_bytes())))
@@ -49,13 +70,13 @@ fn check(headers: &HeaderMap, tokens: &[&Password]) -> Result<(), Problem> {
     if good {
         return Ok(());
     }
-    let detail =
-        if given.is_some() { "the bearer token is wrong" } else { "a bearer token is needed" };
+    let detail = if given.is_some() { "the token is wrong" } else { "a bearer token is needed" };
     Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+/// The bearer token, if there is one.
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let value = all.next().filter(|_| all.next().is_none())?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;

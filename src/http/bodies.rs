@@ -15,9 +15,10 @@ const COMPRESS_FROM: usize = 1400;
 /// The library's default: less than half of the bytes of gzip's default at 10,000 nodes (28 KB against 65 KB, measured).
 const ZSTD_LEVEL: i32 = 3;
 
-/// One JSON body with its marks.
+/// One body with its marks.
 #[derive(Debug)]
 pub struct Prepared {
+    kind: HeaderValue,
     plain: Bytes,
     gzip: OnceCell<Option<Bytes>>,
     zstd: OnceCell<Option<Bytes>>,
@@ -29,7 +30,13 @@ impl Prepared {
     /// Takes a finished JSON text.
     #[must_use]
     pub fn new(json: impl Into<Bytes>) -> Self {
-        let plain = json.into();
+        Self::of(HeaderValue::from_static("application/json"), json)
+    }
+
+    /// Takes a finished text of this media type.
+    #[must_use]
+    pub fn of(kind: HeaderValue, text: impl Into<Bytes>) -> Self {
+        let plain = text.into();
         // SipHash with fixed keys: the same content has the same mark in every process and after a restart.
         let mut hasher = DefaultHasher::new();
         hasher.write(&plain);
@@ -39,7 +46,7 @@ impl Prepared {
             // Hexadecimal digits and a word: always a value.
             HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\""))
         });
-        Self { plain, gzip: OnceCell::new(), zstd: OnceCell::new(), etags }
+        Self { kind, plain, gzip: OnceCell::new(), zstd: OnceCell::new(), etags }
     }
 
     /// The text.
@@ -99,7 +106,7 @@ impl Prepared {
     fn full(&self, encoding: Encoding, body: Bytes) -> Response<Bytes> {
         let mut response = self.head(encoding, body);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, self.kind.clone());
         if let Some(word) = encoding.word() {
             headers.insert(header::CONTENT_ENCODING, word);
         }

@@ -9,6 +9,7 @@ mod auth;
 pub mod bench;
 mod bodies;
 mod connection;
+mod dashboard;
 mod encodings;
 mod error;
 mod events;
@@ -29,6 +30,7 @@ mod query;
 mod request;
 mod router;
 mod server;
+mod session;
 mod stall;
 #[cfg(test)]
 mod testing;
@@ -98,6 +100,7 @@ struct Inner {
     migrations: migrations::List,
     runs: nodes_status::Runs,
     streams: events::Streams,
+    dashboard: dashboard::Dashboard,
 }
 
 impl AppState {
@@ -111,6 +114,7 @@ impl AppState {
             migrations: migrations::List::default(),
             runs: nodes_status::Runs::default(),
             streams: events::Streams::default(),
+            dashboard: dashboard::Dashboard::default(),
         }))
     }
 

@@ -1,8 +1,11 @@
 //! `/nodes` and `/nodes/{id}`: the registry. Passwords go in and never come out.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -11,7 +14,9 @@ use utoipa::ToSchema;
 
 use super::AppState;
 use super::auth::{MayRead, MayWrite};
+use super::bodies::Prepared;
 use super::error::Problem;
+use super::lists::heavy;
 use super::request::{Id, Object, only};
 use super::router::Base;
 use super::told::Told;
@@ -174,16 +179,28 @@ fn of_stored(state: &AppState, stored: &StoredNode) -> NodeBody {
 /// Disabled ones too, from the last published snapshot.
 #[utoipa::path(
     get, path = "/nodes", tag = "nodes", operation_id = "list_nodes",
+    params(super::openapi::IfNoneMatch),
     responses(
-        (status = 200, description = "All nodes, by id", body = NodeList),
+        (status = 200, description = "All nodes, by id", body = NodeList,
+            headers(("ETag" = String), ("Vary" = String), ("Cache-Control" = String))),
+        (status = 304, description = "The client has this already"),
         (status = 401, response = super::openapi::Unauthorized),
     ),
 )]
-pub async fn list(_: MayRead, State(state): State<AppState>) -> Json<NodeList> {
-    let snapshot = state.snapshot();
-    let part = &snapshot.nodes;
-    let data: Vec<_> = part.nodes.iter().map(|view| of_view(part, view, state.here())).collect();
-    Json(NodeList { success: true, count: data.len(), data })
+pub async fn list(
+    _: MayRead,
+    State(state): State<AppState>,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Problem> {
+    let part = Arc::clone(&state.snapshot().nodes);
+    let here = state.here().to_owned();
+    let make = move || {
+        let data: Vec<_> = part.nodes.iter().map(|view| of_view(&part, view, &here)).collect();
+        let list = NodeList { success: true, count: data.len(), data };
+        Prepared::new(serde_json::to_vec(&list).unwrap_or_default())
+    };
+    let body = heavy(state.snapshot().nodes.nodes.len(), make).await?;
+    Ok(body.respond(&headers).await.map(Body::from))
 }
 
 /// One node

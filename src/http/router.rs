@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use tower::ServiceExt as _;
@@ -16,8 +16,8 @@ use tracing::Level;
 
 use super::error::Problem;
 use super::{
-    AppState, adopt, events, health, instances, migration_process, migration_writes, migrations,
-    node_status, nodes, nodes_status, openapi,
+    AppState, adopt, dashboard, events, health, instances, migration_process, migration_writes,
+    migrations, node_status, nodes, nodes_status, openapi, session,
 };
 
 /// What an answer consists of: the prepared bytes of a health route, or what a handler made.
@@ -31,6 +31,9 @@ pub struct Base(pub String);
 pub fn router(state: AppState) -> Router {
     let cors = cors(&state.settings().server.cors_origins);
     let router = Router::new()
+        .route("/", get(dashboard::page))
+        .route("/web/{name}", get(dashboard::part))
+        .route("/session", post(session::open).delete(session::close))
         .route("/nodes/status", get(nodes_status::get))
         .route("/nodes/{id}/status", get(node_status::get))
         .route("/nodes", get(nodes::list).post(nodes::create))
@@ -86,6 +89,12 @@ pub async fn answer(state: &AppState, router: &Router, mut request: Request<Body
     }
     if !base.is_empty() {
         let base = base.to_owned();
+        if base.len() == request.uri().path().len()
+            && matches!(*request.method(), Method::GET | Method::HEAD)
+            && let Some(response) = dashboard::with_slash(&base)
+        {
+            return response.map(Either::Right);
+        }
         match without(&base, request.uri()) {
             Some(uri) => *request.uri_mut() = uri,
             None => return unknown_path(request.uri()).into_response().map(Either::Right),

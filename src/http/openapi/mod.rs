@@ -9,10 +9,11 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToResponse, ToSchema};
 
 use super::error::ProblemBody;
+use super::session;
 
 pub use params::*;
 
@@ -77,7 +78,7 @@ const LEFT_OUT: [(&str, &[&str]); 12] = [
 ];
 
 /// Bodies of requests, whose members are required as they say themselves.
-const REQUESTS: [&str; 2] = ["NodeFields", "ReportFields"];
+const REQUESTS: [&str; 3] = ["NodeFields", "ReportFields", "SessionFields"];
 
 /// What the derives cannot say.
 struct Finish;
@@ -87,6 +88,9 @@ impl Modify for Finish {
         let components = openapi.components.get_or_insert_default();
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("token", scheme);
+        let what = "What `POST /session` sets; lets read.";
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description(session::NAME, what));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
         for (name, schema) in &mut components.schemas {
             let RefOr::T(Schema::Object(object)) = schema else { continue };
             if REQUESTS.contains(&name.as_str()) {
@@ -106,8 +110,9 @@ impl Modify for Finish {
         title = "procwarden",
         description = "Whether nodes work and what became of migrations. A GET observes; it writes nothing and \
             removes nothing. Every error is an RFC 9457 problem. Every route is also served under each of \
-            `server.base_paths`; with `server.read_token` set, reads other than the health routes and this \
-            description need that token or `server.token`.",
+            `server.base_paths`; with `server.read_token` set, reads other than the health routes, this \
+            description and the dashboard's own files need that token, `server.token`, or the cookie that \
+            `POST /session` makes of one of them.",
     ),
     tags(
         (name = "health", description = "For load balancers and supervisors. GET, HEAD and OPTIONS give the same code."),
@@ -115,6 +120,7 @@ impl Modify for Finish {
         (name = "migrations", description = "Batch jobs that announce themselves with a lock file."),
         (name = "events", description = "What happens, as it happens."),
         (name = "adoption", description = "What was there before, and is watched beside ours."),
+        (name = "dashboard", description = "The page for people, and its session where reads need a token."),
         (name = "fleet", description = "The instances that share a database. Each answers for all of them."),
     ),
     paths(
@@ -124,6 +130,7 @@ impl Modify for Finish {
         super::nodes::list, super::nodes::create, super::nodes::get, super::nodes::update, super::nodes::remove,
         super::migrations::list, super::migrations::get, super::migrations::status,
         super::events::get, super::adopt::get, super::instances::list, super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
+        super::dashboard::page, super::dashboard::part, super::session::open, super::session::close,
         get,
     ),
     components(schemas(ProblemBody), responses(

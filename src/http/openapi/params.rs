@@ -167,6 +167,15 @@ pub struct ReportFields {
     mb_project_uuid: Option<String>,
 }
 
+/// What a session is made of.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionFields {
+    /// `server.read_token` or `server.token`.
+    #[schema(min_length = 1)]
+    token: String,
+}
+
 /// `?scope=`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
