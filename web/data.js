@@ -5,6 +5,9 @@ import { throttled } from "./dom.js";
 /** How many looks at a node are remembered for its line. */
 const SAMPLES = 60;
 
+/** From so many rows on everything is done less often. */
+export const MANY = 2000;
+
 /** How long an answer is waited for, in milliseconds. */
 const PATIENCE = 10000;
 
@@ -25,9 +28,12 @@ export const state = {
 export const key_of = (id, uuid) => `${id}/${uuid}`;
 
 const watchers = new Set();
-const changed = throttled(() => watchers.forEach((it) => it()), 200);
+const tell = () => watchers.forEach((it) => it());
+const soon = throttled(tell, 200);
+const later = throttled(tell, 1000);
+const changed = () => (state.nodes.size + state.migrations.size > MANY ? later() : soon());
 
-/** Calls this whenever something changed, a few times a second at most; gives what ends it. */
+/** Calls this whenever something changed, a few times a second at most, of many rows once; gives what ends it. */
 export function watch(run) {
   watchers.add(run);
   return () => watchers.delete(run);
@@ -91,7 +97,7 @@ export async function refresh() {
 }
 
 /** What a migration has at times only. */
-const AT_TIMES = ["exit", "turns_at", "live"];
+const AT_TIMES = ["exit", "turns_at", "stalled_since", "live"];
 
 /** Puts what is new into a row, and takes away what it has no more of what it may lack. */
 function merge(row, fresh, may_lack = []) {

@@ -1,12 +1,11 @@
 // Staying up to date: the stream of events hastens, the lists read every few seconds are the truth, and the page says which
 // of the two it has.
 
-import { Refused, forget, refresh, refresh_registry, state, take_event } from "./data.js";
+import { MANY, Refused, forget, refresh, refresh_registry, state, take_event } from "./data.js";
 
 /** How often the lists are read, in milliseconds; many rows less often. */
 const EVERY = 5000;
 const EVERY_MANY = 15000;
-const MANY = 2000;
 
 /** How soon after an event, and the least time between two readings. */
 const SOON = 250;

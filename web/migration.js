@@ -22,7 +22,7 @@ export function open(main, [id, uuid]) {
   fill(main, h("p", { class: "crumbs" }, h("a", { href: "#/migrations" }, t("back.migrations"))),
     h("h1", { tabindex: -1 }, h("span", { class: "mono" }, plain(id, 20)), uuid && h("span", { class: "small dim mono" }, " ", bdi(uuid, null, 64))),
     top, h("div", { class: "halves" }, about, h("div", null, verdict, process)), past, seen);
-  document.title = `${id} · procwarden`;
+  document.title = `${plain(id, 20)} · procwarden`;
   const reload = history(past, `${path}/history${tail}`);
 
   let loading = false;

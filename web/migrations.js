@@ -11,8 +11,12 @@ export const PHASES = ["dying", "stalled", "error", "running", "unknown", "forei
 
 export const migration_link = (row) => h("a", { class: "mono", href: `#/migration/${row.brz_project_id}/${encodeURIComponent(row.mb_project_uuid)}` }, String(row.brz_project_id));
 
-/** When its state began: its status where that is final. */
-export const since = (row) => ((phase(row) === "error" || phase(row) === "done") && row.changes_json.status_updated_at) || row.since;
+/** When its state began: its status where that is final, its last progress where it stands still. */
+export function since(row) {
+  const its = phase(row);
+  if (its === "stalled") return row.stalled_since ?? row.since;
+  return ((its === "error" || its === "done") && row.changes_json.status_updated_at) || row.since;
+}
 
 /** Until when it may still be saved, or since when it is so. */
 export const when = (row, kind) => (row.turns_at && phase(row) === "dying" ? time(row.turns_at, "left") : time(since(row), kind));

@@ -1,7 +1,7 @@
 // One node: what is known of it, its history, and a check of all three on a button.
 
 import { Refused, ask, state, watch } from "./data.js";
-import { bdi, fill, h, say } from "./dom.js";
+import { bdi, fill, h, plain, say } from "./dom.js";
 import { history } from "./history.js";
 import { at, badge, facts, latency, raw, section, sparkline, time } from "./shapes.js";
 import { t, word } from "./words.js";
@@ -40,7 +40,7 @@ export function open(main, [id]) {
 
   function show(node) {
     fill(title, bdi(node.name, null, 128));
-    document.title = `${node.name} · procwarden`;
+    document.title = `${plain(node.name, 60)} · procwarden`;
     fill(top, badge(node.state), node.reason && h("span", null, word(node.reason)), node.since && h("span", { class: "dim" }, time(node.since)));
     const host = node.host.includes(":") ? `[${node.host}]` : node.host;
     fill(about, section(t("details.known"), facts([

@@ -67,7 +67,7 @@ export function open(main, _, query) {
     key: (row) => row.id,
     group: (row) => row.state,
     groups: STATES,
-    then: (row) => row.name,
+    then: (row) => row.id,
     text,
     columns: COLUMNS,
     shown: (rows, table) => {
@@ -81,7 +81,8 @@ export function open(main, _, query) {
 
 /** Asks for the uptimes of the rows in the document, a few at a time, each once in a while. */
 function ask_uptimes(again) {
-  while (asking < AT_ONCE && offered !== false) {
+  // The first answer says whether there are more.
+  while (asking < (offered ? AT_ONCE : 1) && offered !== false) {
     const row = wanted.find((it) => !(performance.now() - uptimes.get(it.id)?.at < FRESH));
     if (!row) return;
     const before = uptimes.get(row.id);
@@ -97,7 +98,5 @@ function ask_uptimes(again) {
       asking -= 1;
       again();
     });
-    // The first answer says whether there are more.
-    if (offered === null) return;
   }
 }

@@ -6,7 +6,7 @@ import { bdi, fill, h, plain } from "./dom.js";
 import { PHASES, migration_link, since, when, why } from "./migrations.js";
 import { STATES, node_link } from "./nodes.js";
 import { badge, look, now, progress, section, time, time_of } from "./shapes.js";
-import { counted, number, t, word } from "./words.js";
+import { counted, language, number, t, tally, word } from "./words.js";
 
 /** How many rows of each list stand here. */
 const ROWS = 8;
@@ -35,7 +35,7 @@ export function open(main) {
       section(t("changes"), news), section(t("instances"), fleet)));
 
   const blocks = [
-    block(tiles, () => [state.ready, fleet_sign(), count(state.nodes, (row) => row.state), count(state.migrations, phase), state.loaded, changes().length],
+    block(tiles, () => [state.ready, fleet_sign(), count(state.nodes, (row) => row.state), count(state.migrations, phase), state.loaded],
       () => [monitor_tile(), nodes_tile(), jobs_tile()]),
     block(jobs, () => [urgent_jobs().slice(0, ROWS).map((row) => [row.brz_project_id, row.mb_project_uuid, row.rev]), count(state.migrations, phase), state.unreadable, state.loaded], jobs_list),
     block(down, () => [bad_nodes().slice(0, ROWS).map((row) => [row.id, row.rev]), count(state.nodes, (row) => row.state)], nodes_list),
@@ -74,7 +74,7 @@ function monitor_tile() {
     && !["ok", "off"].includes(value));
   const troubles = [ready?.components?.migrations_trouble, ready?.components?.events_trouble].filter(Boolean);
   return tile(look(status), t("monitor"), badge(status, t(`monitor.${status}`)),
-    h("p", null, t("monitor.live", number(live.length), counted(state.instances.length, "instance")),
+    h("p", null, t("monitor.live", number(live.length), language() === "en" ? counted(state.instances.length, "instance") : number(state.instances.length)),
       Number.isFinite(beat) && [" · ", ...around("monitor.beat", time(beat, "ago"))],
       live.length > 0 && [" · ", t("monitor.pass", t("ms", number(pass)))]),
     parts.length > 0 && h("p", { class: "warn-text" }, parts.map(([name, value]) => `${t(`component.${name}`)}: ${t(`condition.${value}`)}`).join(" · ")),
@@ -101,7 +101,7 @@ function jobs_tile() {
   const off = state.ready?.components?.migrations === "off";
   if (!state.migrations.size && state.loaded) return tile("dim", t("jobs"), t(off ? "jobs.off" : "jobs.none"));
   const worst = counts.error ? "bad" : counts.dying || counts.stalled ? "warn" : "good";
-  return tile(worst, t("jobs"), h("a", { href: "#/migrations" }, `${number(counts.running ?? 0)} ${word("running")}`),
+  return tile(worst, t("jobs"), h("a", { href: "#/migrations" }, t("jobs.running", number(counts.running ?? 0))),
     strip(PHASES, counts, state.migrations.size), links("migrations", PHASES, counts));
 }
 
@@ -118,7 +118,7 @@ function strip(names, counts, total) {
 
 function links(where, names, counts) {
   const shown = names.filter((it) => counts[it]);
-  return h("p", { class: "counts" }, shown.map((it) => h("a", { href: `#/${where}?state=${it}`, class: look(it) }, `${number(counts[it])} ${word(it)}`)));
+  return h("p", { class: "counts" }, shown.map((it) => h("a", { href: `#/${where}?state=${it}`, class: look(it) }, tally(counts[it], it))));
 }
 
 const ORDER = ["dying", "stalled", "error", "unknown", "running"];

@@ -120,7 +120,8 @@ export function listing(main, query, options) {
       }
       if (line.rev !== row.rev) {
         line.rev = row.rev;
-        line.element.className = look(group(row));
+        const its = look(group(row));
+        line.element.className = its === "bad" || its === "warn" ? its : "";
         columns.forEach((column, n) => {
           const of = column.of(row);
           if (line.of[n] === of) return;

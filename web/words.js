@@ -33,8 +33,8 @@ const TEXTS = {
   "monitor.draining": ["Stopping", "Останавливается"],
   "monitor.unknown": ["Not known", "Неизвестно"],
   "monitor.beat": ["last beat {}", "последний такт {}"],
-  "monitor.pass": ["a pass takes {}", "обход занимает {}"],
-  "monitor.live": ["{} of {} live", "на связи {} из {}"],
+  "monitor.pass": ["last pass {}", "последний обход {}"],
+  "monitor.live": ["{} of {} live", "экземпляров на связи: {} из {}"],
   "component.nodes": ["Checks of nodes", "Проверки узлов"],
   "component.migrations": ["Locks of migrations", "Блокировки миграций"],
   "component.database": ["Database", "База данных"],
@@ -47,12 +47,13 @@ const TEXTS = {
   "condition.draining": ["stopping", "останавливается"],
   "condition.polling": ["in part, the rest by looking", "частично, остальное опросом"],
   "condition.off": ["off", "выключено"],
-  "nodes.up": ["{} of {} up", "работает {} из {}"],
+  "nodes.up": ["{} of {} up", "Работает {} из {}"],
   "nodes.none": ["None registered", "Не заведено ни одного"],
   "nodes.none.how": ["procwarden nodes add NAME --port PORT", "procwarden nodes add ИМЯ --port ПОРТ"],
   "nodes.allup": ["All nodes are up.", "Все узлы работают."],
   "nodes.down": ["Nodes that do not work", "Узлы, которые не работают"],
   "jobs": ["Jobs", "Задания"],
+  "jobs.running": ["{} running", "Выполняется: {}"],
   "jobs.none": ["No migration was seen yet.", "Миграций ещё не было."],
   "jobs.calm": ["No job runs, and none needs attention.", "Ничего не выполняется и не требует внимания."],
   "jobs.now": ["Jobs now", "Задания сейчас"],
@@ -314,6 +315,9 @@ export function counted(n, what) {
   const which = { one: 0, few: 1, many: 2, other: forms.length - 1 }[formats.plural.select(n)];
   return `${number(n)} ${forms[Math.min(which, forms.length - 1)]}`;
 }
+
+/** `2 down`, and where words are inflected `не работает: 2`. */
+export const tally = (n, name) => (language() === "en" ? `${number(n)} ${word(name)}` : `${word(name)}: ${number(n)}`);
 
 /** A share as per cent, never rounded up to a hundred. */
 export function percent(ratio) {

@@ -46,6 +46,9 @@ fn it_names_every_route_and_every_closed_word_list() {
         "/events",
         "/nodes/{id}",
         "/openapi.yaml",
+        "/",
+        "/web/{name}",
+        "/session",
     ] {
         assert!(text.contains(&format!("  {route}:")), "{route}");
     }
