@@ -30,9 +30,9 @@ export function open(main) {
   const fleet = h("div");
   let all_news = false;
   fill(main, h("h1", { class: "unseen", tabindex: -1 }, t("overview")), tiles,
-    h("div", { class: "halves" },
-      section(t("jobs.now"), jobs), section(t("nodes.down"), down),
-      section(t("changes"), news), section(t("instances"), fleet)));
+    h("div", { class: "halves first" },
+      h("div", null, section(t("jobs.now"), jobs), section(t("changes"), news)),
+      h("div", null, section(t("nodes.down"), down), section(t("instances"), fleet))));
 
   const blocks = [
     block(tiles, () => [state.ready, fleet_sign(), count(state.nodes, (row) => row.state), count(state.migrations, phase), state.loaded],

@@ -61,7 +61,7 @@ fn mac(token: &Password, end: &str) -> Option<Hmac<Sha256>> {
 
 /// Exchange the token for a cookie
 ///
-/// `server.read_token` or `server.token`, as a bearer token or in the body. The cookie (HttpOnly, SameSite=Strict, 30 days)
+/// `server.read_token` or `server.token`, as a bearer token or in the body. The cookie (`HttpOnly`, `SameSite=Strict`, 30 days)
 /// is taken wherever the read token is, and never for a write. Where reads need no token nothing is set.
 #[utoipa::path(
     post, path = "/session", tag = "dashboard", operation_id = "open_session",
