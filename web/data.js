@@ -39,7 +39,7 @@ export function watch(run) {
   return () => watchers.delete(run);
 }
 
-/** Who is told of each change of a state: (subject, row, from, to, reason, at, kind). */
+/** Who is told of each change of a state: (subject, row, from, to, reason, at). */
 let on_change = () => {};
 export const tell_changes = (run) => { on_change = run; };
 
@@ -206,12 +206,14 @@ export async function refresh_registry() {
 export function take_event(subject, event) {
   const row = subject === "node" ? state.nodes.get(event.id) : state.migrations.get(key_of(event.id, event.mb_project_uuid));
   if (!row || (row.state === event.state && row.reason === event.reason)) return;
+  // A stream that resumes tells what was meanwhile: the list may know more.
+  if (Date.parse(event.at) < Date.parse(row.since)) return;
   // How it ended is its status, which the list tells.
   if (subject === "migration" && event.state === "finished") return;
   const before = subject === "node" ? row.state : phase(row);
   merge(row, { state: event.state, reason: event.reason, since: row.state === event.state ? row.since : event.at });
   const after = subject === "node" ? row.state : phase(row);
-  if (before !== after) on_change(subject, row, before, after, event.reason, event.at, event.kind);
+  if (before !== after) on_change(subject, row, before, after, event.reason, event.at);
   changed();
 }
 

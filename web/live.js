@@ -13,6 +13,11 @@ const SOON = 250;
 /** How soon it is tried again without a connection. */
 const AGAIN = 2000;
 
+/** When a page that nobody sees lets its stream go, and how often it reads from then on: a browser has six connections for
+ *  all pages of one server. */
+const UNSEEN = 20000;
+const EVERY_UNSEEN = 30000;
+
 /** `wait`, `live`, `polling` or `lost`; `since` when the last answer came before it was lost, and when it was seen lost. */
 export const link = { state: "wait", answered: null, lost: null };
 
@@ -25,15 +30,17 @@ let reading = false;
 let wanted = false;
 let last = 0;
 let retry = 0;
+let leaving = 0;
 let stopped = false;
 
 /** Begins; `shown` is called when the link changes, `locked` when a token is needed. */
 export function begin(shown, locked) {
   on_link = shown;
   on_locked = locked;
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(0); });
+  document.addEventListener("visibilitychange", seen);
   window.addEventListener("online", () => soon(0));
   resume();
+  if (document.hidden) seen();
 }
 
 /** Begins again, as after a token was given. */
@@ -47,8 +54,25 @@ export function resume() {
 function halt() {
   stopped = true;
   clearTimeout(timer);
+  timer = 0;
+  leave();
+}
+
+/** Somebody looks again, or nobody does. */
+function seen() {
+  clearTimeout(leaving);
+  if (document.hidden) {
+    leaving = setTimeout(leave, UNSEEN);
+  } else if (!stopped) {
+    if (!stream) listen();
+    soon(0);
+  }
+}
+
+function leave() {
   clearTimeout(retry);
   stream?.close();
+  stream = null;
   streaming = false;
 }
 
@@ -93,8 +117,7 @@ async function read() {
   }
   reading = false;
   last = performance.now();
-  // Nobody looks: the stream still tells, and the first look reads at once.
-  if (document.hidden && link.state === "live" && !wanted) return;
+  if (document.hidden && !wanted) next = EVERY_UNSEEN;
   soon(wanted ? SOON : next);
 }
 
@@ -104,23 +127,23 @@ function become(name) {
 }
 
 function listen() {
-  stream?.close();
-  clearTimeout(retry);
-  stream = new EventSource("events");
-  stream.onopen = () => {
+  leave();
+  const source = new EventSource("events");
+  stream = source;
+  source.onopen = () => {
     streaming = true;
     soon(0);
   };
-  stream.onerror = () => {
+  source.onerror = () => {
     const was = streaming;
     streaming = false;
     if (stopped) return;
     // It comes back by itself from where it was, unless it was refused.
-    if (stream.readyState === EventSource.CLOSED) retry = setTimeout(listen, 3000);
+    if (source.readyState === EventSource.CLOSED) retry = setTimeout(listen, 3000);
     if (was) soon(0);
   };
   for (const subject of ["node", "migration"]) {
-    stream.addEventListener(subject, (message) => {
+    source.addEventListener(subject, (message) => {
       try {
         take_event(subject, JSON.parse(message.data));
       } catch (error) {

@@ -65,7 +65,6 @@ const TEXTS = {
   "change.node": ["node", "узел"],
   "change.migration": ["migration", "миграция"],
   "change.many": ["{} changes of state", "Изменений состояния: {}"],
-  "change.seen": ["seen, not on record yet", "замечено, ещё не записано"],
   "all": ["All", "Все"],
   "more": ["Show all {}", "Показать все: {}"],
   "more.older": ["Older", "Раньше"],
