@@ -142,6 +142,8 @@ function listen() {
     if (source.readyState === EventSource.CLOSED) retry = setTimeout(listen, 3000);
     if (was) soon(0);
   };
+  // What was missed cannot be told any more: the lists have it.
+  source.addEventListener("reset", () => soon(0));
   for (const subject of ["node", "migration"]) {
     source.addEventListener(subject, (message) => {
       try {
