@@ -13,7 +13,7 @@ use crate::domain::Timestamp;
 use crate::domain::migration::{self, Migration};
 use crate::domain::node::Node;
 use crate::domain::observation::Reason;
-use crate::domain::reconcile::shown;
+use crate::domain::reconcile::{progressed, shown};
 use crate::domain::time::Uptime;
 use crate::domain::verdict::{State, Verdict};
 
@@ -207,6 +207,30 @@ impl MigrationView {
     pub fn state(&self) -> (migration::State, Option<migration::Reason>) {
         shown(&self.row, self.watch == Watch::Lost)
     }
+
+    /// When the lock of a stalled one showed progress last.
+    #[must_use]
+    pub fn stalled_since(&self) -> Option<Timestamp> {
+        let row = &self.row;
+        if self.state().0 != migration::State::Stalled {
+            return None;
+        }
+        let stage = self.lock.as_ref().and_then(|lock| seconds(lock.get("stage_updated_at")?));
+        let mtime = row.lock_mark.map(|mark| Timestamp(mark.mtime_ns.div_euclid(1_000_000)));
+        // It stood still before the state was noted, so what is later was not what it was judged by.
+        Some(progressed(stage, row.lock_started, mtime.unwrap_or(row.since), row.since))
+    }
+}
+
+/// Seconds since the Unix epoch as runners write them: a number, or digits in a text.
+fn seconds(value: &Value) -> Option<Timestamp> {
+    let secs = match value {
+        Value::String(text) => text.parse().ok()?,
+        // A fraction of a second is not shown.
+        #[allow(clippy::cast_possible_truncation)]
+        number => number.as_i64().or_else(|| number.as_f64().map(|secs| secs as i64))?,
+    };
+    Some(Timestamp::from_secs(secs))
 }
 
 impl MigrationView {

@@ -112,6 +112,7 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         "migrations.interval" => time(migrations.interval),
         "migrations.grace" => time(migrations.grace),
         "migrations.settle" => time(migrations.settle),
+        "migrations.stall_after" => time(migrations.stall_after),
         "migrations.scope" => match migrations.scope {
             ScopeSetting::Auto => "auto".to_owned(),
             ScopeSetting::Local => "local".to_owned(),

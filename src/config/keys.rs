@@ -281,6 +281,9 @@ static KEYS: &[KeyInfo] = &[
     key("migrations.settle", Kind::Duration, "\"5s\"",
         "How far apart the two looks are that prove a death.",
         |s, raw| raw.duration(MS_10, 10 * MINUTE).map(|v| s.migrations.settle = v)),
+    key("migrations.stall_after", Kind::Duration, "\"30m\"",
+        "How long stage_updated_at (else the mtime) may stand still until a live one is stalled; 0s: for ever.",
+        |s, raw| raw.duration(Duration::ZERO, 90 * DAY).map(|v| s.migrations.stall_after = v)),
     key("migrations.scope", Kind::Word(&["auto", "local", "shared"]), "\"auto\"",
         "Whose PIDs the locks hold: local (this PID table's), shared (other hosts or containers too) or auto.",
         |s, raw| raw.word(&[

@@ -335,6 +335,8 @@ pub struct Migrations {
     pub grace: Duration,
     /// How far apart two looks must be that prove something.
     pub settle: Duration,
+    /// How long the progress of a live process may stand still until it is stalled; zero: for ever.
+    pub stall_after: Duration,
     /// Whose PIDs the locks hold.
     pub scope: ScopeSetting,
 }
@@ -348,6 +350,7 @@ impl Default for Migrations {
             interval: Duration::from_secs(10),
             grace: Duration::from_mins(10),
             settle: Duration::from_secs(5),
+            stall_after: Duration::from_mins(30),
             scope: ScopeSetting::Auto,
         }
     }

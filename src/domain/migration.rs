@@ -223,6 +223,8 @@ pub struct Lock {
     pub pid: LockPid,
     /// `started_timestamp`.
     pub started: Option<Timestamp>,
+    /// `stage_updated_at`.
+    pub stage_updated: Option<Timestamp>,
     /// Modification time.
     pub mtime: Timestamp,
     /// Which file it is.

@@ -83,6 +83,10 @@ pub struct MigrationRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub turns_at: Option<Timestamp>,
+    /// It is stalled: its process lives, and its lock showed progress last then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub stalled_since: Option<Timestamp>,
     /// Present and false when this instance does not watch it: all of this is the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
@@ -258,6 +262,10 @@ pub struct MigrationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub turns_at: Option<Timestamp>,
+    /// It is stalled: its process lives, and its lock showed progress last then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub stalled_since: Option<Timestamp>,
     /// Present and false when this instance does not watch it: all of this is the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
@@ -323,6 +331,7 @@ pub fn list_row(view: &MigrationView) -> MigrationRow {
         progress_percent: lock_value(view, "progress_percent"),
         exit: row.exit.map(ExitBody::from),
         turns_at: view.turns_at,
+        stalled_since: view.stalled_since(),
         live: live(view),
     }
 }
@@ -378,6 +387,7 @@ pub fn status(view: &MigrationView) -> MigrationStatusAnswer {
         lock_file_exists: lock_stands(view),
         exit: row.exit.map(ExitBody::from),
         turns_at: view.turns_at,
+        stalled_since: view.stalled_since(),
         live: live(view),
     };
     MigrationStatusAnswer { success: true, data }

@@ -168,6 +168,7 @@ fn lock(
         Some(PidField::Missing | PidField::Bad) | None => LockPid::Missing,
     };
     let started = parsed.as_ref().and_then(|parsed| parsed.started);
+    let stage_updated = parsed.as_ref().and_then(|parsed| parsed.stage_updated);
     let found = FoundLock {
         own_name: parse::is_canonical(name, &key),
         key,
@@ -175,6 +176,7 @@ fn lock(
             file: name.to_owned(),
             pid,
             started,
+            stage_updated,
             mtime: Timestamp(file.stamp.mark.mtime_ns.div_euclid(1_000_000)),
             mark: file.stamp.mark,
         },

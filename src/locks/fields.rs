@@ -36,6 +36,7 @@ pub(super) struct Fields<'a> {
     pub(super) id: Option<Field<'a>>,
     pub(super) pid: Option<Field<'a>>,
     pub(super) started: Option<Field<'a>>,
+    pub(super) stage_updated: Option<Field<'a>>,
     /// There is any field at all.
     pub(super) any: bool,
 }
@@ -46,6 +47,7 @@ enum Which {
     Id,
     Pid,
     Started,
+    StageUpdated,
     Other,
 }
 
@@ -66,6 +68,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                         Which::Id => &mut fields.id,
                         Which::Pid => &mut fields.pid,
                         Which::Started => &mut fields.started,
+                        Which::StageUpdated => &mut fields.stage_updated,
                         Which::Other => {
                             map.next_value_seed(Walk)?;
                             continue;
@@ -94,6 +97,7 @@ impl<'de> Deserialize<'de> for Which {
                     "brz_project_id" => Which::Id,
                     "pid" => Which::Pid,
                     "started_timestamp" => Which::Started,
+                    "stage_updated_at" => Which::StageUpdated,
                     _ => Which::Other,
                 })
             }

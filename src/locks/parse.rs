@@ -45,6 +45,8 @@ pub(super) struct Parsed {
     pub(super) pid: PidField,
     /// `started_timestamp`, if it is one.
     pub(super) started: Option<Timestamp>,
+    /// `stage_updated_at`, if it is one.
+    pub(super) stage_updated: Option<Timestamp>,
     /// There is something in it.
     pub(super) has_fields: bool,
 }
@@ -69,7 +71,8 @@ pub(super) fn content(bytes: &[u8]) -> Result<Parsed, Unparsable> {
         uuid: fields.uuid.and_then(Field::into_text).filter(|it| is_uuid(it)),
         id: fields.id.as_ref().and_then(integer).filter(is_project_id),
         pid: pid(fields.pid.as_ref()),
-        started: fields.started.as_ref().and_then(started),
+        started: fields.started.as_ref().and_then(seconds),
+        stage_updated: fields.stage_updated.as_ref().and_then(seconds),
         has_fields: fields.any,
     })
 }
@@ -140,7 +143,7 @@ fn digit_string(text: &str) -> Option<i64> {
 }
 
 /// Seconds since the Unix epoch: an integer, a float, or a string of digits.
-fn started(field: &Field) -> Option<Timestamp> {
+fn seconds(field: &Field) -> Option<Timestamp> {
     let plausible = 1..=LATEST;
     if let Some(secs) = integer(field) {
         return plausible.contains(&secs).then(|| Timestamp::from_secs(secs));

@@ -76,6 +76,7 @@ fn row() -> Migration {
     let rules = Rules {
         grace: Duration::from_secs(600),
         settle: Duration::from_secs(5),
+        stall_after: None,
         scope: Scope::Local,
         here: Here { host_id: "h".to_owned(), boot_id: "b".to_owned(), pid_ns: 1 },
         instance: "a".to_owned(),

@@ -58,6 +58,7 @@ pub(super) fn absent(
         remove_lock: false,
         wake,
         turns_at: None,
+        stalls_at: None,
         outcome,
         explain,
     }

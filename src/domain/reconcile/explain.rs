@@ -10,7 +10,7 @@ use crate::domain::time::Now;
 pub(super) fn explain(
     standing: &Standing,
     memory: &Memory,
-    age: Duration,
+    (age, still): (Duration, Option<Duration>),
     row: Option<&Migration>,
     sight: &Sight,
     rules: &Rules,
@@ -51,6 +51,14 @@ pub(super) fn explain(
             holds: age > rules.grace,
         },
     ];
+    if let (Some(still), Some(limit)) = (still, rules.stall_after) {
+        list.push(Predicate {
+            name: "stalled",
+            value: secs(still),
+            threshold: Some(secs(limit)),
+            holds: still >= limit,
+        });
+    }
     list.extend(row.map(row_predicate));
     list
 }

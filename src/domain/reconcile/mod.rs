@@ -7,6 +7,7 @@ mod absent;
 mod explain;
 mod present;
 mod row;
+mod stall;
 mod standing;
 mod whose;
 
@@ -19,6 +20,7 @@ use super::process::{Alive, DeathProof, Exit, Here, OtherNamespaces, Presence};
 use super::time::{Now, Timestamp, Uptime};
 
 pub use row::{finish, first_row, row_for, write};
+pub use stall::progressed;
 pub use standing::{PIDLESS_ALIVE, REUSE_MARGIN, needs_namespace_scan, standing, subject};
 pub use whose::{is_ours, may_act, shown};
 
@@ -38,6 +40,8 @@ pub struct Rules {
     pub grace: Duration,
     /// How far apart two looks must be that prove something.
     pub settle: Duration,
+    /// How long the progress of a live process may stand still until it is stalled; none: as long as it likes.
+    pub stall_after: Option<Duration>,
     /// Whose PID table.
     pub scope: Scope,
     /// This PID table.
@@ -154,7 +158,7 @@ pub enum Write {
         basis: Basis,
         /// What shall stand there.
         row: Box<Migration>,
-        /// A status turned or another run began: an event in the same transaction.
+        /// A status turned, another run began, or it stalled or goes on: an event in the same transaction.
         flip: bool,
     },
 }
@@ -213,6 +217,8 @@ pub struct Decision {
     pub wake: Option<Uptime>,
     /// Its process is gone, and the status turns to `error` then if nothing else happens.
     pub turns_at: Option<Timestamp>,
+    /// It will be stalled then, if its lock shows no progress until then.
+    pub stalls_at: Option<Uptime>,
     /// In one word.
     pub outcome: Outcome,
     /// Predicate by predicate.
@@ -263,6 +269,7 @@ fn unchanged(row: Option<&Migration>, memory: Memory, explain: Vec<Predicate>) -
         remove_lock: false,
         wake: None,
         turns_at: None,
+        stalls_at: None,
         outcome: Outcome::None,
         explain,
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::explain::explain;
 use super::row::{finish, is_another_attempt, row_for, set_state, write};
+use super::stall::Progress;
 use super::standing::standing;
 use super::{Dead, Decision, Memory, Outcome, Rules, Sight, Standing, unchanged};
 use crate::domain::migration::{Key, Lock, LockPid, Migration, Reason, Source, State, Status};
@@ -56,7 +57,15 @@ pub(super) fn present(
             next.ended_at = None;
         }
     }
-    let explain = explain(&standing, &memory, age, row.or(Some(&next)), sight, rules, now);
+    let progress = Progress::of(lock, &standing, rules, now.wall);
+    // As with an error: a run that is not recorded yet begins alive, so that its turn is an event of its own.
+    let recorded = row.is_some_and(|row| row.run == next.run);
+    let stalled = progress.stands() && recorded;
+    if progress.stands() && !recorded && unfinished {
+        held.wake = Some(now.up);
+    }
+    let still = progress.still();
+    let explain = explain(&standing, &memory, (age, still), row.or(Some(&next)), sight, rules, now);
     if unfinished {
         next.exit = match standing {
             // Told once, and to whoever held on to it: who looks later sees only that it is gone.
@@ -64,7 +73,7 @@ pub(super) fn present(
             Standing::Alive(_) => None,
             Standing::Unknown(_) | Standing::Foreign => next.exit,
         };
-        judge(&mut next, &standing, held, rules, now);
+        judge(&mut next, &standing, stalled, held, rules, now);
     }
     let dead = matches!(standing, Standing::Dead(_));
     let remove_lock = dead
@@ -88,6 +97,7 @@ pub(super) fn present(
         remove_lock,
         wake: held.wake,
         turns_at,
+        stalls_at: progress.stalls_at(now.up).filter(|_| unfinished),
         outcome,
         explain,
     }
@@ -123,9 +133,17 @@ impl Look {
 }
 
 /// Sets state, reason and, when every condition holds, the error on a row that is not final.
-fn judge(next: &mut Migration, standing: &Standing, look: Look, rules: &Rules, now: Now) {
+fn judge(
+    next: &mut Migration,
+    standing: &Standing,
+    stalled: bool,
+    look: Look,
+    rules: &Rules,
+    now: Now,
+) {
     let exit = next.exit;
     let (state, reason) = match standing {
+        Standing::Alive(_) if stalled => (State::Stalled, None),
         Standing::Alive(_) => (State::Alive, None),
         Standing::Foreign => (State::Foreign, None),
         Standing::Unknown(reason) => (State::Unknown, Some(*reason)),

@@ -158,7 +158,11 @@ pub fn write(row: Option<&Migration>, next: &Migration, now: Now) -> Write {
     if quiet == *row {
         return Write::None;
     }
-    let flip = next.status != row.status || (next.run != row.run && row.status.is_final());
+    // That it stalls, or goes on again, is told as a turn of the status is.
+    let stalls = (next.state == State::Stalled) != (row.state == State::Stalled);
+    let flip = next.status != row.status
+        || (next.run != row.run && row.status.is_final())
+        || (stalls && !next.status.is_final());
     let mut next = next.clone();
     next.updated_at = now.wall;
     Write::Update { basis: Basis::of(row), row: Box::new(next), flip }

@@ -22,6 +22,7 @@ fn rules() -> Rules {
     Rules {
         grace: Duration::from_secs(600),
         settle: Duration::from_secs(5),
+        stall_after: None,
         scope: Scope::Local,
         here: Here::default(),
         instance: "here".to_owned(),

@@ -15,5 +15,6 @@ mod properties;
 mod report;
 mod sequences;
 mod shares;
+mod stalled;
 mod verdict;
 mod world;

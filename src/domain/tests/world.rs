@@ -75,6 +75,7 @@ impl World {
             rules: Rules {
                 grace: Duration::from_secs(600),
                 settle: Duration::from_secs(5),
+                stall_after: None,
                 scope: Scope::Local,
                 here: Here {
                     host_id: "host".into(),
@@ -143,7 +144,8 @@ impl World {
         let mtime = Timestamp(self.now.wall.0 - mtime_ago * 1000);
         let mark = Mark { dev: 1, ino: self.births, mtime_ns: mtime.0 * 1_000_000, size: 200 };
         let file = format!("{}.lock", key());
-        self.lock = LockSight::Present(Lock { file, pid, started, mtime, mark });
+        self.lock =
+            LockSight::Present(Lock { file, pid, started, stage_updated: None, mtime, mark });
     }
 
     /// Writes into the lock that stands, as progress writes do: only its time and size move.

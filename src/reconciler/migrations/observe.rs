@@ -15,7 +15,7 @@ use crate::domain::migration::{DirMark, Key, Migration};
 use crate::domain::reconcile::{
     LockSight, Rules, Scope, Sight, is_ours, needs_namespace_scan, subject,
 };
-use crate::domain::{Exit, Now, Presence};
+use crate::domain::{Exit, Now, Presence, Uptime};
 use crate::locks::{FoundLock, KeySight, LockDir, Scan};
 use crate::process::Processes;
 use crate::snapshot::Unreadable;
@@ -92,6 +92,7 @@ impl Scout {
         Rules {
             grace: self.settings.grace,
             settle: self.settings.settle,
+            stall_after: Some(self.settings.stall_after).filter(|limit| !limit.is_zero()),
             scope,
             here: self.processes.here().clone(),
             instance: self.instance.clone(),
@@ -210,7 +211,18 @@ pub(super) struct Observer {
 struct Tracked {
     generation: u64,
     /// Judged with these, its process alive, nothing followed; and nothing will as long as they are the same.
-    calm: Option<(Arc<StoredMigration>, Arc<FoundLock>, u64)>,
+    calm: Option<Calm>,
+}
+
+/// What a calm migration was judged with.
+#[derive(Debug)]
+struct Calm {
+    row: Arc<StoredMigration>,
+    lock: Arc<FoundLock>,
+    /// Of its process.
+    token: u64,
+    /// See [`Decision::stalls_at`](crate::domain::reconcile::Decision::stalls_at).
+    stalls_at: Option<Uptime>,
 }
 
 impl Observer {
@@ -239,7 +251,9 @@ impl Observer {
         };
         let blind = scan.is_none();
         self.generation += 1;
-        let mut seen = self.sights(rows, scan, &rules);
+        // What stalls before the next look is judged, which says when; a hint for each of the calm ones would cost more.
+        let soon = at.up.plus(self.scout.settings.interval);
+        let mut seen = self.sights(rows, scan, &rules, soon);
         self.scout.search_namespaces(&mut seen, &rules);
         let gone = if blind { Vec::new() } else { self.forget() };
         let (later, later_in) = (Vec::new(), Duration::ZERO);
@@ -247,15 +261,32 @@ impl Observer {
         Look { rules, seen, gone, later, later_in, whole: Some(whole), at, began, took }
     }
 
-    /// Nothing follows for this migration as long as row, lock and process are the same.
-    pub(super) fn calm(&mut self, key: &Key, row: &Arc<StoredMigration>, found: &Arc<FoundLock>) {
+    /// Nothing follows for this migration as long as row, lock and process are the same, but that it stalls then.
+    pub(super) fn calm(
+        &mut self,
+        key: &Key,
+        row: &Arc<StoredMigration>,
+        found: &Arc<FoundLock>,
+        stalls_at: Option<Uptime>,
+    ) {
         if let Some(tracked) = self.tracked.get_mut(key) {
             let living = self.scout.watched.living(key);
-            tracked.calm = living.map(|token| (Arc::clone(row), Arc::clone(found), token));
+            tracked.calm = living.map(|token| Calm {
+                row: Arc::clone(row),
+                lock: Arc::clone(found),
+                token,
+                stalls_at,
+            });
         }
     }
 
-    fn sights(&mut self, rows: &Rows, scan: Option<Scan>, rules: &Rules) -> Vec<Seen> {
+    fn sights(
+        &mut self,
+        rows: &Rows,
+        scan: Option<Scan>,
+        rules: &Rules,
+        soon: Uptime,
+    ) -> Vec<Seen> {
         let dir = scan.as_ref().map(|scan| scan.dir);
         let absent = if scan.is_none() { KeySight::Blocked } else { KeySight::Absent };
         let (locks, blocked): (Arc<[_]>, HashSet<_>) =
@@ -263,7 +294,7 @@ impl Observer {
         let mut seen = Vec::new();
         for found in &*locks {
             let row = rows.get(&found.key);
-            if self.track(&found.key, row, Some(found)) {
+            if self.track(&found.key, row, Some(found), soon) {
                 continue;
             }
             let sight = KeySight::Found(Arc::clone(found));
@@ -273,7 +304,7 @@ impl Observer {
             if self.tracked.get(key).is_some_and(|it| it.generation == self.generation) {
                 continue;
             }
-            self.track(key, Some(stored), None);
+            self.track(key, Some(stored), None, soon);
             let sight = if blocked.contains(key) { KeySight::Blocked } else { absent.clone() };
             seen.push(self.sighted(key, sight, Some(stored), dir, rules));
         }
@@ -297,12 +328,13 @@ impl Observer {
         seen
     }
 
-    /// Notes that this look is about it; true if it is as it was when it was calm.
+    /// Notes that this look is about it; true if it is as it was when it was calm, and does not stall soon.
     fn track(
         &mut self,
         key: &Key,
         row: Option<&Arc<StoredMigration>>,
         found: Option<&Arc<FoundLock>>,
+        soon: Uptime,
     ) -> bool {
         let generation = self.generation;
         let Some(tracked) = self.tracked.get_mut(key) else {
@@ -311,10 +343,11 @@ impl Observer {
         };
         tracked.generation = generation;
         let same = match (&tracked.calm, row, found) {
-            (Some((its_row, its_lock, token)), Some(row), Some(found)) => {
-                Arc::ptr_eq(its_row, row)
-                    && Arc::ptr_eq(its_lock, found)
-                    && self.scout.watched.living(key) == Some(*token)
+            (Some(calm), Some(row), Some(found)) => {
+                Arc::ptr_eq(&calm.row, row)
+                    && Arc::ptr_eq(&calm.lock, found)
+                    && self.scout.watched.living(key) == Some(calm.token)
+                    && calm.stalls_at.is_none_or(|at| at > soon)
             }
             _ => false,
         };

@@ -112,6 +112,7 @@ mod tests {
         let rules = Rules {
             grace: Duration::ZERO,
             settle: Duration::ZERO,
+            stall_after: None,
             scope: Scope::Local,
             here: Here::default(),
             instance: "a".to_owned(),

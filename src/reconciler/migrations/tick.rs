@@ -13,7 +13,7 @@ use super::removal::Removable;
 use super::said::announce;
 use crate::domain::migration::Key;
 use crate::domain::reconcile::{Decision, LockSight, Memory, Rules, Write, evaluate};
-use crate::domain::{Now, Presence};
+use crate::domain::{Now, Presence, Uptime};
 use crate::store::{Applied, StoreError, StoredMigration, TheirWrite};
 
 /// Judgements between two turns of others on this thread.
@@ -28,7 +28,7 @@ struct Verdict {
 }
 
 impl Verdict {
-    /// Nothing follows, and nothing will while row, lock and process are what they are.
+    /// Nothing follows, and nothing will while row, lock and process are what they are, but that it may stall.
     fn is_calm(&self) -> bool {
         let (decision, memory) = (&self.decision, &self.decision.memory);
         matches!(decision.write, Write::None)
@@ -187,10 +187,14 @@ impl Reconciler {
             }
         }
         let mut removable = Vec::new();
+        let soon = now.up.plus(self.parts.settings.interval * 2);
         for (at, Verdict { seen, decision, .. }) in judged.into_iter().enumerate() {
             let stands = outcome[at];
             if calm[at] {
-                self.calm(&seen);
+                self.calm(&seen, decision.stalls_at);
+            }
+            if let Some(stalls) = decision.stalls_at.filter(|at| *at <= soon) {
+                self.look_again_at(seen.key.clone(), began + stalls.since(now.up));
             }
             if let Some(wake) = decision.wake {
                 // From one moment for all, so that they are looked at together.
@@ -215,12 +219,12 @@ impl Reconciler {
     }
 
     /// Where their table is adopted every look compares all; there is no calm.
-    fn calm(&mut self, seen: &Seen) {
+    fn calm(&mut self, seen: &Seen, stalls_at: Option<Uptime>) {
         let row = self.rows.as_ref().and_then(|rows| rows.get(&seen.key));
         if let (None, Some(observer), Some(row), Some(found)) =
             (&self.adoption, &mut self.observer, row, &seen.found)
         {
-            observer.calm(&seen.key, row, found);
+            observer.calm(&seen.key, row, found, stalls_at);
         }
     }
 

@@ -120,6 +120,7 @@ async fn our_error_over_a_row_that_was_written_since_it_was_read_writes_nothing(
     let rules = Rules {
         grace: Duration::ZERO,
         settle: Duration::ZERO,
+        stall_after: None,
         scope: Scope::Local,
         here,
         instance: "one".to_owned(),

@@ -4,6 +4,7 @@ mod listener;
 mod locks;
 mod migrations;
 mod nodes;
+mod stalled;
 mod stream;
 
 use crate::support::WardenConfig;

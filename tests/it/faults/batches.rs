@@ -20,6 +20,7 @@ fn first(id: i64) -> Migration {
     let rules = Rules {
         grace: Duration::ZERO,
         settle: Duration::ZERO,
+        stall_after: None,
         scope: Scope::Local,
         here: Here::default(),
         instance: "a".to_owned(),

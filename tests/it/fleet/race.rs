@@ -41,6 +41,7 @@ impl Racer {
         let rules = Rules {
             grace: Duration::from_secs(600),
             settle: Duration::from_secs(5),
+            stall_after: None,
             scope: Scope::Local,
             here,
             instance: name.to_owned(),

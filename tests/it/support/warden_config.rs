@@ -31,6 +31,8 @@ impl Default for WardenConfig {
             .set("migrations.interval", "200ms")
             .set("migrations.settle", "300ms")
             .set("migrations.grace", "2s")
+            // Locks are backdated, and their jobs write nothing.
+            .set("migrations.stall_after", "0s")
             .set("migrations.scope", "local")
             .set("log.level", "info,procwarden=debug")
     }
