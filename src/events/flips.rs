@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Hub, News, Subject};
+use super::cursor::Cursor as Place;
+use super::{Committed, Hub, News, Subject};
 use crate::domain::Timestamp;
 use crate::store::{RecordedEvent, Store, StoreError};
 
@@ -130,8 +131,12 @@ impl Follower {
             return Ok(());
         };
         let mut result = Ok(());
+        // Of those that were forgotten nobody asks again.
+        let told = |(name, _): &(String, i64)| Some((name.clone(), cursors.get(name)?.told));
+        let told = numbers.iter().filter_map(told).collect();
+        let mut place = Place { told, at: self.began };
         for (name, seq) in numbers {
-            result = self.read_one(&mut cursors, &name, seq).await;
+            result = self.read_one(&mut cursors, &mut place, &name, seq).await;
             if result.is_err() {
                 break;
             }
@@ -143,12 +148,14 @@ impl Follower {
     async fn read_one(
         &self,
         cursors: &mut BTreeMap<String, Cursor>,
+        place: &mut Place,
         name: &str,
         seq: i64,
     ) -> Result<(), StoreError> {
         if !cursors.contains_key(name) {
             let told = self.store.last_event_before(name, self.began).await?;
             cursors.insert(name.to_owned(), Cursor::at(told));
+            place.told.insert(name.to_owned(), told);
         }
         let Some(cursor) = cursors.get_mut(name) else { return Ok(()) };
         if !cursor.note(seq, Instant::now()) {
@@ -159,7 +166,7 @@ impl Follower {
             let more = i64::try_from(page.len()).is_ok_and(|read| read == PAGE);
             for event in page {
                 cursor.told = event.event.seq;
-                if let Some(news) = news(event) {
+                if let Some(news) = news(event, place) {
                     self.hub.tell(news);
                 }
             }
@@ -172,8 +179,11 @@ impl Follower {
     }
 }
 
-fn news(recorded: RecordedEvent) -> Option<News> {
+/// An event as it is told to one who stood there; the place moves.
+pub(super) fn news(recorded: RecordedEvent, place: &mut Place) -> Option<News> {
     let RecordedEvent { event, brz_project_id } = recorded;
+    let at = Timestamp(event.at);
+    place.move_to(&event.instance, event.seq, at);
     let subject = match event.kind.as_str() {
         "node" => Subject::Node { id: event.subject_id, name: event.name },
         // Rows are never removed, so its id is there.
@@ -183,8 +193,12 @@ fn news(recorded: RecordedEvent) -> Option<News> {
         subject,
         state: event.state,
         reason: event.reason,
-        at: Timestamp(event.at),
-        committed: Some((event.instance, event.seq)),
+        at,
+        committed: Some(Committed {
+            place: place.text(&event.instance),
+            instance: event.instance,
+            seq: event.seq,
+        }),
     })
 }
 

@@ -4,7 +4,9 @@
 //! Events are hints for the reconcilers and news for the listeners: nothing is judged by them, and with all of them
 //! dropped everything is still right within one interval.
 
+pub mod cursor;
 pub mod flips;
+pub mod missed;
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -47,8 +49,19 @@ pub struct News {
     pub reason: Option<String>,
     /// When it was seen, or committed.
     pub at: Timestamp,
-    /// Where it is on record: the instance that wrote it and the number of its event. None: seen, not committed.
-    pub committed: Option<(String, i64)>,
+    /// Where it is on record. None: seen, not committed.
+    pub committed: Option<Committed>,
+}
+
+/// Where an event is on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The instance that wrote it.
+    pub instance: String,
+    /// Its number among those of the instance.
+    pub seq: i64,
+    /// Where one stands who was told it; see [`cursor::Cursor`].
+    pub place: String,
 }
 
 /// News on their way to the listeners: what they read is made once for all of them.

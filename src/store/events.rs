@@ -133,6 +133,8 @@ pub(super) const LAST: &str = "SELECT instance, seq, at, kind, subject_id, name,
 pub(super) const AFTER: &str = "SELECT e.instance, e.seq, e.at, e.kind, e.subject_id, e.name, e.state, e.reason, e.status, \
      e.run, e.exit_status, m.brz_project_id FROM procwarden_events e LEFT JOIN procwarden_migrations m \
      ON m.id = e.subject_id AND e.kind = 'migration' WHERE e.instance = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
+pub(super) const COUNT: &str =
+    "SELECT COUNT(*) FROM procwarden_events WHERE instance = ? AND seq > ? AND seq <= ?";
 pub(super) const SEQS: &str = "SELECT name, seq FROM procwarden_instances ORDER BY name";
 pub(super) const LAST_BEFORE: &str =
     "SELECT MAX(seq) FROM procwarden_events WHERE instance = ? AND at < ?";
@@ -157,6 +159,20 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
         single!(self, session => session.all(AFTER, args![instance, seq, limit]))
+    }
+
+    /// How many events of an instance have a number above `after` and up to `until`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn count_events(
+        &self,
+        instance: &str,
+        after: i64,
+        until: i64,
+    ) -> Result<i64, StoreError> {
+        let count = single!(self, session => session.number(COUNT, args![instance, after, until]))?;
+        Ok(count.unwrap_or(0))
     }
 
     /// The number of an instance's last event before this moment; 0 if it has none.

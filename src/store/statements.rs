@@ -12,6 +12,7 @@ const ALL: &[(&str, &str)] = &[
     ("events::READ_SEQ", events::READ_SEQ),
     ("events::LAST", events::LAST),
     ("events::AFTER", events::AFTER),
+    ("events::COUNT", events::COUNT),
     ("events::SEQS", events::SEQS),
     ("events::LAST_BEFORE", events::LAST_BEFORE),
     ("findings::ALL", findings::ALL),

@@ -34,6 +34,33 @@ pub struct IfNoneMatch {
     if_none_match: Option<String>,
 }
 
+/// Which events are told.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// `observed`, `flip`, or both with a comma; any other word is a 400.
+    #[param(example = "flip")]
+    kinds: Option<String>,
+    /// `node`, `migration`, or both with a comma; any other word is a 400.
+    #[param(example = "node")]
+    subjects: Option<String>,
+    /// Only this node: its id (digits) or its name. With `migration` both are told.
+    #[param(max_length = 128)]
+    node: Option<String>,
+    /// Only this `brz_project_id`.
+    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
+    migration: Option<i64>,
+}
+
+/// `Last-Event-ID`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct LastEventId {
+    /// The last `id:` that the client was told, as it was: what it missed since is told first.
+    #[param(rename = "Last-Event-ID")]
+    last_event_id: Option<String>,
+}
+
 /// `{id}` of a migration.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

@@ -9,7 +9,7 @@ use crate::support::Warden;
 /// One event as a client reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// `node` or `migration`.
+    /// `node`, `migration` or `reset`.
     pub word: String,
     /// Of a flip.
     pub id: Option<String>,
@@ -21,16 +21,31 @@ pub struct Event {
 pub struct Listener {
     answer: reqwest::Response,
     text: String,
+    stands: Option<String>,
 }
 
 impl Listener {
     /// Listens; the first line is here.
     pub async fn of(warden: &Warden, path: &str) -> Self {
-        let answer = warden.request(Method::GET, path).send().await.unwrap();
+        Self::from(warden, path, None).await
+    }
+
+    /// The same from where it stood.
+    pub async fn from(warden: &Warden, path: &str, last: Option<&str>) -> Self {
+        let mut request = warden.request(Method::GET, path);
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
-        let mut listener = Self { answer, text: String::new() };
+        let mut listener = Self { answer, text: String::new(), stands: None };
         listener.block().await.expect("the first line");
         listener
+    }
+
+    /// The last `id:` that came, with an event or alone.
+    pub fn stands(&self) -> Option<&str> {
+        self.stands.as_deref()
     }
 
     /// The next block of lines; none at the end of the stream.
@@ -39,6 +54,8 @@ impl Listener {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let block = block.to_owned();
                 self.text = rest.to_string();
+                let id = block.lines().find_map(|line| line.strip_prefix("id: "));
+                self.stands = id.map(str::to_owned).or_else(|| self.stands.take());
                 return Some(block);
             }
             let chunk = tokio::time::timeout(SOON, self.answer.chunk()).await;
@@ -57,7 +74,8 @@ impl Listener {
             let Some(word) = field("event: ") else { continue };
             let data = serde_json::from_str(&field("data: ").unwrap()).unwrap();
             let event = Event { word, id: field("id: "), data };
-            assert_eq!(event.id.is_some(), event.data["kind"] == "flip", "{event:?}");
+            let has_id = event.data["kind"] == "flip";
+            assert!(event.word == "reset" || event.id.is_some() == has_id, "{event:?}");
             return event;
         }
     }

@@ -4,6 +4,7 @@ mod listener;
 mod locks;
 mod migrations;
 mod nodes;
+mod resume;
 mod stalled;
 mod stream;
 
