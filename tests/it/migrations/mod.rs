@@ -2,6 +2,7 @@
 
 mod attempts;
 mod batch;
+mod crowd;
 mod directory;
 mod files;
 mod life;
