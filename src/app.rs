@@ -16,6 +16,7 @@ use crate::adopt::{self, AdoptError};
 use crate::clock;
 use crate::config::{NodeEntry, Settings};
 use crate::events::{Hub, flips};
+use crate::gauges::Gauges;
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
@@ -226,6 +227,7 @@ impl App {
         let published = Arc::new(Published::default());
         let store_trouble = Arc::new(AtomicBool::new(false));
         let events = Hub::default();
+        let gauges = Gauges::default();
         let (store, processes) = (self.monitor.store(), self.monitor.processes());
         let lease = self.lease.clone();
         let (reconciler, node_handle) = nodes::Reconciler::new(nodes::Parts {
@@ -238,6 +240,7 @@ impl App {
             processes: processes.clone(),
             store_trouble: Arc::clone(&store_trouble),
             events: events.clone(),
+            gauges: gauges.clone(),
         });
         spawn(tasks, "node reconciler", stop, reconciler.run(stop.clone()));
         let follow = flips::follow(store.clone(), events.clone(), stop.clone());
@@ -249,8 +252,9 @@ impl App {
             // Nobody watches them here, and what is recorded of them is still the record.
             let (store, published) = (store.clone(), Arc::clone(&published));
             let (trouble, token) = (Arc::clone(&store_trouble), stop.clone());
+            let gauges = gauges.clone();
             spawn(tasks, "record of migrations", stop, async move {
-                migrations::publish_records(store, published, trouble, token).await;
+                migrations::publish_records(store, published, trouble, gauges, token).await;
                 Ok(())
             });
         }
@@ -266,6 +270,7 @@ impl App {
                 keeps_locks: self.settings.adopt.keeps_locks(),
                 store_trouble: Arc::clone(&store_trouble),
                 events: events.clone(),
+                gauges: gauges.clone(),
                 watches: self.settings.events.enabled,
             });
             let token = stop.clone();
@@ -295,6 +300,7 @@ impl App {
             draining: Arc::clone(draining),
             store_trouble,
             events,
+            gauges,
         });
         (state, registry)
     }

@@ -162,6 +162,16 @@ pub struct NodesPart {
 }
 
 impl NodesPart {
+    /// The state of one of its nodes as readers are told: nothing in a snapshot past its time is believed.
+    #[must_use]
+    pub fn state_of(&self, view: &NodeView, now: Uptime) -> State {
+        match view.state(now, self.window) {
+            State::Disabled => State::Disabled,
+            _ if now > self.valid_until => State::Stale,
+            state => state,
+        }
+    }
+
     /// A node by its id (digits) or its name.
     #[must_use]
     pub fn find(&self, id_or_name: &str) -> Option<&Arc<NodeView>> {

@@ -110,6 +110,15 @@ impl Source {
             Self::NodeProcesses => "node processes",
         }
     }
+
+    /// The same without a space, for labels.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NodeProcesses => "node_processes",
+            Self::Processes | Self::Locks => self.as_str(),
+        }
+    }
 }
 
 /// Whether it does.

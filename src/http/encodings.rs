@@ -40,6 +40,12 @@ impl Encoding {
     /// What the request takes most gladly; of two that are equal, the smaller body.
     #[must_use]
     pub fn chosen(request: &HeaderMap) -> Self {
+        Self::chosen_of(request, &Self::ALL)
+    }
+
+    /// The same of these, or none.
+    #[must_use]
+    pub fn chosen_of(request: &HeaderMap, offered: &[Self]) -> Self {
         let (mut gzip, mut zstd, mut any, mut identity) = (None, None, None, 0);
         for value in request.get_all(header::ACCEPT_ENCODING) {
             for part in value.to_str().unwrap_or_default().split(',') {
@@ -60,14 +66,14 @@ impl Encoding {
             // What is not named is what `*` says.
             (given.or(any).unwrap_or(0), encoding)
         });
-        let best =
-            packed.into_iter().filter(|(weight, _)| *weight > 0 && *weight >= identity).max();
+        let packed = packed.into_iter().filter(|(_, encoding)| offered.contains(encoding));
+        let best = packed.filter(|(weight, _)| *weight > 0 && *weight >= identity).max();
         best.map_or(Self::Identity, |(_, encoding)| encoding)
     }
 }
 
 /// `q=` in thousandths; 1000 where there is none.
-fn weight(parameters: &str) -> u16 {
+pub fn weight(parameters: &str) -> u16 {
     let Some(text) = parameters.trim().strip_prefix("q=").or(parameters.trim().strip_prefix("Q="))
     else {
         return 1000;
@@ -112,5 +118,13 @@ mod tests {
             assert_eq!(Encoding::chosen(&request), expected, "{accept}");
         }
         assert_eq!(Encoding::chosen(&HeaderMap::new()), Identity);
+    }
+
+    #[test]
+    fn what_is_not_offered_is_not_chosen() {
+        let value = HeaderValue::from_static("zstd, gzip;q=0.1");
+        let request = HeaderMap::from_iter([(header::ACCEPT_ENCODING, value)]);
+        assert_eq!(Encoding::chosen_of(&request, &[Gzip]), Gzip);
+        assert_eq!(Encoding::chosen_of(&request, &[]), Identity);
     }
 }

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::HealthScope;
 use crate::domain::Uptime;
 use crate::domain::verdict::State;
-use crate::snapshot::{NodeView, NodesPart, Standing};
+use crate::snapshot::{NodesPart, Standing};
 
 /// The methods that health routes answer.
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -138,7 +138,7 @@ fn count(state: &AppState, part: &NodesPart, scope: HealthScope, now: Uptime) ->
             continue;
         }
         total += 1;
-        working += u64::from(view_state(part, view, now) == State::Up);
+        working += u64::from(part.state_of(view, now) == State::Up);
     }
     let note = (total == 0 && elsewhere).then_some(NO_NODES_HERE);
     let status = if now > part.valid_until {
@@ -152,15 +152,6 @@ fn count(state: &AppState, part: &NodesPart, scope: HealthScope, now: Uptime) ->
     let calm = (code, json(&Health { status, working, total, note }));
     let draining = json(&Health { status: "draining", working, total, note });
     (Counts { calm, draining }, holds_until(part, now))
-}
-
-/// The state of a node as readers are told: nothing in a snapshot past its time is believed.
-pub fn view_state(part: &NodesPart, view: &NodeView, now: Uptime) -> State {
-    match view.state(now, part.window) {
-        State::Disabled => State::Disabled,
-        _ if now > part.valid_until => State::Stale,
-        state => state,
-    }
 }
 
 /// Until when every state of this part reads as it does at `now`, unless another part is published.
@@ -186,7 +177,7 @@ fn node(state: &AppState, id: &str) -> Result<(StatusCode, Bytes), Problem> {
     let snapshot = state.0.parts.published.load();
     let part = &snapshot.nodes;
     let view = part.find(&id).ok_or_else(unknown)?;
-    let now = view_state(part, view, clock::uptime());
+    let now = part.state_of(view, clock::uptime());
     let (code, status) = match now {
         State::Up => (StatusCode::OK, "healthy"),
         State::Stale => (StatusCode::SERVICE_UNAVAILABLE, "stale"),

@@ -19,6 +19,7 @@ mod events;
 mod health;
 mod instances;
 mod lists;
+mod metrics;
 mod migration_bodies;
 mod migration_process;
 mod migration_record;
@@ -49,6 +50,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::checker::Checker;
 use crate::config::Settings;
 use crate::events::Hub;
+use crate::gauges::Gauges;
 use crate::reconciler::{migrations as migration_reconciler, nodes as node_reconciler};
 use crate::registry::Registry;
 use crate::snapshot::{Published, Snapshot};
@@ -88,6 +90,8 @@ pub struct Parts {
     pub store_trouble: Arc<AtomicBool>,
     /// What happens, as it happens.
     pub events: Hub,
+    /// What the loops keep of themselves.
+    pub gauges: Gauges,
 }
 
 /// What every request can reach; cheap to clone.

@@ -19,7 +19,7 @@ use super::AppState;
 use super::auth::MayRead;
 use super::bodies::Prepared;
 use super::error::Problem;
-use super::health::{holds_until, view_state};
+use super::health::holds_until;
 use super::lists::{self, Rows, heavy};
 use super::query::Params;
 use super::told::Told;
@@ -138,7 +138,7 @@ fn recorded(
     now: Uptime,
 ) -> Prepared {
     let counted = || part.nodes.iter().filter(|view| view.is_counted());
-    let states: Vec<_> = counted().map(|view| view_state(part, view, now)).collect();
+    let states: Vec<_> = counted().map(|view| part.state_of(view, now)).collect();
     let total = states.len();
     let working = states.iter().filter(|state| **state == NodeState::Up).count();
     let before =

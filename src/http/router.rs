@@ -16,8 +16,8 @@ use tracing::Level;
 
 use super::error::Problem;
 use super::{
-    AppState, adopt, dashboard, events, health, instances, migration_process, migration_writes,
-    migrations, node_status, nodes, nodes_status, openapi, session,
+    AppState, adopt, dashboard, events, health, instances, metrics, migration_process,
+    migration_writes, migrations, node_status, nodes, nodes_status, openapi, session,
 };
 
 /// What an answer consists of: the prepared bytes of a health route, or what a handler made.
@@ -40,6 +40,7 @@ pub fn router(state: AppState) -> Router {
         .route("/nodes/{id}", get(nodes::get).patch(nodes::update).delete(nodes::remove))
         .route("/instances", get(instances::list))
         .route("/events", get(events::get))
+        .route("/metrics", get(metrics::get))
         .route("/adopt/report", get(adopt::get))
         .route("/migrations", get(migrations::list))
         .route("/migrations/{id}", get(migrations::get).patch(migration_writes::report))

@@ -104,6 +104,7 @@ impl World {
         let draining = Arc::new(AtomicBool::new(false));
         let store_trouble = Arc::new(AtomicBool::new(false));
         let events = crate::events::Hub::default();
+        let gauges = crate::gauges::Gauges::default();
         let (_, nodes) = nodes::Reconciler::new(nodes::Parts {
             store: store.clone(),
             checker: checker.clone(),
@@ -114,6 +115,7 @@ impl World {
             processes: processes.clone(),
             store_trouble: Arc::clone(&store_trouble),
             events: events.clone(),
+            gauges: gauges.clone(),
         });
         let migrations = settings.migrations.lock_dir.clone().map(|path| {
             let (reconciler, handle) = migrations::Reconciler::new(migrations::Parts {
@@ -127,6 +129,7 @@ impl World {
                 lease: lease.clone(),
                 store_trouble: Arc::clone(&store_trouble),
                 events: events.clone(),
+                gauges: gauges.clone(),
                 watches: true,
             });
             tokio::spawn(reconciler.run(CancellationToken::new()));
@@ -143,6 +146,7 @@ impl World {
             draining: Arc::clone(&draining),
             store_trouble: Arc::clone(&store_trouble),
             events,
+            gauges,
         });
         let router = router(state.clone());
         Self { state, published, draining, store_trouble, router, _dir: dir }

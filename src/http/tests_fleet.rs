@@ -296,3 +296,70 @@ async fn a_lock_elsewhere_is_not_removed_here() {
     let over = world.write(Method::DELETE, "/migrations/4/lock", &json!({})).await;
     assert_eq!(over.code(), "not_found", "this reconciler has no such row and no lock");
 }
+
+#[tokio::test]
+async fn figures_are_of_this_instance_or_of_all_and_say_nothing_in_confidence() {
+    let mut settings = writable();
+    settings.migrations.interval = Duration::from_secs(7);
+    let world = World::new(settings).await;
+    world.publish_fleet(&[("host-1", true), ("host-2", true), ("host-3", false)]);
+    let mut nodes = all_standings();
+    nodes[0].node.available = false;
+    nodes.push(node(5, "down", State::Down));
+    nodes[4].verdict.message = "Process 4242 at http://user:word@10.0.0.1 is gone".to_owned();
+    world.publish(nodes);
+    let view = |uuid: &str, id, status, instance: &str| {
+        let mut view = migration(uuid, id, status, 1_000);
+        instance.clone_into(&mut view.row.instance);
+        view.row.lock_started = Some(crate::domain::Timestamp(clock::now().wall.0 - 90_000));
+        Arc::new(view)
+    };
+    let lost = view("c", 3, Status::InProgress, "host-3");
+    world.publish_migrations(MigrationsPart {
+        migrations: vec![
+            view("a", 1, Status::InProgress, "host-1"),
+            view("b", 2, Status::Error, "host-2"),
+            Arc::new(MigrationView { watch: Watch::Lost, ..MigrationView::clone(&lost) }),
+        ],
+        ..MigrationsPart::default()
+    });
+    let ask = async |path: &str| String::from_utf8(world.get(path).await.bytes).unwrap();
+    let (own, fleet) = (ask("/metrics").await, ask("/metrics?scope=fleet").await);
+    let has = |text: &str, line: &str| text.lines().any(|it| it == line);
+    for (line, in_own, in_fleet) in [
+        ("procwarden_node_state{node=\"mine\",state=\"disabled\",reason=\"\"} 1", true, true),
+        ("procwarden_node_up{node=\"mine\"} 0", false, false),
+        ("procwarden_node_up{node=\"down\"} 0", true, true),
+        ("procwarden_node_up{node=\"other\"} 1", false, true),
+        (
+            "procwarden_node_state{node=\"lost\",state=\"unknown\",reason=\"instance_lost\"} 1",
+            false,
+            true,
+        ),
+        ("procwarden_nodes{state=\"down\"} 1", true, true),
+        ("procwarden_nodes{state=\"unknown\"} 0", true, false),
+        ("procwarden_migrations{status=\"in_progress\",state=\"alive\"} 1", true, true),
+        ("procwarden_migrations{status=\"in_progress\",state=\"unknown\"} 1", false, true),
+        ("procwarden_migrations{status=\"in_progress\",state=\"stalled\"} 0", true, true),
+        ("procwarden_migrations{status=\"error\",state=\"finished\"} 1", false, true),
+        ("procwarden_migration_last_error_timestamp_seconds 1.000", false, true),
+        ("procwarden_locks 1", true, false),
+        ("procwarden_locks 2", false, true),
+        ("procwarden_instances{state=\"live\"} 2", true, true),
+        ("procwarden_instances{state=\"lost\"} 1", true, true),
+        ("procwarden_record_fresh{part=\"nodes\"} 1", true, true),
+        ("procwarden_events_source{source=\"node_processes\",state=\"off\"} 1", true, true),
+        ("procwarden_tick_interval_seconds{loop=\"migrations\"} 7.000", false, false),
+    ] {
+        assert_eq!((has(&own, line), has(&fleet, line)), (in_own, in_fleet), "{line}\n{own}");
+    }
+    let age = own.lines().find_map(|it| it.strip_prefix("procwarden_oldest_lock_age_seconds "));
+    assert!(age.is_some_and(|age| age.starts_with("90.") || age.starts_with("91.")), "{age:?}");
+    for word in ["4242", "word", "10.0.0.1", "127.0.0.1", "48213"] {
+        assert!(!fleet.contains(word), "{word}");
+    }
+    world.publish_until(all_standings(), clock::now().up.minus(Duration::from_secs(1)));
+    let stale = ask("/metrics").await;
+    assert!(has(&stale, "procwarden_record_fresh{part=\"nodes\"} 0"), "{stale}");
+    assert!(has(&stale, "procwarden_node_up{node=\"mine\"} 0"), "{stale}");
+}

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use super::health::view_state;
 use crate::domain::Uptime;
 use crate::domain::observation::Reason;
 use crate::domain::verdict::State;
@@ -26,7 +25,7 @@ impl<'a> Told<'a> {
     /// By the snapshot; `here` is this instance's name.
     #[must_use]
     pub fn of(part: &NodesPart, view: &'a NodeView, here: &'a str, now: Uptime) -> Self {
-        Self::in_state(view, view_state(part, view, now), here)
+        Self::in_state(view, part.state_of(view, now), here)
     }
 
     /// The same for a node whose state was found otherwise.

@@ -14,6 +14,7 @@ mod namespaces;
 mod program;
 mod sockets;
 mod stat;
+mod usage;
 
 use std::fs;
 use std::io;
@@ -29,6 +30,7 @@ pub use exits::Exits;
 pub use look::{Handle, ended};
 pub use program::Program;
 pub use sockets::{ListenerSight, is_local};
+pub use usage::Usage;
 
 use crate::domain::Here;
 use crate::domain::process::INITIAL_PID_NS;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::gauges::Gauges;
 use crate::store::StoreError;
 
 /// The database took a write. That it can be read proves nothing: SQLite reads beside a writer that never ends.
@@ -12,7 +13,8 @@ pub(super) fn works(flag: &AtomicBool) {
 }
 
 /// The database failed.
-pub(super) fn fails(flag: &AtomicBool, error: &StoreError) {
+pub(super) fn fails(flag: &AtomicBool, gauges: &Gauges, error: &StoreError) {
+    gauges.store_failed();
     if !flag.swap(true, Ordering::Relaxed) {
         tracing::error!(
             error = %error.chain(),

@@ -17,6 +17,7 @@ mod faults;
 mod fleet;
 mod house;
 mod http;
+mod metrics;
 mod migrations;
 mod nodes;
 mod support;

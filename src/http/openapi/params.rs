@@ -212,6 +212,15 @@ pub struct ScopeQuery {
     scope: Option<ScopeWord>,
 }
 
+/// `?scope=` of `/metrics`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MetricsQuery {
+    /// Whose nodes and migrations are told; those of this instance if absent.
+    #[param(inline)]
+    scope: Option<ScopeWord>,
+}
+
 /// Whose nodes count.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

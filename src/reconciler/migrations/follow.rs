@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Uptime;
 use crate::domain::migration::Migration;
+use crate::gauges::Gauges;
 use crate::snapshot::{FleetPart, MigrationView, MigrationsPart, Published, Watch};
 use crate::store::{Store, StoreError, StoredMigration};
 
@@ -60,6 +61,7 @@ pub async fn publish_records(
     store: Store,
     published: Arc<Published>,
     store_trouble: Arc<AtomicBool>,
+    gauges: Gauges,
     token: CancellationToken,
 ) {
     let mut known: Option<(Cursors, BTreeMap<i64, StoredMigration>)> = None;
@@ -95,7 +97,7 @@ pub async fn publish_records(
                 known = Some((cursors, rows));
             }
             Err(error) => {
-                super::super::trouble::fails(&store_trouble, &error);
+                super::super::trouble::fails(&store_trouble, &gauges, &error);
             }
         }
         // While the database fails nobody has news; then all is read again after a while.

@@ -74,6 +74,11 @@ impl Hints {
         keys.into_iter().chain(names).chain(later).min()
     }
 
+    /// How many there are.
+    pub(super) fn waiting(&self) -> usize {
+        self.keys.len() + self.names.len() + self.later.len()
+    }
+
     /// All that is due, taken out.
     pub(super) fn take(&mut self, now: Instant) -> (BTreeSet<Key>, BTreeSet<String>) {
         while let Some((at, _)) = self.later.first()

@@ -14,6 +14,7 @@ use super::{LOOK_LIMIT, MIN_GAP, Reconciler};
 use crate::causes::chain;
 use crate::domain::migration::{DirMark, Key};
 use crate::events::{Source, Watch};
+use crate::gauges::Loop;
 use crate::locks::{Change, DirWatch, WatchError, key_in_name};
 use crate::store::StoreError;
 
@@ -105,6 +106,8 @@ impl Reconciler {
                 self.observer = Some(observer);
                 self.take_watch(watch, look.whole.as_ref().and_then(|whole| whole.dir));
                 self.tick(look).await;
+                let took = self.all_began.map_or(Duration::ZERO, |began| began.elapsed());
+                self.parts.gauges.tick(Loop::Migrations, took);
                 self.parts.events.set_watch(Source::Processes, self.scout.watched.state());
             }
             Err(error) => {
@@ -252,7 +255,7 @@ impl Reconciler {
 
     /// The database was waited for in vain; readers are told that this loop turns all the same.
     pub(super) fn store_fails(&mut self, error: &StoreError) {
-        super::super::trouble::fails(&self.parts.store_trouble, error);
+        super::super::trouble::fails(&self.parts.store_trouble, &self.parts.gauges, error);
         if self.rules.is_some() {
             self.publish();
         }

@@ -34,6 +34,7 @@ use crate::domain::Timestamp;
 use crate::domain::migration::{Key, Reason, State, Status};
 use crate::domain::reconcile::{Memory, Rules};
 use crate::events::{Hub, Source, Watch};
+use crate::gauges::{Gauges, Loop, Queue, TURNS_WITHIN};
 use crate::locks::{Change, DirWatch, LockDir};
 use crate::process::{Exits, Processes, ceiling, descriptor_limit};
 use crate::snapshot::{Published, Unreadable};
@@ -84,6 +85,8 @@ pub struct Parts {
     pub store_trouble: Arc<AtomicBool>,
     /// Where it is told.
     pub events: Hub,
+    /// What is kept of the loop itself.
+    pub gauges: Gauges,
     /// Does the kernel tell us of ends and of changes?
     pub watches: bool,
 }
@@ -196,7 +199,10 @@ impl Reconciler {
         let mut all: Option<(LookAtAll, Instant)> = None;
         let mut some: Option<LookAtSome> = None;
         loop {
+            self.parts.gauges.turn(Loop::Migrations);
+            self.parts.gauges.queue(Queue::Hints, self.hints.waiting());
             if all.is_none() && self.next <= Instant::now() {
+                self.parts.gauges.late(Loop::Migrations, self.next.elapsed());
                 all = self.look_at_all().await.map(|look| (look, Instant::now()));
             }
             if some.is_none() && self.hints.due().is_some_and(|due| due <= Instant::now()) {
@@ -223,6 +229,7 @@ impl Reconciler {
                 () = sleep_until(hinted) => {}
                 () = sleep_until(unpublished) => self.publish(),
                 () = sleep_until(late), if !self.said.hangs => self.say_it_hangs(),
+                () = tokio::time::sleep(TURNS_WITHIN) => {}
             }
         }
         if let Some((look, _)) = all

@@ -272,7 +272,7 @@ impl Reconciler {
         self.start_over();
         self.fleet.trouble();
         self.pace.change();
-        super::super::trouble::fails(&self.parts.store_trouble, error);
+        super::super::trouble::fails(&self.parts.store_trouble, &self.parts.gauges, error);
     }
 
     /// The job that was under way did not come to its end.

@@ -31,6 +31,7 @@ use crate::domain::details::{details, tell_end};
 use crate::domain::verdict::{State, Thresholds, evaluate, window};
 use crate::domain::{Exit, Here, Node, Observation};
 use crate::events::Hub;
+use crate::gauges::{Gauges, Loop, Queue, TURNS_WITHIN};
 use crate::process::Processes;
 use crate::snapshot::Published;
 use crate::store::{Lease, Store, StoreError};
@@ -94,6 +95,8 @@ pub struct Parts {
     pub store_trouble: Arc<AtomicBool>,
     /// Where it is told.
     pub events: Hub,
+    /// What is kept of the loop itself.
+    pub gauges: Gauges,
 }
 
 /// The task's state.
@@ -187,6 +190,7 @@ impl Reconciler {
     /// [`StoreError::LostName`]: another instance bears our name, so this one must not go on.
     pub async fn run(mut self, token: CancellationToken) -> Result<(), StoreError> {
         loop {
+            self.keep_figures();
             timed("checks started", || self.start_due());
             timed("a job started", || self.start_job());
             timed("rows taken over", || self.take_some());
@@ -195,7 +199,8 @@ impl Reconciler {
             let next = self.queue.first().map(|(due, _)| *due);
             let more = (self.vouching.is_some() || self.taking.is_some()).then(Instant::now);
             let due = self.publish_due().into_iter().chain(self.job_due());
-            let next = next.into_iter().chain(more).chain(due).min();
+            let turn = Instant::now() + TURNS_WITHIN;
+            let next = next.into_iter().chain(more).chain(due).chain([turn]).min();
             tokio::select! {
                 () = token.cancelled() => break,
                 Some(request) = self.inbox.recv() => self.serve(request),
@@ -213,6 +218,17 @@ impl Reconciler {
         }
         self.checks.shutdown().await;
         self.last_words().await
+    }
+
+    fn keep_figures(&self) {
+        let gauges = &self.parts.gauges;
+        let fast = self.parts.settings.nodes.concurrency.max(1) - self.fast.available_permits();
+        let slow = SLOW_LANE - self.slow.available_permits();
+        gauges.turn(Loop::Nodes);
+        gauges.queue(Queue::Checks, fast + slow);
+        gauges.queue(Queue::SlowLane, slow);
+        gauges.queue(Queue::ChecksWaiting, self.checks.len().saturating_sub(fast + slow));
+        gauges.queue(Queue::Unrecorded, self.dirty.len());
     }
 
     fn serve(&mut self, request: Request) {
@@ -241,6 +257,9 @@ impl Reconciler {
     /// Starts the check of every node that is due. Each waits for a place in its lane by itself.
     fn start_due(&mut self) {
         let now = Instant::now();
+        if let Some((due, _)) = self.queue.first().filter(|(due, _)| *due <= now) {
+            self.parts.gauges.late(Loop::Nodes, now - *due);
+        }
         for _ in 0..CHECKS_AT_ONCE {
             let first = self.queue.first().copied();
             let Some((due, id)) = first.filter(|(due, _)| *due <= now) else { return };
@@ -358,6 +377,7 @@ impl Reconciler {
         let known = self.known.revision.is_some();
         if known && self.passes.is_over(nodes, self.parts.settings.nodes.interval, now) {
             self.passes.end(nodes, now);
+            self.parts.gauges.tick(Loop::Nodes, self.passes.last);
             self.pace.change();
             self.pace.passed = true;
         }

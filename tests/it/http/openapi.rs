@@ -44,6 +44,7 @@ fn it_names_every_route_and_every_closed_word_list() {
         "/migrations/{id}/lock",
         "/nodes",
         "/events",
+        "/metrics",
         "/nodes/{id}",
         "/openapi.yaml",
         "/",
