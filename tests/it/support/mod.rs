@@ -22,6 +22,7 @@ pub mod poll;
 pub mod ports;
 pub mod postgres;
 pub mod program;
+pub mod prometheus;
 pub mod promtool;
 pub mod raw;
 pub mod server;
