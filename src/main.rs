@@ -10,17 +10,23 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
+    let for_nagios = cli.is_for_nagios();
     match run(cli) {
-        Ok(answer) => match answer.print() {
-            Ok(()) => answer.exit.into(),
-            Err(error) => {
-                cli::complain(&format!("standard output: {error}"));
-                Exit::CouldNotTell.into()
-            }
-        },
+        Ok(answer) => print(&answer),
+        Err(error) if for_nagios => print(&cli::nagios_failure(&error.chain())),
         Err(error) => {
             cli::complain(&error.chain());
             error.exit().into()
+        }
+    }
+}
+
+fn print(answer: &Answer) -> ExitCode {
+    match answer.print() {
+        Ok(()) => answer.exit.into(),
+        Err(error) => {
+            cli::complain(&format!("standard output: {error}"));
+            Exit::CouldNotTell.into()
         }
     }
 }

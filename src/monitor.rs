@@ -273,9 +273,24 @@ impl Monitor {
         method: Method,
         save: bool,
     ) -> Result<Summary, MonitorError> {
+        self.check_these_telling(nodes, method, save, || {}).await
+    }
+
+    /// The same; `done` is called when one of them was looked at.
+    ///
+    /// # Errors
+    /// [`MonitorError::Store`].
+    pub async fn check_these_telling(
+        &self,
+        nodes: Vec<StoredNode>,
+        method: Method,
+        save: bool,
+        done: impl Fn(),
+    ) -> Result<Summary, MonitorError> {
         let mut checked: Vec<CheckedNode> = stream::iter(nodes)
             .map(|stored| self.look(stored, method))
             .buffer_unordered(self.concurrency)
+            .inspect(|_| done())
             .collect()
             .await;
         checked.sort_by_key(|it| it.stored.node.id);

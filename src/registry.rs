@@ -1,5 +1,6 @@
 //! The registry: nodes as their operator edits them. Used by HTTP, the command line and the configuration.
 
+mod batch;
 mod mirror;
 mod patch;
 
@@ -13,6 +14,7 @@ use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Tls};
 use crate::reconciler::nodes::Handle;
 use crate::store::{NewNode, NodeWrite, Origin, Store, StoreError, StoredNode};
 
+pub use batch::Batched;
 pub use patch::NodePatch;
 pub(crate) use patch::check;
 use patch::{merged, missing, ours_of, patch_of};

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::Exit;
 use super::node_options::NodesCommand;
@@ -53,6 +53,14 @@ pub struct Global {
     /// off, error, warn, info, debug, trace, or a filter (log.level).
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Configuration")]
     pub log_level: Option<String>,
+}
+
+impl Cli {
+    /// Is the answer for Nagios, whatever comes of it?
+    #[must_use]
+    pub const fn is_for_nagios(&self) -> bool {
+        matches!(self.command, Some(Command::Status(StatusArgs { nagios: true, .. })))
+    }
 }
 
 impl Global {
@@ -109,6 +117,12 @@ pub enum Command {
     },
     /// Print the description of the HTTP interface.
     Openapi,
+    /// Print what a shell needs to complete this command line, such as: source <(procwarden completions bash).
+    Completions {
+        /// Which shell.
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: Shell,
+    },
     /// Show every fault of the configuration, or the settings in force with their sources.
     CheckConfig,
     /// Ask a running instance: exit 0 for 200, 1 for another answer, 2 for none.
@@ -119,18 +133,34 @@ pub enum Command {
     },
 }
 
+/// Shells that complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)] // Each is the shell of that name.
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
 /// `status`.
 #[derive(Debug, Default, Args)]
 pub struct StatusArgs {
     /// Names or ids; without any, every available node.
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
+    /// Every available node; the same as none named.
+    #[arg(long, conflicts_with = "nodes")]
+    pub all: bool,
     /// pid, port, api or full [default: full for one NODE, else nodes.method].
     #[arg(long)]
     pub method: Option<Method>,
     /// Record the verdicts as the server would; refused while one runs.
     #[arg(long)]
     pub save: bool,
+    /// One line and an exit code as of a Nagios plugin: 0 OK, 1 WARNING (some are down, and health.min_working is met),
+    /// 2 CRITICAL, 3 UNKNOWN.
+    #[arg(long, conflicts_with = "output")]
+    pub nagios: bool,
     /// How it is shown.
     #[command(flatten)]
     pub output: Output,

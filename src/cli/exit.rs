@@ -30,6 +30,8 @@ pub enum Exit {
     Held,
     /// `EX_CONFIG`: the configuration is at fault.
     Config,
+    /// What a Nagios plugin ends with: 0 to 3.
+    Nagios(u8),
 }
 
 impl Exit {
@@ -44,6 +46,7 @@ impl Exit {
             Self::Unavailable => 69,
             Self::Held => 75,
             Self::Config => 78,
+            Self::Nagios(code) => code,
         }
     }
 

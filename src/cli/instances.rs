@@ -8,6 +8,7 @@ use super::args::{InstancesArgs, InstancesCommand};
 use super::exit::CliError;
 use super::json;
 use super::output::{Answer, Format, ago, printable};
+use super::screen::{Colour, Screen};
 use super::table::{Kind, Table};
 use crate::config::Settings;
 use crate::domain::Timestamp;
@@ -16,13 +17,13 @@ use crate::store::{Forgotten, InstanceRow, Open, Store};
 pub(super) async fn run(
     settings: &Settings,
     args: InstancesArgs,
-    width: u16,
+    screen: Screen,
 ) -> Result<Answer, CliError> {
     let store = Store::open(&settings.database, Open::Existing).await?;
     let answer = match args.command {
         None => {
             let fleet = store.fleet().await?;
-            shown(&fleet.instances, args.output.output, width, Timestamp(fleet.now))
+            shown(&fleet.instances, args.output.output, screen, Timestamp(fleet.now))
         }
         Some(InstancesCommand::Forget { name, move_to }) => {
             forget(&store, &name, move_to.as_deref()).await?
@@ -57,7 +58,12 @@ async fn forget(store: &Store, name: &str, move_to: Option<&str>) -> Result<Answ
     Ok(Answer::ok(format!("{} forgotten; {done}\n", printable(name))))
 }
 
-fn shown(rows: &[InstanceRow], format: Format, width: u16, now: Timestamp) -> Answer {
+fn shown(
+    rows: &[InstanceRow],
+    format: Format,
+    screen: impl Into<Screen>,
+    now: Timestamp,
+) -> Answer {
     if format == Format::Json {
         let all: Vec<Value> = rows.iter().map(|row| json::instance(row, now)).collect();
         return Answer::json(&json!({"instances": all}));
@@ -74,9 +80,11 @@ fn shown(rows: &[InstanceRow], format: Format, width: u16, now: Timestamp) -> An
         ("LOCKS", Kind::Number),
     ]);
     for row in rows {
+        let state = json::instance_state(row, now);
+        table.coloured((state == "lost").then_some(Colour::Bad));
         table.row([
             row.name.clone(),
-            json::instance_state(row, now).to_owned(),
+            state.to_owned(),
             row.version.clone(),
             row.pid.to_string(),
             ago(Some(Timestamp(row.since)), now),
@@ -86,7 +94,7 @@ fn shown(rows: &[InstanceRow], format: Format, width: u16, now: Timestamp) -> An
             row.locks.to_string(),
         ]);
     }
-    Answer::ok(table.render(width))
+    Answer::ok(table.render(screen))
 }
 
 #[cfg(test)]
@@ -165,7 +173,7 @@ mod tests {
         let command =
             InstancesCommand::Forget { name: name.to_owned(), move_to: to.map(str::to_owned) };
         let args = InstancesArgs { command: Some(command), ..InstancesArgs::default() };
-        run(settings, args, 80).await.map(|it| it.text).map_err(|error| error.exit().code())
+        run(settings, args, 80.into()).await.map(|it| it.text).map_err(|error| error.exit().code())
     }
 
     #[tokio::test]
@@ -186,7 +194,7 @@ mod tests {
         let nodes = store.nodes().await.unwrap();
         let owners: Vec<_> = nodes.iter().map(|it| it.owner.as_deref()).collect();
         assert_eq!(owners, [Some("live"), Some("live"), None]);
-        let list = run(&settings, InstancesArgs::default(), 80).await.unwrap().text;
+        let list = run(&settings, InstancesArgs::default(), 80.into()).await.unwrap().text;
         assert!(list.contains("live") && !list.contains("lost"), "{list}");
     }
 }

@@ -7,6 +7,7 @@ use super::exit::CliError;
 use super::json;
 use super::others::Others;
 use super::output::{Answer, Format, ago, dash, or_dash};
+use super::screen::{Colour, Screen};
 use super::table::{Kind, Table, cut, listing};
 use crate::clock;
 use crate::config::Settings;
@@ -22,13 +23,14 @@ const WIDE: u16 = 100;
 pub(super) async fn run(
     settings: &Settings,
     command: MigrationsCommand,
-    width: u16,
+    screen: Screen,
 ) -> Result<Answer, CliError> {
+    let width = screen.width;
     match command {
         MigrationsCommand::List { status, state, output } => {
             let (rows, others) = rows(settings).await?;
             let wanted = Wanted { status, state };
-            Ok(list(&rows, &others, &wanted, output.output, width))
+            Ok(list(&rows, &others, &wanted, output.output, screen))
         }
         MigrationsCommand::Show { id, output } => {
             let (rows, _) = rows(settings).await?;
@@ -69,8 +71,9 @@ fn list(
     others: &Others,
     wanted: &Wanted,
     format: Format,
-    width: u16,
+    screen: impl Into<Screen>,
 ) -> Answer {
+    let screen = screen.into();
     let wanted = rows.iter().filter(|view| wanted.takes(view));
     if format == Format::Json {
         let data: Vec<Value> = wanted.map(json::migration).collect();
@@ -89,7 +92,7 @@ fn list(
         ("PID", Kind::Number),
         ("PROJECT", Kind::Text),
     ];
-    let instances = others.is_shared() && width >= WIDE;
+    let instances = others.is_shared() && screen.width >= WIDE;
     columns.extend(instances.then_some(("INSTANCE", Kind::Text)));
     let mut table = Table::new(&columns);
     let now = clock::now().wall;
@@ -106,9 +109,18 @@ fn list(
             row.lock_pid.map_or_else(dash, |pid| pid.to_string()),
             row.key.mb_project_uuid.clone(),
         ];
+        table.coloured(colour_of(row.status, state));
         table.row(cells.into_iter().chain(instances.then(|| row.instance.clone())));
     }
-    Answer::ok(table.render(width))
+    Answer::ok(table.render(screen))
+}
+
+const fn colour_of(status: Status, state: State) -> Option<Colour> {
+    match (status, state) {
+        (Status::Error, _) => Some(Colour::Bad),
+        (_, State::Alive | State::Finished) => None,
+        _ => Some(Colour::Doubtful),
+    }
 }
 
 /// As `GET /migrations?status=`: `success` also finds `completed`.

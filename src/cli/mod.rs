@@ -5,6 +5,7 @@
 
 mod adopt;
 mod args;
+mod completions;
 mod config;
 mod exit;
 mod health;
@@ -12,11 +13,15 @@ mod instances;
 mod json;
 mod migrate;
 mod migrations;
+mod nagios;
+mod node_file;
 mod node_import;
 mod node_options;
 mod nodes;
 mod others;
 mod output;
+mod progress;
+mod screen;
 mod serve;
 mod status;
 mod status_table;
@@ -28,11 +33,14 @@ use std::io::IsTerminal;
 use crate::config::{Loaded, Log, LogFormat, Overrides, Settings, load};
 use crate::telemetry::{self, Telemetry};
 
+use screen::Screen;
+
 pub use args::{
     AdoptCommand, Cli, Command, Global, InstancesArgs, InstancesCommand, MigrationsCommand, Output,
-    StatusArgs, parse,
+    Shell, StatusArgs, parse,
 };
 pub use exit::{CliError, Exit};
+pub use nagios::failed as nagios_failure;
 pub use node_options::{Field, From, ImportArgs, NodeOptions, NodesCommand, SetArgs};
 pub use output::{Answer, Format, complain};
 
@@ -70,7 +78,10 @@ impl Cli {
 
 /// These answer whatever the configuration is.
 const fn needs_settings(command: &Command) -> bool {
-    !matches!(command, Command::Openapi | Command::Health { url: Some(_) })
+    !matches!(
+        command,
+        Command::Openapi | Command::Completions { .. } | Command::Health { url: Some(_) }
+    )
 }
 
 /// These do nothing in an instance's name, so in a container they need none.
@@ -108,17 +119,19 @@ impl Prepared {
     /// [`CliError`]; its exit code says which kind.
     pub async fn run(self, telemetry: Telemetry) -> Result<Answer, CliError> {
         let settings = self.loaded.settings.clone();
-        let width = output::width();
+        let screen = Screen::of_stdout(self.overrides.colours_wanted());
+        let width = screen.width;
         match self.command {
             Command::Serve => serve::run(self.loaded, self.overrides, telemetry).await,
-            Command::Status(args) => status::run(&settings, &args, width).await,
-            Command::Nodes(command) => nodes::run(&settings, command, width).await,
-            Command::Migrations(command) => migrations::run(&settings, command, width).await,
-            Command::Instances(args) => instances::run(&settings, args, width).await,
+            Command::Status(args) => status::run(&settings, &args, screen).await,
+            Command::Nodes(command) => nodes::run(&settings, command, screen).await,
+            Command::Migrations(command) => migrations::run(&settings, command, screen).await,
+            Command::Instances(args) => instances::run(&settings, args, screen).await,
             Command::Adopt(command) => adopt::run(&settings, command, width).await,
             Command::Migrate { status: true, .. } => migrate::status(&settings, width).await,
             Command::Migrate { verify: true, .. } => migrate::verify(&settings).await,
             Command::Migrate { .. } => migrate::run(&settings).await,
+            Command::Completions { shell } => Ok(completions::run(shell)),
             Command::Openapi => Ok(Answer::ok(crate::http::OPENAPI.to_owned())),
             Command::CheckConfig => Ok(config::run(&self.loaded)),
             Command::Health { url } => health::run(&settings, url.as_deref()).await,

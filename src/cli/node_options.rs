@@ -4,6 +4,7 @@
 #![allow(clippy::doc_markdown)]
 
 use std::io::Read;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -50,7 +51,13 @@ pub enum NodesCommand {
     },
     /// Change a node; what is not given stays.
     Set(Box<SetArgs>),
-    /// Copy the nodes of another program once, all or none; a name that is there already is left alone.
+    /// Print every node as JSON, for `nodes import`; without passwords.
+    Export {
+        /// With their passwords.
+        #[arg(long)]
+        secrets: bool,
+    },
+    /// Take over nodes from a file, or once from another program: all or none. A name that is there already is left alone.
     Import(ImportArgs),
     /// Remove a node; its id is not used again.
     Remove {
@@ -92,15 +99,21 @@ pub struct SetArgs {
 /// `nodes import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// Whose nodes: laravel opens their passwords with adopt.laravel_key.
-    #[arg(long, value_enum)]
-    pub from: From,
+    /// What `nodes export` printed; - is standard input.
+    #[arg(value_name = "FILE", required_unless_present = "from")]
+    pub file: Option<PathBuf>,
+    /// A name that is there already is changed as the file says; what the file does not say of it stays.
+    #[arg(long, conflicts_with = "from")]
+    pub update: bool,
+    /// Instead of a file: whose nodes. laravel opens their passwords with adopt.laravel_key.
+    #[arg(long, value_enum, conflicts_with = "file")]
+    pub from: Option<From>,
     /// The database they are in [default: database.url]; with - it is read from standard input, where other users do not
     /// see the password in it.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "file")]
     pub source: Option<String>,
     /// Their table, or schema.table [default: adopt.nodes, else monero_nodes].
-    #[arg(long, value_name = "TABLE", value_parser = table)]
+    #[arg(long, value_name = "TABLE", value_parser = table, conflicts_with = "file")]
     pub table: Option<TableName>,
     /// Write nothing; show what would be.
     #[arg(long)]

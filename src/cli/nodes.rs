@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use super::exit::CliError;
 use super::json;
+use super::node_file;
 use super::node_import;
-use super::node_options::{NodeOptions, NodesCommand, SetArgs, clear};
+use super::node_options::{ImportArgs, NodeOptions, NodesCommand, SetArgs, clear};
 use super::others::Others;
 use super::output::{Answer, Format, ago, or_dash, printable};
+use super::screen::Screen;
+use super::status_table::colour_of;
 use super::table::{Kind, Table, listing};
 use crate::clock;
 use crate::config::Settings;
@@ -19,18 +22,19 @@ use crate::store::{Open, StoredNode};
 pub(super) async fn run(
     settings: &Settings,
     command: NodesCommand,
-    width: u16,
+    screen: impl Into<Screen>,
 ) -> Result<Answer, CliError> {
+    let screen = screen.into();
     let open =
         if matches!(command, NodesCommand::Add { .. }) { Open::Create } else { Open::Existing };
     match command {
         NodesCommand::List(output) => {
             let (monitor, others) = opened(settings, open).await?;
-            Ok(list(&monitor.registry().list().await?, &others, output.output, width))
+            Ok(list(&monitor.registry().list().await?, &others, output.output, screen))
         }
         NodesCommand::Show { node, output } => {
             let (monitor, others) = opened(settings, open).await?;
-            Ok(show(&monitor.registry().get(&node).await?, &others, output.output, width))
+            Ok(show(&monitor.registry().get(&node).await?, &others, output.output, screen.width))
         }
         NodesCommand::Add { name, port, options, unavailable, output } => {
             let hint = visible(&options);
@@ -43,7 +47,14 @@ pub(super) async fn run(
             Ok(changed("added", &made, &others, output.output, hint))
         }
         NodesCommand::Set(args) => set(settings, *args).await,
-        NodesCommand::Import(args) => Box::pin(node_import::run(settings, args, width)).await,
+        NodesCommand::Export { secrets } => node_file::export(settings, secrets).await,
+        NodesCommand::Import(ImportArgs { file: Some(file), update, dry_run, output, .. }) => {
+            let how = (update, dry_run);
+            Box::pin(node_file::import(settings, &file, how, output.output, screen)).await
+        }
+        NodesCommand::Import(args) => {
+            Box::pin(node_import::run(settings, args, screen.width)).await
+        }
         NodesCommand::Remove { node } => {
             let (monitor, others) = opened(settings, open).await?;
             let gone = monitor.registry().delete(&node).await?;
@@ -105,7 +116,12 @@ fn changed(
     }
 }
 
-fn list(nodes: &[StoredNode], others: &Others, format: Format, width: u16) -> Answer {
+fn list(
+    nodes: &[StoredNode],
+    others: &Others,
+    format: Format,
+    screen: impl Into<Screen>,
+) -> Answer {
     if format == Format::Json {
         let all: Vec<Value> = nodes.iter().map(|stored| json::node(stored, others)).collect();
         return Answer::json(&json!({"success": true, "count": all.len(), "data": all}));
@@ -135,9 +151,10 @@ fn list(nodes: &[StoredNode], others: &Others, format: Format, width: u16) -> An
             or_dash(told.reason.map(Reason::as_str)),
             or_dash(view.node.title.as_deref()),
         ];
+        table.coloured(colour_of(told.state));
         table.row(cells.into_iter().chain(shared.then(|| or_dash(told.owner))));
     }
-    Answer::ok(table.render(width))
+    Answer::ok(table.render(screen))
 }
 
 fn address(stored: &StoredNode) -> String {

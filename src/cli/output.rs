@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -77,18 +77,6 @@ impl Answer {
 /// A line on standard error; when that is gone too there is nobody left to tell.
 pub fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "procwarden: {}", printable_lines(line));
-}
-
-/// Columns of a table: the terminal's, or 80 where there is none.
-#[must_use]
-pub fn width() -> u16 {
-    const USUAL: u16 = 80;
-    let out = io::stdout();
-    if !out.is_terminal() {
-        return USUAL;
-    }
-    rustix::termios::tcgetwinsize(out)
-        .map_or(USUAL, |size| if size.ws_col == 0 { USUAL } else { size.ws_col })
 }
 
 /// Text of somebody else made harmless: control characters (a terminal obeys them) and characters that

@@ -3,8 +3,11 @@
 use super::args::StatusArgs;
 use super::exit::{CliError, Exit};
 use super::json;
+use super::nagios;
 use super::others::Others;
 use super::output::{Answer, Format, printable};
+use super::progress::Progress;
+use super::screen::Screen;
 use super::status_table::{Report, Seen, all, one};
 use crate::config::Settings;
 use crate::domain::Method;
@@ -15,8 +18,9 @@ use crate::store::{Open, ServerLock, StoreError, StoredNode, sqlite_path};
 pub(super) async fn run(
     settings: &Settings,
     args: &StatusArgs,
-    width: u16,
+    screen: impl Into<Screen>,
 ) -> Result<Answer, CliError> {
+    let screen = screen.into();
     let path = sqlite_path(settings.database.url.expose())?;
     if let Some(path) = path.as_ref().filter(|path| !path.exists()) {
         return Err(StoreError::Missing(path.clone()).into());
@@ -41,7 +45,11 @@ pub(super) async fn run(
 
     let report = Report::new(seen, &others);
     let exit = if missed.is_empty() { Exit::Ok } else { Exit::CouldNotTell };
-    let mut answer = shown(&report, &others, args, width).ending(report.exit.worse(exit));
+    if args.nagios {
+        let (least, is_named) = (settings.health.min_working, !args.nodes.is_empty());
+        return Ok(nagios::answer(&report, &others, &missed, least, is_named));
+    }
+    let mut answer = shown(&report, &others, args, screen).ending(report.exit.worse(exit));
     answer.notes = missed;
     Ok(match unsaved {
         0 => answer,
@@ -63,27 +71,30 @@ async fn look(
     let (own, near): (Vec<_>, Vec<_>) =
         near.into_iter().partition(|stored| save && others.owns(stored));
     let unsaved = if save { near.len() } else { 0 };
+    let progress = Progress::of(own.len() + near.len());
+    let step = || progress.step();
     let (own, near) = tokio::try_join!(
-        Box::pin(monitor.check_these(own, method, save)),
-        Box::pin(monitor.check_these(near, method, false))
+        Box::pin(monitor.check_these_telling(own, method, save, step)),
+        Box::pin(monitor.check_these_telling(near, method, false, step))
     )?;
+    drop(progress);
     let looks = own.nodes.into_iter().chain(near.nodes).map(|it| Seen::Now(Box::new(it)));
     let record = far.iter().map(|stored| Seen::Record(Box::new(others.node(stored))));
     Ok((looks.chain(record).collect(), unsaved))
 }
 
-fn shown(report: &Report, others: &Others, args: &StatusArgs, width: u16) -> Answer {
+fn shown(report: &Report, others: &Others, args: &StatusArgs, screen: Screen) -> Answer {
     let single = args.nodes.len() == 1;
     match (args.output.output, report.seen.first().filter(|_| single)) {
         (Format::Json, Some(node)) => Answer::json(&json::status(node, others)),
         (Format::Json, None) if single => Answer::ok(""),
         (Format::Json, None) => Answer::json(&json::report(report, others)),
-        (Format::Table, Some(_)) => Answer::ok(one(report, others, width)),
+        (Format::Table, Some(_)) => Answer::ok(one(report, others, screen)),
         (Format::Table, None) if report.seen.is_empty() && args.nodes.is_empty() => {
             Answer::ok("no nodes; `procwarden nodes add NAME --port PORT` adds one\n")
         }
         (Format::Table, None) if report.seen.is_empty() => Answer::ok(""),
-        (Format::Table, None) => Answer::ok(all(report, others, width)),
+        (Format::Table, None) => Answer::ok(all(report, others, screen)),
     }
 }
 
@@ -160,6 +171,8 @@ mod tests {
             nodes: nodes.iter().map(|name| (*name).to_owned()).collect(),
             method: Some(Method::Port),
             save: false,
+            all: false,
+            nagios: false,
             output: Output { output: format },
         }
     }

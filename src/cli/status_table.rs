@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::json;
 use super::others::Others;
 use super::output::{ago, dash, or_dash};
+use super::screen::{Colour, Screen};
 use super::table::{Kind, Table};
 use crate::clock;
 use crate::domain::observation::Reason;
@@ -31,7 +32,7 @@ impl Seen {
         }
     }
 
-    fn state(&self, others: &Others) -> State {
+    pub(super) fn state(&self, others: &Others) -> State {
         match self {
             Self::Now(it) => it.outcome.state(),
             Self::Record(view) => others.told(view).state,
@@ -65,8 +66,18 @@ const fn exit_of(state: State) -> Exit {
     }
 }
 
+/// How a node in this state is shown.
+pub(super) const fn colour_of(state: State) -> Option<Colour> {
+    match state {
+        State::Up => None,
+        State::Down => Some(Colour::Bad),
+        State::Unknown | State::Stale => Some(Colour::Doubtful),
+        State::Disabled => Some(Colour::Faint),
+    }
+}
+
 /// Every node, then the counts.
-pub(super) fn all(report: &Report, others: &Others, width: u16) -> String {
+pub(super) fn all(report: &Report, others: &Others, screen: impl Into<Screen>) -> String {
     let mut table = Table::new(&[
         ("ID", Kind::Number),
         ("NAME", Kind::Text),
@@ -78,6 +89,7 @@ pub(super) fn all(report: &Report, others: &Others, width: u16) -> String {
     ]);
     let mut recorded = 0;
     for it in &report.seen {
+        table.coloured(colour_of(it.state(others)));
         match it {
             Seen::Now(it) => table.row(checked(it)),
             Seen::Record(view) => {
@@ -91,7 +103,7 @@ pub(super) fn all(report: &Report, others: &Others, width: u16) -> String {
         if recorded == 0 { String::new() } else { format!("{recorded} from the record, ") };
     format!(
         "{}{} checked, {from_record}{working} working, {} failed\n",
-        table.render(width),
+        table.render(screen),
         total - recorded,
         total - working
     )
@@ -128,7 +140,8 @@ fn record(view: &NodeView, told: Told<'_>) -> [String; 7] {
 }
 
 /// One node: its row, then each of its checks with what was seen.
-pub(super) fn one(report: &Report, others: &Others, width: u16) -> String {
+pub(super) fn one(report: &Report, others: &Others, screen: impl Into<Screen>) -> String {
+    let screen = screen.into();
     let body = report.seen.first().map(|it| json::status(it, others)).unwrap_or_default();
     let details = &body["details"];
     let mut table = Table::new(&[
@@ -148,7 +161,7 @@ pub(super) fn one(report: &Report, others: &Others, width: u16) -> String {
         let name = details.get("method").and_then(Value::as_str).unwrap_or("-");
         table.row(check_row(name, works(&body), details));
     }
-    format!("{}\n{}", all(report, others, width), table.render(width))
+    format!("{}\n{}", all(report, others, screen), table.render(screen))
 }
 
 fn check_row(name: &str, works: bool, details: &Value) -> [String; 4] {

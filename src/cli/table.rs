@@ -6,6 +6,7 @@ use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row
 use serde_json::Value;
 
 use super::output::printable;
+use super::screen::{Colour, Screen};
 
 /// How a column behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Kind {
 pub struct Table {
     columns: Vec<(&'static str, Kind)>,
     rows: Vec<Vec<String>>,
+    colours: Vec<Option<Colour>>,
+    colour: Option<Colour>,
     wraps: bool,
 }
 
@@ -30,7 +33,13 @@ impl Table {
     /// A table with these columns.
     #[must_use]
     pub fn new(columns: &[(&'static str, Kind)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new(), wraps: false }
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+            colours: Vec::new(),
+            colour: None,
+            wraps: false,
+        }
     }
 
     /// Long cells go on in the next line instead of being cut: for a table about one thing.
@@ -40,15 +49,22 @@ impl Table {
         self
     }
 
+    /// The rows that follow have this colour, where colours show; not in a table that wraps.
+    pub fn coloured(&mut self, colour: Option<Colour>) {
+        self.colour = colour;
+    }
+
     /// Adds a row; its cells are made harmless here.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let harmless = cells.into_iter().map(|cell| printable(&cell).into_owned());
         self.rows.push(harmless.collect());
+        self.colours.push(self.colour);
     }
 
-    /// The lines, none wider than `width` as long as its whole columns leave any room.
+    /// The lines, none wider than the screen as long as its whole columns leave any room.
     #[must_use]
-    pub fn render(&self, width: u16) -> String {
+    pub fn render(&self, screen: impl Into<Screen>) -> String {
+        let Screen { width, colours } = screen.into();
         let mut table = Comfy::new();
         table
             .load_style(NOTHING)
@@ -78,7 +94,16 @@ impl Table {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+        let colours = colours && !self.wraps;
+        // A row is a line, below that of the header.
+        let colour = |line: usize| *self.colours.get(line.checked_sub(1)?).filter(|_| colours)?;
+        let lines = table.lines().enumerate();
+        lines
+            .map(|(at, line)| {
+                let line = line.trim_end();
+                colour(at).map_or_else(|| line.to_owned(), |it| it.paint(line)) + "\n"
+            })
+            .collect()
     }
 }
 
@@ -186,6 +211,23 @@ mod tests {
             table.render(80),
             "ID  NAME  STATE  MESSAGE\n 1  main  up     API is responding\n"
         );
+    }
+
+    #[test]
+    fn a_row_has_its_colour_where_colours_show() {
+        let mut table = Table::new(&COLUMNS);
+        for (id, colour) in [("1", Some(Colour::Bad)), ("2", None)] {
+            table.coloured(colour);
+            table.row([id.into(), "\u{1b}[2J".into(), "down".into(), "x".into()]);
+        }
+        let screen = Screen { width: 80, colours: true };
+        let (plain, painted) = (table.render(80), table.render(screen));
+        assert!(!plain.contains('\u{1b}'), "{plain}");
+        let mut lines = painted.lines().zip(plain.lines());
+        let bad = |line: &str| format!("\u{1b}[31m{line}\u{1b}[0m");
+        assert!(lines.next().is_some_and(|(painted, plain)| painted == plain), "the header");
+        assert!(lines.next().is_some_and(|(painted, plain)| painted == bad(plain)), "{painted}");
+        assert!(lines.next().is_some_and(|(painted, plain)| painted == plain), "{painted}");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The command line: exit codes, tables, JSON, and its manners beside a running server.
 
 mod codes;
+mod copies;
 mod grants;
 mod migrations;
+mod nagios;
 mod registry;
 mod running;
 mod shared;
 mod tables;
+mod terminal;
 mod their_env;
 mod tls;
 

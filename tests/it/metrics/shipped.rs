@@ -32,7 +32,7 @@ fn promtool_is_content_with_the_rules_and_each_fires_when_it_shall() {
     }
 }
 
-/// Every PromQL text of the dashboard.
+/// Every text of a query of the dashboard.
 fn queries(of: &Value, found: &mut Vec<String>) {
     match of {
         Value::Object(map) => {
