@@ -16,12 +16,13 @@ use crate::adopt::{self, AdoptError};
 use crate::clock;
 use crate::config::{NodeEntry, Settings};
 use crate::events::{Hub, flips};
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Loop};
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
 use crate::reconciler::{migrations, nodes};
 use crate::registry::{Registry, RegistryError};
+use crate::service_manager::ServiceManager;
 use crate::shutdown::Shutdown;
 use crate::snapshot::Published;
 use crate::store::{Lease, LockHeld, Open, ServerLock, StoreError, sqlite_path};
@@ -81,6 +82,9 @@ pub struct App {
     their_migrations: Option<migrations::Adopted>,
     lease: Lease,
     listener: TcpListener,
+    published: Arc<Published>,
+    gauges: Gauges,
+    manager: ServiceManager,
     /// Held until the process ends; a database on a server has its lease instead.
     _lock: Option<ServerLock>,
 }
@@ -156,8 +160,17 @@ impl App {
             their_migrations,
             lease,
             listener,
+            published: Arc::default(),
+            gauges: Gauges::default(),
+            manager: ServiceManager::default(),
             _lock: lock,
         })
+    }
+
+    /// The same, telling whoever started us how we are.
+    #[must_use]
+    pub fn told_to(self, manager: ServiceManager) -> Self {
+        Self { manager, ..self }
     }
 
     /// The address that is listened on; the port is the real one where 0 was asked for.
@@ -177,6 +190,7 @@ impl App {
         let draining = Arc::new(AtomicBool::new(false));
         let mut tasks = Tasks::new();
         let (state, registry) = self.spawn_reconcilers(&mut tasks, &stop, &draining);
+        self.follow_for_manager(&mut tasks, &stop);
         let tracker = TaskTracker::new();
         spawn(&mut tasks, "http", &stop, {
             let (stop, listener) = (stop.clone(), self.listener);
@@ -204,6 +218,7 @@ impl App {
             }
         }
         draining.store(true, Ordering::Relaxed);
+        self.manager.stopping();
         let finish = async {
             // Load balancers see 503 before connections are refused.
             tokio::time::sleep(self.settings.server.drain).await;
@@ -218,16 +233,30 @@ impl App {
         }
     }
 
+    fn follow_for_manager(&self, tasks: &mut Tasks, stop: &CancellationToken) {
+        if !self.manager.is_there() {
+            return;
+        }
+        let watches = self.settings.migrations.lock_dir.is_some();
+        let loops = [Some(Loop::Nodes), watches.then_some(Loop::Migrations)];
+        let (published, gauges) = (Arc::clone(&self.published), self.gauges.clone());
+        let loops = loops.into_iter().flatten().collect();
+        let follow = self.manager.clone().follow(published, gauges, loops, stop.clone());
+        spawn(tasks, "service manager", stop, async move {
+            follow.await;
+            Ok(())
+        });
+    }
+
     fn spawn_reconcilers(
         &mut self,
         tasks: &mut Tasks,
         stop: &CancellationToken,
         draining: &Arc<AtomicBool>,
     ) -> (AppState, Registry) {
-        let published = Arc::new(Published::default());
+        let (published, gauges) = (Arc::clone(&self.published), self.gauges.clone());
         let store_trouble = Arc::new(AtomicBool::new(false));
         let events = Hub::default();
-        let gauges = Gauges::default();
         let (store, processes) = (self.monitor.store(), self.monitor.processes());
         let lease = self.lease.clone();
         let (reconciler, node_handle) = nodes::Reconciler::new(nodes::Parts {

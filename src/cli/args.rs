@@ -92,7 +92,13 @@ pub struct Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server and the background tasks (the default).
-    Serve,
+    Serve(ServeArgs),
+    /// End the server that wrote a PID file, and wait for its end.
+    Stop {
+        /// What serve --pid-file was given.
+        #[arg(long, value_name = "FILE")]
+        pid_file: PathBuf,
+    },
     /// Check nodes now.
     Status(StatusArgs),
     /// The registry of nodes.
@@ -131,6 +137,14 @@ pub enum Command {
         #[arg(long, value_name = "URL")]
         url: Option<String>,
     },
+}
+
+/// `serve`.
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Write the PID there while it runs; a second start with the same file is refused (exit 75).
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
 }
 
 /// Shells that complete.

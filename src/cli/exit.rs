@@ -8,6 +8,8 @@ use crate::app::AppError;
 use crate::config::Faults;
 use crate::instance::NameError;
 use crate::monitor::MonitorError;
+use crate::pid_file::PidFileError;
+use crate::process::ProcessError;
 use crate::reconciler::migrations::RequestError;
 use crate::registry::RegistryError;
 use crate::store::{LockHeld, StoreError};
@@ -99,6 +101,12 @@ pub enum CliError {
     /// The server.
     #[error(transparent)]
     App(#[from] AppError),
+    /// The PID file.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// The process table cannot be asked.
+    #[error(transparent)]
+    Processes(#[from] ProcessError),
     /// Standard input, or the runtime.
     #[error("{what}")]
     Io {
@@ -115,13 +123,20 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Config(_) | Self::Log(_) | Self::Monitor(MonitorError::Key(_)) => Exit::Config,
+            Self::Config(_)
+            | Self::Log(_)
+            | Self::Monitor(MonitorError::Key(_))
+            | Self::PidFile(PidFileError::Io { .. }) => Exit::Config,
             Self::Store(error) | Self::Monitor(MonitorError::Store(error)) => of_store(error),
             Self::Monitor(MonitorError::Name(error)) => of_name(error),
-            Self::Live(_) => Exit::Held,
+            Self::Live(_) | Self::PidFile(PidFileError::Held { .. }) => Exit::Held,
             Self::Held(error) => of_lock(error),
             Self::Registry(error) => of_registry(error),
-            Self::CouldNotTell(_) | Self::Io { .. } | Self::Monitor(_) => Exit::CouldNotTell,
+            Self::CouldNotTell(_)
+            | Self::Io { .. }
+            | Self::Monitor(_)
+            | Self::Processes(_)
+            | Self::PidFile(PidFileError::Stranger { .. }) => Exit::CouldNotTell,
             Self::Migrations(error) => of_migrations(error),
             Self::App(error) => of_app(error),
         }

@@ -25,6 +25,7 @@ mod screen;
 mod serve;
 mod status;
 mod status_table;
+mod stop;
 mod table;
 
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ use screen::Screen;
 
 pub use args::{
     AdoptCommand, Cli, Command, Global, InstancesArgs, InstancesCommand, MigrationsCommand, Output,
-    Shell, StatusArgs, parse,
+    ServeArgs, Shell, StatusArgs, parse,
 };
 pub use exit::{CliError, Exit};
 pub use nagios::failed as nagios_failure;
@@ -61,7 +62,7 @@ impl Cli {
     /// # Errors
     /// [`CliError::Config`] with every fault.
     pub fn prepare(self) -> Result<Prepared, CliError> {
-        let command = self.command.unwrap_or(Command::Serve);
+        let command = self.command.unwrap_or(Command::Serve(ServeArgs::default()));
         let mut overrides =
             Overrides::from_process(self.global.config.clone(), self.global.flags())?;
         if !needs_name(&command) {
@@ -80,7 +81,10 @@ impl Cli {
 const fn needs_settings(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Openapi | Command::Completions { .. } | Command::Health { url: Some(_) }
+        Command::Openapi
+            | Command::Completions { .. }
+            | Command::Stop { .. }
+            | Command::Health { url: Some(_) }
     )
 }
 
@@ -102,7 +106,7 @@ impl Prepared {
     /// [`CliError::Log`].
     pub fn start_telemetry(&self) -> Result<Telemetry, CliError> {
         let configured = &self.loaded.settings.log;
-        let log = if matches!(self.command, Command::Serve) {
+        let log = if matches!(self.command, Command::Serve(_)) {
             configured.clone()
         } else {
             let asked = self.overrides.flags.iter().rfind(|(key, _)| key == "log.level");
@@ -122,7 +126,8 @@ impl Prepared {
         let screen = Screen::of_stdout(self.overrides.colours_wanted());
         let width = screen.width;
         match self.command {
-            Command::Serve => serve::run(self.loaded, self.overrides, telemetry).await,
+            Command::Serve(args) => serve::run(self.loaded, self.overrides, telemetry, args).await,
+            Command::Stop { pid_file } => stop::run(&pid_file).await,
             Command::Status(args) => status::run(&settings, &args, screen).await,
             Command::Nodes(command) => nodes::run(&settings, command, screen).await,
             Command::Migrations(command) => migrations::run(&settings, command, screen).await,

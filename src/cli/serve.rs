@@ -1,9 +1,13 @@
 //! `serve`: the server, until a signal or a failure ends it.
 
+use super::args::ServeArgs;
 use super::exit::CliError;
 use super::output::Answer;
 use crate::app::App;
 use crate::config::{Loaded, Overrides, reread_nodes};
+use crate::pid_file::PidFile;
+use crate::process::Processes;
+use crate::service_manager::ServiceManager;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Telemetry;
 
@@ -11,10 +15,17 @@ pub(super) async fn run(
     loaded: Loaded,
     overrides: Overrides,
     telemetry: Telemetry,
+    args: ServeArgs,
 ) -> Result<Answer, CliError> {
     // Before anything is bound: a SIGHUP that comes early must not kill.
     let shutdown = Shutdown::by_signals()
         .map_err(|source| CliError::Io { what: "signals cannot be handled", source })?;
+    // Held until the end, and before the database: who runs already is told by it.
+    let _pid_file = match &args.pid_file {
+        Some(path) => Some(PidFile::take(path, &Processes::new()?)?),
+        None => None,
+    };
+    let manager = ServiceManager::of(&overrides.environment);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -35,7 +46,7 @@ pub(super) async fn run(
         telemetry.reopen().map_err(|error| format!("the log file: {error}"))?;
         reread_nodes(&overrides).map_err(|faults| faults.to_string())
     });
-    app.run(shutdown, reread).await?;
+    app.told_to(manager).run(shutdown, reread).await?;
     tracing::info!("ended");
     Ok(Answer::ok(""))
 }

@@ -30,6 +30,6 @@ pub use database::Engine;
 pub use fault::{Fault, Faults};
 pub use grants::grants;
 pub use keys::{KeyInfo, Kind, known_keys};
-pub use overrides::Overrides;
+pub use overrides::{Overrides, SERVICE_MANAGER};
 pub use read::{Loaded, load, reread_nodes};
 pub use settings::*;

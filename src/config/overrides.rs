@@ -12,6 +12,9 @@ use super::their_env::is_theirs;
 /// Switches colours off where it is set and not empty (<https://no-color.org>).
 const NO_COLOR: &str = "NO_COLOR";
 
+/// Where a service manager listens, for how long it may hear nothing, and from whom (`sd_notify(3)`).
+pub const SERVICE_MANAGER: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
 /// What the process was started with, beside its files.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -49,6 +52,7 @@ impl Overrides {
                     || is_ours(name)
                     || is_theirs(name)
                     || name == NO_COLOR
+                    || SERVICE_MANAGER.contains(&name.as_str())
             })
             .collect();
         let container = container::mark(|name| std::env::var_os(name), &container::FILES);

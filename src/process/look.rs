@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::{Errno, read, retry_on_intr};
-use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process};
 
 use super::stat::Stat;
 use super::{Processes, exit, pid_max};
@@ -45,6 +45,14 @@ impl Handle {
     #[must_use]
     pub fn has_exited(&self) -> bool {
         is_readable(&self.pidfd) == Ok(true)
+    }
+
+    /// Sends it a signal; it reaches nobody else, whoever has its PID by now.
+    ///
+    /// # Errors
+    /// If it has ended, or may not be signalled.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, signal)?)
     }
 
     /// How it ended; `None` while it lives, until its parent has reaped it, and on kernels before 6.15.

@@ -20,4 +20,5 @@ mod http;
 mod metrics;
 mod migrations;
 mod nodes;
+mod packaging;
 mod support;
