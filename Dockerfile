@@ -25,7 +25,8 @@ ENV PROCWARDEN__SERVER__LISTEN=0.0.0.0:8686 \
 WORKDIR /var/lib/procwarden
 VOLUME /var/lib/procwarden
 EXPOSE 8686
-USER procwarden
+# By number, so that runAsNonRoot of Kubernetes can tell.
+USER 8686:8686
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["procwarden", "health"]
 ENTRYPOINT ["procwarden"]

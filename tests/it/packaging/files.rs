@@ -93,8 +93,7 @@ fn every_key_of_the_environment_example_is_one() {
         .filter_map(|line| {
             line.strip_prefix('#').filter(|it| it.contains('=') && !it.starts_with(' '))
         })
-        .map(|line| format!("{line}\n"))
-        .collect();
+        .fold(String::new(), |text, line| text + line + "\n");
     assert!(set.lines().count() >= 8, "{set}");
     let warden = Warden::prepare(WardenConfig::default());
     fs::write(
