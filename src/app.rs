@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::{NodeEntry, Settings};
 use crate::events::{Hub, flips};
 use crate::gauges::{Gauges, Loop};
+use crate::history::prune;
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
@@ -275,6 +276,16 @@ impl App {
         let follow = flips::follow(store.clone(), events.clone(), stop.clone());
         spawn(tasks, "flips", stop, async move {
             follow.await;
+            Ok(())
+        });
+        let prune = prune::run(
+            store.clone(),
+            Arc::clone(&published),
+            self.settings.history.retain,
+            stop.clone(),
+        );
+        spawn(tasks, "prune", stop, async move {
+            prune.await;
             Ok(())
         });
         if self.settings.migrations.lock_dir.is_none() {

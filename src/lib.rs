@@ -79,6 +79,7 @@ pub mod domain;
 pub mod events;
 pub mod failpoint;
 pub mod gauges;
+pub mod history;
 pub mod http;
 pub mod instance;
 pub mod locks;

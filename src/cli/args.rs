@@ -107,6 +107,9 @@ pub enum Command {
     /// The recorded migrations, and what the monitor would do about their locks.
     #[command(subcommand)]
     Migrations(MigrationsCommand),
+    /// What became of a node or a migration.
+    #[command(subcommand)]
+    History(HistoryCommand),
     /// The instances that use this database, by their heartbeats.
     Instances(InstancesArgs),
     /// What living beside the earlier monitor has shown.
@@ -203,6 +206,43 @@ pub enum InstancesCommand {
         #[arg(long, value_name = "NAME")]
         move_to: Option<String>,
     },
+}
+
+/// `history`.
+#[derive(Debug, Subcommand)]
+pub enum HistoryCommand {
+    /// The turns of a node, newest first, and how long it was up.
+    Node {
+        /// Its name or id.
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// Which of them.
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// The turns of a migration, newest first.
+    Migration {
+        /// brz_project_id; with several uuids the newest.
+        #[arg(value_name = "ID")]
+        id: i64,
+        /// Which of them.
+        #[command(flatten)]
+        page: PageArgs,
+    },
+}
+
+/// A page of a history.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// At most so many.
+    #[arg(long, value_name = "COUNT", default_value_t = crate::history::PAGE)]
+    pub limit: i64,
+    /// The next page: what the one before named.
+    #[arg(long, value_name = "PLACE")]
+    pub before: Option<String>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `adopt`.

@@ -91,6 +91,7 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         "instance.name" => settings.instance.name.clone(),
         "instance.heartbeat" => time(settings.instance.heartbeat),
         "instances.forget_after" => time(settings.instances.forget_after),
+        "history.retain" => time(settings.history.retain),
         "nodes.interval" => time(nodes.interval),
         "nodes.method" => nodes.method.to_string(),
         "nodes.connect_timeout" => time(nodes.connect_timeout),

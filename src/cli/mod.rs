@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod exit;
 mod health;
+mod history;
 mod instances;
 mod json;
 mod migrate;
@@ -37,8 +38,8 @@ use crate::telemetry::{self, Telemetry};
 use screen::Screen;
 
 pub use args::{
-    AdoptCommand, Cli, Command, Global, InstancesArgs, InstancesCommand, MigrationsCommand, Output,
-    ServeArgs, Shell, StatusArgs, parse,
+    AdoptCommand, Cli, Command, Global, HistoryCommand, InstancesArgs, InstancesCommand,
+    MigrationsCommand, Output, PageArgs, ServeArgs, Shell, StatusArgs, parse,
 };
 pub use exit::{CliError, Exit};
 pub use nagios::failed as nagios_failure;
@@ -93,6 +94,7 @@ const fn needs_name(command: &Command) -> bool {
     !matches!(
         command,
         Command::Migrate { .. }
+            | Command::History(_)
             | Command::Instances(_)
             | Command::Adopt(_)
             | Command::Health { .. }
@@ -131,6 +133,7 @@ impl Prepared {
             Command::Status(args) => status::run(&settings, &args, screen).await,
             Command::Nodes(command) => nodes::run(&settings, command, screen).await,
             Command::Migrations(command) => migrations::run(&settings, command, screen).await,
+            Command::History(command) => history::run(&settings, command, width).await,
             Command::Instances(args) => instances::run(&settings, args, screen).await,
             Command::Adopt(command) => adopt::run(&settings, command, width).await,
             Command::Migrate { status: true, .. } => migrate::status(&settings, width).await,

@@ -17,7 +17,7 @@ const PASSWORD: &str = "'choose-a-password'";
 const USER: &str = "procwarden";
 
 /// Every table that the schema's files make; `procwarden_schema` is where it is kept which of them were run.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "procwarden_nodes",
     "procwarden_migrations",
     "procwarden_revision",
@@ -26,6 +26,7 @@ const TABLES: [&str; 8] = [
     "procwarden_outbox",
     "procwarden_schema",
     "procwarden_findings",
+    "procwarden_watches",
 ];
 
 /// What may be written of a node of theirs.

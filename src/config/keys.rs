@@ -230,6 +230,10 @@ static KEYS: &[KeyInfo] = &[
         "A lost instance is forgotten after this, and its nodes are released, 1s to 365d.",
         |s, raw| raw.duration(SECOND, 365 * DAY).map(|v| s.instances.forget_after = v)),
 
+    key("history.retain", Kind::Duration, "\"90d\"",
+        "How long turns of nodes and migrations are kept, 2d to 3650d.",
+        |s, raw| raw.duration(2 * DAY, 3650 * DAY).map(|v| s.history.retain = v)),
+
     key("nodes.interval", Kind::Duration, "\"30s\"",
         "Time between two checks of one node.",
         |s, raw| raw.duration(MS_10, DAY).map(|v| s.nodes.interval = v)),

@@ -19,6 +19,8 @@ pub struct Settings {
     pub instance: Instance,
     /// `[instances]`
     pub instances: Instances,
+    /// What is kept of what was.
+    pub history: History,
     /// `[nodes]`
     pub nodes: Nodes,
     /// `[[node]]`, in the order of the files.
@@ -182,6 +184,19 @@ pub struct Instances {
 impl Default for Instances {
     fn default() -> Self {
         Self { forget_after: Duration::from_hours(24) }
+    }
+}
+
+/// What is kept of what was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Events, and when somebody watched, are removed after this.
+    pub retain: Duration,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { retain: Duration::from_hours(90 * 24) }
     }
 }
 

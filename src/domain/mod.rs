@@ -14,6 +14,7 @@ pub mod process;
 pub mod reconcile;
 pub mod report;
 pub mod time;
+pub mod uptime;
 pub mod verdict;
 
 #[cfg(test)]

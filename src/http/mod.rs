@@ -17,6 +17,7 @@ mod event_frames;
 mod event_listener;
 mod events;
 mod health;
+mod history;
 mod instances;
 mod lists;
 mod metrics;
@@ -57,6 +58,10 @@ use crate::snapshot::{Published, Snapshot};
 use crate::store::Store;
 
 pub use adopt::{Report as AdoptReport, report as adopt_report};
+pub use history::{
+    Period as HistoryPeriod, migration_body as migration_history_body,
+    node_body as node_history_body,
+};
 pub(crate) use instances::body as instance_shape;
 pub(crate) use migration_bodies::list_row as migration_shape;
 pub(crate) use migration_process::predicate as predicate_shape;

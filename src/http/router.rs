@@ -16,7 +16,7 @@ use tracing::Level;
 
 use super::error::Problem;
 use super::{
-    AppState, adopt, dashboard, events, health, instances, metrics, migration_process,
+    AppState, adopt, dashboard, events, health, history, instances, metrics, migration_process,
     migration_writes, migrations, node_status, nodes, nodes_status, openapi, session,
 };
 
@@ -38,6 +38,7 @@ pub fn router(state: AppState) -> Router {
         .route("/nodes/{id}/status", get(node_status::get))
         .route("/nodes", get(nodes::list).post(nodes::create))
         .route("/nodes/{id}", get(nodes::get).patch(nodes::update).delete(nodes::remove))
+        .route("/nodes/{id}/history", get(history::node))
         .route("/instances", get(instances::list))
         .route("/events", get(events::get))
         .route("/metrics", get(metrics::get))
@@ -45,6 +46,7 @@ pub fn router(state: AppState) -> Router {
         .route("/migrations", get(migrations::list))
         .route("/migrations/{id}", get(migrations::get).patch(migration_writes::report))
         .route("/migrations/{id}/status", get(migrations::status))
+        .route("/migrations/{id}/history", get(history::migration))
         .route("/migrations/{id}/process", get(migration_process::get))
         .route("/migrations/{id}/lock", delete(migration_writes::take_lock))
         .route("/openapi.yaml", get(openapi::get))

@@ -370,23 +370,26 @@ pub(super) const fn move_past(engine: Engine) -> Option<&'static str> {
 pub(super) const fn insert_events(engine: Engine) -> &'static str {
     match engine {
         Engine::Sqlite => {
-            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status) \
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status, \
+             was_state) \
              SELECT ?, value ->> 'seq', ?, value ->> 'kind', value ->> 'id', value ->> 'name', value ->> 'state', \
-             value ->> 'reason', value ->> 'status', value ->> 'run', value ->> 'exit_status' FROM json_each(?)"
+             value ->> 'reason', value ->> 'status', value ->> 'run', value ->> 'exit_status', value ->> 'was_state' FROM json_each(?)"
         }
         Engine::Postgres => {
-            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status) \
-             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run, v.exit_status \
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status, \
+             was_state) \
+             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run, v.exit_status, v.was_state \
              FROM json_to_recordset(CAST(? AS json)) AS v(seq bigint, kind text, id bigint, name text, state text, \
-             reason text, status text, run bigint, exit_status bigint)"
+             reason text, status text, run bigint, exit_status bigint, was_state text)"
         }
         Engine::MySql => {
-            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status) \
-             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run, v.exit_status \
+            "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, status, run, exit_status, \
+             was_state) \
+             SELECT ?, v.seq, ?, v.kind, v.id, v.name, v.state, v.reason, v.status, v.run, v.exit_status, v.was_state \
              FROM JSON_TABLE(?, '$[*]' COLUMNS (seq BIGINT PATH '$[0]', kind VARCHAR(16) PATH '$[1]', \
              id BIGINT PATH '$[2]', name VARCHAR(128) PATH '$[3]', state VARCHAR(16) PATH '$[4]', \
              reason VARCHAR(32) PATH '$[5]', status VARCHAR(16) PATH '$[6]', run BIGINT PATH '$[7]', \
-             exit_status BIGINT PATH '$[8]')) AS v"
+             exit_status BIGINT PATH '$[8]', was_state VARCHAR(16) PATH '$[9]')) AS v"
         }
     }
 }

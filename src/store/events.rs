@@ -36,6 +36,8 @@ pub struct Event {
     pub run: Option<i64>,
     /// How the process ended, as `wait(2)` tells it.
     pub exit_status: Option<i64>,
+    /// A node's state before it.
+    pub was_state: Option<String>,
 }
 
 /// An event with what its row does not say.
@@ -60,6 +62,7 @@ pub(super) struct NewEvent<'a> {
     pub(super) status: Option<&'static str>,
     pub(super) run: Option<i64>,
     pub(super) exit_status: Option<i64>,
+    pub(super) was_state: Option<&'static str>,
 }
 
 /// Takes the next `count` numbers of the instance, at least one, for what this transaction writes; the last of them.
@@ -128,10 +131,10 @@ pub(super) const NEXT_SEQ: &str =
     "UPDATE procwarden_instances SET seq = seq + ? WHERE name = ? AND epoch = ?";
 pub(super) const READ_SEQ: &str = "SELECT seq FROM procwarden_instances WHERE name = ?";
 pub(super) const LAST: &str = "SELECT instance, seq, at, kind, subject_id, name, state, reason, status, run, \
-     exit_status \
+     exit_status, was_state \
      FROM procwarden_events WHERE instance = ? ORDER BY seq DESC LIMIT ?";
 pub(super) const AFTER: &str = "SELECT e.instance, e.seq, e.at, e.kind, e.subject_id, e.name, e.state, e.reason, e.status, \
-     e.run, e.exit_status, m.brz_project_id FROM procwarden_events e LEFT JOIN procwarden_migrations m \
+     e.run, e.exit_status, e.was_state, m.brz_project_id FROM procwarden_events e LEFT JOIN procwarden_migrations m \
      ON m.id = e.subject_id AND e.kind = 'migration' WHERE e.instance = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
 pub(super) const COUNT: &str =
     "SELECT COUNT(*) FROM procwarden_events WHERE instance = ? AND seq > ? AND seq <= ?";
@@ -216,6 +219,7 @@ mod tests {
             status: None,
             run: None,
             exit_status: None,
+            was_state: None,
         };
         let Value::Object(fields) = serde_json::to_value(&row).unwrap() else { unreachable!() };
         let fields: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();

@@ -178,7 +178,13 @@ impl Store {
             wall.map(|it| it.0), up.map(|it| it.0), beat.swept_ago.map(ms), beat.tick_ms, ms(beat.window), beat.nodes,
             beat.locks, &lease.name, lease.epoch,
         ]))?;
-        if changed == 1 { Ok(()) } else { Err(StoreError::LostName(lease.name.clone())) }
+        if changed != 1 {
+            return Err(StoreError::LostName(lease.name.clone()));
+        }
+        match wall {
+            Some(wall) => self.watched(lease, wall, beat.window).await,
+            None => Ok(()),
+        }
     }
 
     /// Says goodbye: the name is free at once, and others take over what they can reach.

@@ -205,6 +205,15 @@ impl Store {
         stored(single!(self, session => session.all(ALL, &[]))?)
     }
 
+    /// The id of a migration's row.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn migration_id(&self, key: &Key) -> Result<Option<i64>, StoreError> {
+        let (uuid, id) = (&key.mb_project_uuid, key.brz_project_id);
+        single!(self, session => session.number(ID_OF, args![uuid, id]))
+    }
+
     /// The migrations that an instance has written after the number `after`.
     ///
     /// # Errors
@@ -382,5 +391,6 @@ fn event(id: i64, row: &Migration) -> NewEvent<'_> {
         status: Some(row.status.as_str()),
         run: Some(row.run),
         exit_status: row.exit.map(Exit::wait_status),
+        was_state: None,
     }
 }

@@ -3,7 +3,8 @@
 use super::db::Session;
 use super::{Engine, Store, StoreError, dialect, single};
 use super::{
-    events, findings, fleet, instances, migration_update, migrations, node_reads, nodes, schema,
+    events, findings, fleet, history, instances, migration_update, migrations, node_reads, nodes,
+    schema,
 };
 
 /// Name and text of each.
@@ -29,6 +30,16 @@ const ALL: &[(&str, &str)] = &[
     ("fleet::MOVE_PLACED", fleet::MOVE_PLACED),
     ("fleet::MOVE_REGISTERED", fleet::MOVE_REGISTERED),
     ("fleet::MOVE_OWNED", fleet::MOVE_OWNED),
+    ("history::OF_SUBJECT", history::OF_SUBJECT),
+    ("history::STATES", history::STATES),
+    ("history::STATE_BEFORE", history::STATE_BEFORE),
+    ("history::RECORDED", history::RECORDED),
+    ("history::WATCHES", history::WATCHES),
+    ("history::WATCH_ON", history::WATCH_ON),
+    ("history::WATCH_ANEW", history::WATCH_ANEW),
+    ("history::OLD", history::OLD),
+    ("history::DROP_EVENT", history::DROP_EVENT),
+    ("history::DROP_WATCHES", history::DROP_WATCHES),
     ("instances::FIRST_SEQ", instances::FIRST_SEQ),
     ("instances::INSERT", instances::INSERT),
     ("instances::EPOCH", instances::EPOCH),

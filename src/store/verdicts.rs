@@ -196,6 +196,7 @@ fn event(write: &VerdictWrite) -> NewEvent<'_> {
         status: None,
         run: None,
         exit_status: None,
+        was_state: Some(write.was.as_str()),
     }
 }
 

@@ -15,6 +15,7 @@ mod events;
 mod failover;
 mod faults;
 mod fleet;
+mod history;
 mod house;
 mod http;
 mod metrics;

@@ -16,5 +16,6 @@ mod report;
 mod sequences;
 mod shares;
 mod stalled;
+mod uptime;
 mod verdict;
 mod world;

@@ -62,7 +62,7 @@ problems! {
 }
 
 /// Members that are left out where there is nothing to say; every other member of an answer is there, null at worst.
-const LEFT_OUT: [(&str, &[&str]); 12] = [
+const LEFT_OUT: [(&str, &[&str]); 13] = [
     ("Changes", &["error", "status_updated_at", "monitor_updated"]),
     ("Components", &["migrations_trouble", "events_trouble"]),
     ("EventData", &["name", "mb_project_uuid"]),
@@ -73,6 +73,7 @@ const LEFT_OUT: [(&str, &[&str]); 12] = [
     ("MigrationRow", &["exit", "turns_at", "stalled_since", "live"]),
     ("MigrationStatus", &["exit", "turns_at", "stalled_since", "live"]),
     ("ProcessReport", &["live"]),
+    ("MigrationTurn", &["exit"]),
     ("PredicateBody", &["threshold"]),
     ("Readiness", &["components"]),
 ];
@@ -130,7 +131,7 @@ impl Modify for Finish {
         super::nodes_status::get, super::node_status::get,
         super::nodes::list, super::nodes::create, super::nodes::get, super::nodes::update, super::nodes::remove,
         super::migrations::list, super::migrations::get, super::migrations::status,
-        super::events::get, super::metrics::get, super::adopt::get, super::instances::list, super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
+        super::history::node, super::history::migration, super::events::get, super::metrics::get, super::adopt::get, super::instances::list, super::migration_process::get, super::migration_writes::report, super::migration_writes::take_lock,
         super::dashboard::page, super::dashboard::part, super::session::open, super::session::close,
         get,
     ),

@@ -34,6 +34,17 @@ pub struct IfNoneMatch {
     if_none_match: Option<String>,
 }
 
+/// A page of a history.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// At most this many; 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<i64>,
+    /// The `next` of the page before.
+    before: Option<String>,
+}
+
 /// Which events are told.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -1,0 +1,1 @@
+CREATE INDEX procwarden_events_subject ON procwarden_events (kind, subject_id, at)

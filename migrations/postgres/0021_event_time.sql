@@ -1,0 +1,1 @@
+CREATE INDEX procwarden_events_at ON procwarden_events (at)

@@ -1,0 +1,1 @@
+ALTER TABLE procwarden_events ADD COLUMN was_state VARCHAR(16)
