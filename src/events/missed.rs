@@ -30,7 +30,7 @@ pub enum Begin {
     /// With what happens from here on; none while the database gives no answer.
     Now(Option<Cursor>),
     /// With what was missed.
-    Missed(Missed),
+    Missed(Box<Missed>),
     /// As [`Self::Now`], and the client is to be told that it missed what cannot be told any more, and why.
     Reset(&'static str, Option<Cursor>),
 }
@@ -59,7 +59,7 @@ pub async fn begin(store: &Store, hub: &Hub, last: Option<&str>, now: Timestamp)
     let Some(end) = here else { return Begin::Reset("unavailable", None) };
     let Some(cursor) = Cursor::parse(last) else { return Begin::Reset("unknown", Some(end)) };
     match Missed::since(store, cursor, end.clone(), now).await {
-        Ok(Ok(missed)) => Begin::Missed(missed),
+        Ok(Ok(missed)) => Begin::Missed(Box::new(missed)),
         Ok(Err(why)) => Begin::Reset(why, Some(end)),
         Err(_) => Begin::Reset("unavailable", Some(end)),
     }
@@ -81,15 +81,14 @@ impl Missed {
         }
         let (mut left, mut count) = (VecDeque::new(), 0);
         for (name, seq) in &end.told {
-            let told = match cursor.told.get(name) {
-                Some(told) => *told,
-                None => {
-                    // It came later.
-                    let since = Timestamp(cursor.at.0.saturating_sub(millis(SKEW)));
-                    let told = store.last_event_before(name, since).await?;
-                    cursor.told.insert(name.clone(), told);
-                    told
-                }
+            let told = if let Some(told) = cursor.told.get(name) {
+                *told
+            } else {
+                // It came later.
+                let since = Timestamp(cursor.at.0.saturating_sub(millis(SKEW)));
+                let told = store.last_event_before(name, since).await?;
+                cursor.told.insert(name.clone(), told);
+                told
             };
             if told < *seq {
                 count += store.count_events(name, told, *seq).await?;

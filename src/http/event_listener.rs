@@ -26,7 +26,7 @@ pub struct Listener {
     filter: Filter,
     /// What is to be said before anything else.
     first: Option<Bytes>,
-    missed: Option<Missed>,
+    missed: Option<Box<Missed>>,
     /// What was committed up to these numbers is not news.
     known: BTreeMap<String, i64>,
     /// Where it stands since events that it did not want.
