@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::adopt::Adopt;
+use super::history::History;
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls};
 
@@ -184,19 +185,6 @@ pub struct Instances {
 impl Default for Instances {
     fn default() -> Self {
         Self { forget_after: Duration::from_hours(24) }
-    }
-}
-
-/// What is kept of what was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct History {
-    /// Events, and when somebody watched, are removed after this.
-    pub retain: Duration,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self { retain: Duration::from_hours(90 * 24) }
     }
 }
 

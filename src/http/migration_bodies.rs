@@ -395,6 +395,5 @@ pub fn status(view: &MigrationView) -> MigrationStatusAnswer {
 
 /// The files that could not be judged.
 pub fn unreadable(files: &[Unreadable]) -> Vec<UnreadableRow> {
-    let row = |it: &Unreadable| UnreadableRow { file: it.file.clone(), reason: it.reason };
-    files.iter().map(row).collect()
+    files.iter().map(|it| UnreadableRow { file: it.file.clone(), reason: it.reason }).collect()
 }
