@@ -59,10 +59,16 @@ bodies() {
     stop "$warden"
 }
 
-# known URL: a client that has the body already. Nothing is looked at meanwhile, so the mark stays.
+# known URL: a client that has the body already. Nothing is looked at by the clock meanwhile, but a check that failed under
+# load is made again: then the body is another one, and the round counts for nothing.
 known() {
-    local tag
-    tag=$(curl -s -o /dev/null -D - "$1" | tr -d '\r' | awk 'tolower($1) == "etag:" {print $2}')
-    load http.bodies.known "$warden" "$1" -H "If-None-Match: $tag"
-    [[ $(curl -s -o /dev/null -w '%{http_code}' -H "If-None-Match: $tag" "$1") == 304 ]] || fail 'the body changed meanwhile'
+    local tag try before=$work/known.jsonl
+    for try in 1 2 3; do
+        tag=$(curl -s -o /dev/null -D - "$1" | tr -d '\r' | awk 'tolower($1) == "etag:" {print $2}')
+        cp "$results" "$before"
+        load http.bodies.known "$warden" "$1" -H "If-None-Match: $tag"
+        [[ $(curl -s -o /dev/null -w '%{http_code}' -H "If-None-Match: $tag" "$1") != 304 ]] || return 0
+        cp "$before" "$results"
+    done
+    missing 'a body that stays what it is for a round'
 }
