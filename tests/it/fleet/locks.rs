@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::host::Host;
-use super::{SOON, lists, member};
+use super::{SOON, acquainted, lists, member};
 use crate::migrations::{KILLED, gone, wait};
 use crate::support::database::Database;
 use crate::support::engine::{self, Engine};
@@ -27,6 +27,7 @@ async fn two(database: &Database, dir: &Path, scope: &str) -> [Warden; 2] {
         Warden::start_on(database, watching("a", dir, scope)),
         Warden::start_on(database, watching("b", dir, scope))
     );
+    acquainted(&[&a, &b]).await;
     [a, b]
 }
 

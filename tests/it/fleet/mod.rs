@@ -32,6 +32,19 @@ fn member(name: &str) -> WardenConfig {
     WardenConfig::default().set("instance.name", name).set("instance.heartbeat", "1s")
 }
 
+/// Waits until each of these knows that all of them are live: only then it can tell whose a row is.
+async fn acquainted(wardens: &[&Warden]) {
+    for warden in wardens {
+        warden
+            .until("/instances", SOON, |answer| {
+                let rows = answer.json["instances"].as_array().unwrap();
+                let live = rows.iter().filter(|row| row["state"] == "live").count();
+                (live == wardens.len()).then_some(())
+            })
+            .await;
+    }
+}
+
 /// The keys of a node that every instance can reach.
 fn anywhere(name: &str, port: u16) -> Value {
     crate::nodes::node_with(name, port, json!({"instance": "any"}))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::looks::Looked;
-use super::{SHOWN, member, register, tells, turns};
+use super::{SHOWN, acquainted, member, register, tells, turns};
 use crate::migrations::{line, wait};
 use crate::nodes::{becomes, find, node};
 use crate::support::engine::{self, Engine};
@@ -19,6 +19,7 @@ async fn two() -> [Warden; 2] {
         Warden::start_on(&database, calm("a")),
         Warden::start_on(&database, calm("b"))
     );
+    acquainted(&[&a, &b]).await;
     [a, b]
 }
 

@@ -4,6 +4,7 @@
 //! columns changed.
 
 use std::fs::File;
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -25,17 +26,17 @@ pub enum Table {
 /// All of them.
 pub const ALL: [Table; 3] = [Table::Nodes, Table::Mapping, Table::Migrations];
 
-/// The service's own tables, for rights that name each.
-pub const OURS: [&str; 8] = [
-    "procwarden_nodes",
-    "procwarden_migrations",
-    "procwarden_revision",
-    "procwarden_instances",
-    "procwarden_events",
-    "procwarden_outbox",
-    "procwarden_schema",
-    "procwarden_findings",
-];
+/// The service's own tables, for rights that name each: what the schema's files make, and where it is kept which were run.
+fn ours() -> Vec<String> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/mysql");
+    let files = dir.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let made = files.filter_map(|file| {
+        let text = std::fs::read_to_string(file).unwrap();
+        let (_, rest) = text.split_once("CREATE TABLE ")?;
+        Some(rest.split([' ', '(']).next().unwrap().to_owned())
+    });
+    made.chain(["procwarden_schema".to_owned()]).collect()
+}
 
 impl Table {
     /// Its name.
@@ -146,7 +147,7 @@ pub fn login(database: &Database, rights: &[(Table, &str)]) -> Database {
             let at = format!("{user}@'127.0.0.1'");
             let mut sql = vec![format!("CREATE USER {at} IDENTIFIED BY 'hunter2'")];
             let own = "CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE, DELETE";
-            sql.extend(OURS.iter().map(|table| format!("GRANT {own} ON {name}.{table} TO {at}")));
+            sql.extend(ours().iter().map(|table| format!("GRANT {own} ON {name}.{table} TO {at}")));
             sql.extend(
                 theirs.map(|(table, rights)| format!("GRANT {rights} ON {name}.{table} TO {at}")),
             );
