@@ -27,7 +27,7 @@ pub enum Table {
 pub const ALL: [Table; 3] = [Table::Nodes, Table::Mapping, Table::Migrations];
 
 /// The service's own tables, for rights that name each: what the schema's files make, and where it is kept which were run.
-fn ours() -> Vec<String> {
+pub fn ours() -> Vec<String> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/mysql");
     let files = dir.read_dir().unwrap().map(|entry| entry.unwrap().path());
     let made = files.filter_map(|file| {

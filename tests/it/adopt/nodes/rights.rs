@@ -1,6 +1,7 @@
 //! What may be written, and by whom.
 
 use super::*;
+use crate::support::theirs;
 
 /// A user who may do all with our tables and only read theirs: the URL, and who it is in a GRANT.
 fn reader(theirs: &Theirs) -> (String, String) {
@@ -17,15 +18,9 @@ fn reader(theirs: &Theirs) -> (String, String) {
     let schema = url.rsplit('/').next().unwrap();
     server.sql("", &format!("CREATE USER {user} IDENTIFIED BY 'pw'"));
     server.sql("", &format!("GRANT SELECT ON {schema}.monero_nodes TO {user}"));
-    for table in
-        ["nodes", "migrations", "revision", "instances", "events", "outbox", "schema", "findings"]
-    {
-        server.sql(
-            "",
-            &format!(
-                "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON {schema}.procwarden_{table} TO {user}"
-            ),
-        );
+    for table in theirs::ours() {
+        let rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX";
+        server.sql("", &format!("GRANT {rights} ON {schema}.{table} TO {user}"));
     }
     (url.replace("warden:hunter2@", &format!("{name}:pw@")), user)
 }
