@@ -47,6 +47,16 @@ need() {
     ((${#still[@]} == 0)) || fail "still missing after the installation: ${still[*]}"
 }
 
+# free_port: the number of a port that nobody listens on; needs ss.
+free_port() {
+    local port
+    for _ in {1..200}; do
+        port=$((15000 + RANDOM % 17000))
+        if [[ -z $(ss -Hltn "sport = :$port") ]]; then echo "$port"; return; fi
+    done
+    fail "no free port"
+}
+
 # need_rust: cargo, from rustup where the shell does not know it yet.
 need_rust() {
     if ! command -v cargo >/dev/null && [[ -r ${CARGO_HOME:-$HOME/.cargo}/env ]]; then
