@@ -57,6 +57,11 @@ test("the first screen tells of the monitor, its jobs and its nodes, and a kille
 
   await page.click("nav >> text=Nodes");
   await until("its row", async () => (await badge_of(page, "main-wallet")) === "up");
+  await page.click("button.chip >> text=down");
+  await until("the one that is down", async () => (await page.locator("tbody tr").count()) === 1 && (await badge_of(page, "closed")) === "down");
+  assert.match(page.url(), /state=down/);
+  await page.click("button.chip >> text=All");
+  await until("both again", async () => (await page.locator("tbody tr").count()) === 2);
   wallet.child.kill("SIGKILL");
   await until("its row turns", async () => (await badge_of(page, "main-wallet")) === "down");
   await until("what changed", async () => /main-wallet: down/.test(await page.locator("#said").textContent()));
@@ -81,7 +86,8 @@ test("the page of a node checks it, the page of a migration says why", async () 
   job.kill("SIGKILL");
   await page.goto(`${world.url}/#/migration/7/${UUID}`);
   await until("the conditions", async () => /The process is dead[^]*killed by SIGKILL[^]*yes[^]*The lock is as old as[^]*60s[^]*no/.test(await text_of(page, "main")));
-  assert.match(await text_of(page, "main > .lead"), /error in \d+ s/);
+  // The record follows what is seen.
+  await until("the time left", async () => /error in \d+ s/.test(await text_of(page, "main > .lead")));
   await until("its end", async () => /How it ended\s+killed by SIGKILL/.test(await text_of(page, "main")));
   await shot(page, "migration", { fullPage: true });
   assert.equal(await page.evaluate(() => document.activeElement?.tagName), "H1");
