@@ -1,4 +1,5 @@
-# Shared by the scripts beside it; sourced, not run. shellcheck shell=bash
+# Shared by the scripts beside it; sourced, not run.
+# shellcheck shell=bash
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -24,26 +25,36 @@ need() {
     mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
     say "installing ${missing[*]}"
     command -v apt-get >/dev/null || fail "missing: ${missing[*]} (Debian's names), and there is no apt-get here"
-    local root=()
+    local as_root=()
     if ((EUID != 0)); then
         command -v sudo >/dev/null || fail "missing: ${missing[*]}; install them as root: apt-get install ${missing[*]}"
-        root=(sudo -n)
+        as_root=(sudo -n)
     fi
     local apt=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=300 -q -y)
-    "${root[@]}" "${apt[@]}" update </dev/null >/dev/null || echo "apt-get update failed; trying with the lists at hand" >&2
+    "${as_root[@]}" "${apt[@]}" update </dev/null >/dev/null || echo "apt-get update failed; trying with the lists at hand" >&2
     local services=()
     if [[ -d /run/systemd/system ]]; then
         services=("${missing[@]/%/.service}")
         services=("${services[@]/-server./.}")
-        "${root[@]}" systemctl --quiet --runtime mask "${services[@]}"
+        "${as_root[@]}" systemctl --quiet --runtime mask "${services[@]}"
     fi
-    "${root[@]}" "${apt[@]}" install --no-install-recommends "${missing[@]}" </dev/null >/dev/null \
+    "${as_root[@]}" "${apt[@]}" install --no-install-recommends "${missing[@]}" </dev/null >/dev/null \
         || fail "could not install ${missing[*]}; as root: apt-get install ${missing[*]}"
-    ((${#services[@]} == 0)) || "${root[@]}" systemctl --quiet --runtime unmask "${services[@]}"
+    ((${#services[@]} == 0)) || "${as_root[@]}" systemctl --quiet --runtime unmask "${services[@]}"
     for pair in "$@"; do
         found "${pair%%=*}" || still+=("${pair%%=*}")
     done
     ((${#still[@]} == 0)) || fail "still missing after the installation: ${still[*]}"
+}
+
+# free_port: the number of a port that nobody listens on; needs ss.
+free_port() {
+    local port
+    for _ in {1..200}; do
+        port=$((15000 + RANDOM % 17000))
+        if [[ -z $(ss -Hltn "sport = :$port") ]]; then echo "$port"; return; fi
+    done
+    fail "no free port"
 }
 
 # need_rust: cargo, from rustup where the shell does not know it yet.

@@ -40,7 +40,7 @@ export function history(place, path) {
 
   async function page(next) {
     const mark = path.includes("?") ? "&" : "?";
-    const answer = await ask(`${path}${mark}after=${encodeURIComponent(next)}`).catch(() => null);
+    const answer = await ask(`${path}${mark}before=${encodeURIComponent(next)}`).catch(() => null);
     if (!answer) return;
     older = true;
     list.append(...(answer.body?.history ?? []).map(line));

@@ -69,6 +69,7 @@ function monitor_tile() {
   const status = ready?.status ?? "unknown";
   const live = state.instances.filter((it) => it.state === "live");
   const beat = Math.max(...state.instances.map((it) => time_of(it.last_beat)), -Infinity);
+  const lag = ready?.components?.lag_ms;
   const pass = Math.max(...live.map((it) => it.tick_ms), 0);
   const parts = Object.entries(ready?.components ?? {}).filter(([name, value]) => t(`component.${name}`) !== `component.${name}`
     && !["ok", "off"].includes(value));
@@ -76,7 +77,8 @@ function monitor_tile() {
   return tile(look(status), t("monitor"), badge(status, t(`monitor.${status}`)),
     h("p", null, t("monitor.live", number(live.length), language() === "en" ? counted(state.instances.length, "instance") : number(state.instances.length)),
       Number.isFinite(beat) && [" · ", ...around("monitor.beat", time(beat, "ago"))],
-      live.length > 0 && [" · ", t("monitor.pass", t("ms", number(pass)))]),
+      live.length > 0 && [" · ", t("monitor.pass", t("ms", number(pass)))],
+      lag !== undefined && [" · ", t("monitor.lag", t("ms", number(lag)))]),
     parts.length > 0 && h("p", { class: "warn-text" }, parts.map(([name, value]) => `${t(`component.${name}`)}: ${t(`condition.${value}`)}`).join(" · ")),
     troubles.map((it) => h("p", { class: "small dim", lang: "en" }, bdi(it))));
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::exit::{CliError, Exit};
 use super::output::{Answer, Format, dash};
+use super::progress::Progress;
 use super::screen::{Colour, Screen};
 use super::table::{Kind, Table};
 use crate::config::Settings;
@@ -73,11 +74,14 @@ pub(super) async fn import(
 ) -> Result<Answer, CliError> {
     let rows = rows(&read(file)?).map_err(CliError::Usage)?;
     let names: Vec<Option<String>> = rows.iter().map(name).collect();
+    let progress = Progress::of(rows.len());
     let patches = rows.into_iter().map(patch).collect();
     let open = if dry_run { Open::Existing } else { Open::Create };
     let monitor = Box::pin(Monitor::open(settings, open)).await?;
-    let done = monitor.registry().batch(patches, update, dry_run).await;
+    let step = || progress.step();
+    let done = monitor.registry().batch_telling(patches, update, dry_run, &step).await;
     monitor.close().await;
+    drop(progress);
     let all: Vec<_> = names.into_iter().zip(done?).collect();
     let faulty = all.iter().filter(|(_, it)| matches!(it, Batched::Faulty(_))).count();
     let answer = match format {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::exit::{CliError, Exit};
 use super::node_options::{ImportArgs, read_line};
 use super::output::{Answer, Format, or_dash};
+use super::progress::Progress;
 use super::table::{Kind, Table};
 use crate::adopt::{LeftOut, Taken, take};
 use crate::config::{Database, Settings, TableName};
@@ -128,10 +129,12 @@ async fn write(settings: &Settings, all: &mut [Imported]) -> Result<(), CliError
     let monitor = Box::pin(Monitor::open(settings, Open::Create)).await?;
     let nodes: Vec<Node> = all.iter().map(|it| it.node.clone()).collect();
     // What is left of a mirror would go at the next start, and these names with it.
+    let progress = Progress::of(nodes.len());
     let ids = match monitor.registry().let_go().await {
-        Ok(_) => monitor.registry().import(&nodes).await,
+        Ok(_) => monitor.registry().import(&nodes, &|| progress.step()).await,
         Err(error) => Err(error),
     };
+    drop(progress);
     monitor.close().await;
     for (it, id) in all.iter_mut().zip(ids?) {
         (it.id, it.exists) = (id, id.is_none());

@@ -12,6 +12,7 @@ use super::query::Params;
 use crate::clock;
 use crate::domain::Uptime;
 use crate::events::{Hub, Source, Watch};
+use crate::gauges::{Gauges, Loop};
 
 /// Values of `?exclude=`.
 pub const COMPONENTS: [&str; 4] = ["nodes", "migrations", "database", "server"];
@@ -59,6 +60,9 @@ pub struct Components {
     /// Of what the kernel does not tell, and why; not said where reads need a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_trouble: Option<String>,
+    /// How late the later of the loops of nodes and migrations was at most in the last one or two minutes, milliseconds.
+    #[schema(minimum = 0)]
+    pub lag_ms: u64,
     /// `ok` or `draining`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub server: &'static str,
@@ -123,9 +127,15 @@ fn look(state: &AppState) -> Components {
         migrations_trouble: migrations.trouble.clone().filter(|_| open),
         events,
         events_trouble: events_trouble.filter(|_| open),
+        lag_ms: lag(&state.0.parts.gauges),
         database: if state.store_trouble() { "degraded" } else { "ok" },
         server: if state.draining() { "draining" } else { "ok" },
     }
+}
+
+fn lag(gauges: &Gauges) -> u64 {
+    let now = clock::now();
+    Loop::ALL.map(|it| gauges.lag_ms(it, now)).into_iter().max().unwrap_or(0)
 }
 
 /// Whether the kernel tells us of all that is watched; where not, of what and why.

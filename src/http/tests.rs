@@ -17,6 +17,7 @@ use crate::domain::migration::Status;
 use crate::domain::node::{Node, Password};
 use crate::domain::verdict::State;
 use crate::events::{Source, Watch};
+use crate::gauges::Loop;
 use crate::snapshot::{MigrationsPart, Unreadable};
 
 macro_rules! example {
@@ -121,10 +122,11 @@ async fn readiness_tells_its_components() {
     world.publish(vec![]);
     assert_eq!(world.get("/readyz").await.json(), json!({"status": "ready"}));
     world.store_trouble.store(true, Ordering::Relaxed);
+    world.state.0.parts.gauges.late(Loop::Migrations, Duration::from_hours(1));
     let lost = world.get("/readyz?verbose").await;
     assert_eq!(lost.status, 200);
     let parts = json!({
-        "nodes":"ok","migrations":"off","database":"degraded","events":"off","server":"ok",
+        "nodes":"ok","migrations":"off","database":"degraded","events":"off","lag_ms":3_600_000,"server":"ok",
     });
     assert_eq!(lost.json(), json!({"status": "degraded", "components": parts}));
     assert_eq!(world.get("/readyz?require=database").await.status, 503);

@@ -33,6 +33,20 @@ impl Registry {
         update: bool,
         dry_run: bool,
     ) -> Result<Vec<Batched>, RegistryError> {
+        self.batch_telling(patches, update, dry_run, &|| {}).await
+    }
+
+    /// The same, where somebody waits: `step` is called after each write.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn batch_telling(
+        &self,
+        patches: Vec<Result<NodePatch, String>>,
+        update: bool,
+        dry_run: bool,
+        step: &(dyn Fn() + Sync),
+    ) -> Result<Vec<Batched>, RegistryError> {
         if let Some(table) = &self.table {
             let problem = format!("the nodes are those of {table} (adopt.nodes): make them there");
             return Err(RegistryError::Adopted(problem));
@@ -57,7 +71,7 @@ impl Registry {
         if is_faulty || dry_run || writes.is_empty() {
             return Ok(all);
         }
-        let written = self.store.write_nodes(&writes, clock::now().wall).await?;
+        let written = self.store.write_nodes_telling(&writes, clock::now().wall, step).await?;
         written.iter().flatten().for_each(|id| self.checker.reset(*id));
         self.changed().await;
         Ok(all)

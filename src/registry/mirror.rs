@@ -100,11 +100,15 @@ impl Registry {
     }
 
     /// Makes these nodes, all or none, with ids of ours; a name that there is already is left alone. Their ids, none for
-    /// those.
+    /// those. `step` is called after each write.
     ///
     /// # Errors
     /// [`RegistryError::Adopted`], [`RegistryError::Store`].
-    pub async fn import(&self, nodes: &[Node]) -> Result<Vec<Option<i64>>, RegistryError> {
+    pub async fn import(
+        &self,
+        nodes: &[Node],
+        step: &(dyn Fn() + Sync),
+    ) -> Result<Vec<Option<i64>>, RegistryError> {
         if let Some(table) = &self.table {
             let problem = format!("the nodes of {table} are here already (adopt.nodes)");
             return Err(RegistryError::Adopted(problem));
@@ -116,7 +120,7 @@ impl Registry {
         let writes: Vec<_> = new.map(|node| NodeWrite::Insert(self.imported(node))).collect();
         let mut written = Vec::new();
         if !writes.is_empty() {
-            written = self.store.write_nodes(&writes, clock::now().wall).await?;
+            written = self.store.write_nodes_telling(&writes, clock::now().wall, step).await?;
             self.changed().await;
         }
         let mut ids = written.into_iter();

@@ -254,7 +254,20 @@ impl Store {
         writes: &[NodeWrite],
         now: Timestamp,
     ) -> Result<Vec<Option<i64>>, StoreError> {
-        write!(self, tx => write_all(tx, writes, now))
+        self.write_nodes_telling(writes, now, &|| {}).await
+    }
+
+    /// The same, where somebody waits: `step` is called after each write; again, if the transaction has to be tried again.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn write_nodes_telling(
+        &self,
+        writes: &[NodeWrite],
+        now: Timestamp,
+        step: &(dyn Fn() + Sync),
+    ) -> Result<Vec<Option<i64>>, StoreError> {
+        write!(self, tx => write_all(tx, writes, now, step))
     }
 
     /// How many nodes are not mirrored from a table that is not ours.
@@ -279,6 +292,7 @@ async fn write_all(
     tx: &mut Session,
     writes: &[NodeWrite],
     now: Timestamp,
+    step: &(dyn Fn() + Sync),
 ) -> Result<Vec<Option<i64>>, StoreError> {
     let mut written = Vec::with_capacity(writes.len());
     let mut given = None;
@@ -295,6 +309,8 @@ async fn write_all(
             }
             NodeWrite::Delete(id) => (tx.execute(DELETE, args![*id]).await? > 0).then_some(*id),
         });
+        crate::failpoint::at("node-written");
+        step();
     }
     bump(tx).await?;
     // Under the lock on the revision's row: of two writers none moves the next id back.

@@ -36,10 +36,11 @@ test("the first screen tells of the monitor, its jobs and its nodes, and a kille
   await world.job(23131991, PAGES.pages);
   const dying = await world.job(23131992, PAGES.pages);
   const doomed = await world.job(23131993, { ...PAGES.pages, started_timestamp: LONG_AGO });
-  // Without the slash, under a base path.
+  // Without the slash, under a base path. Whether the monitor is alive: how many, the last beat, how late.
   const { page, faults } = await open(`${world.url}/panel/monitor`);
   assert.equal(page.url(), `${world.url}/panel/monitor/`);
   await until("the nodes and jobs", async () => /1 of 2 up/.test(await text_of(page, "main")) && /3 running/.test(await text_of(page, "main")));
+  assert.match(await text_of(page, ".tile >> nth=0"), /Watching[^]*1 of 1 instance live · last beat (just now|\d+ s ago) · last pass [\d,]+ ms · at most [\d,]+ ms late/);
   await until("the stream", async () => (await text_of(page, "#link")) === "Live");
   await page.evaluate(() => { window.mark = "the same document"; });
 
@@ -56,6 +57,11 @@ test("the first screen tells of the monitor, its jobs and its nodes, and a kille
 
   await page.click("nav >> text=Nodes");
   await until("its row", async () => (await badge_of(page, "main-wallet")) === "up");
+  await page.click("button.chip >> text=down");
+  await until("the one that is down", async () => (await page.locator("tbody tr").count()) === 1 && (await badge_of(page, "closed")) === "down");
+  assert.match(page.url(), /state=down/);
+  await page.click("button.chip >> text=All");
+  await until("both again", async () => (await page.locator("tbody tr").count()) === 2);
   wallet.child.kill("SIGKILL");
   await until("its row turns", async () => (await badge_of(page, "main-wallet")) === "down");
   await until("what changed", async () => /main-wallet: down/.test(await page.locator("#said").textContent()));
@@ -80,10 +86,44 @@ test("the page of a node checks it, the page of a migration says why", async () 
   job.kill("SIGKILL");
   await page.goto(`${world.url}/#/migration/7/${UUID}`);
   await until("the conditions", async () => /The process is dead[^]*killed by SIGKILL[^]*yes[^]*The lock is as old as[^]*60s[^]*no/.test(await text_of(page, "main")));
-  assert.match(await text_of(page, "main > .lead"), /error in \d+ s/);
+  // The record follows what is seen.
+  await until("the time left", async () => /error in \d+ s/.test(await text_of(page, "main > .lead")));
   await until("its end", async () => /How it ended\s+killed by SIGKILL/.test(await text_of(page, "main")));
   await shot(page, "migration", { fullPage: true });
   assert.equal(await page.evaluate(() => document.activeElement?.tagName), "H1");
+  await clean(page, faults);
+});
+
+test("the history of a node is a timeline, page by page, with its uptime", async () => {
+  const world = await make();
+  const good = { result: { version: 65562 } };
+  let rpc = await world.answering(good);
+  const node = await world.node({ name: "main-wallet", port: rpc.port });
+  // A page of two turns instead of a hundred: the address is the only thing that is changed.
+  const { page, context, faults } = await open("about:blank");
+  await context.route(/\/nodes\/\d+\/history/, (route) => {
+    const url = new URL(route.request().url());
+    url.searchParams.set("limit", "2");
+    return route.continue({ url: url.href });
+  });
+  await page.goto(`${world.url}/#/node/${node.id}`);
+  const is = (wanted) => until(`it is ${wanted}`, async () => (await page.locator("main > .lead .badge").textContent()) === wanted);
+  await is("up");
+  await until("no change yet", async () => /No change is recorded yet/.test(await text_of(page, ".timeline")));
+  for (const [wanted, turn] of [["down", () => rpc.close()], ["up", async () => { rpc = await world.answering(good, rpc.port); }], ["down", () => rpc.close()]]) {
+    await turn();
+    await is(wanted);
+  }
+  const lines = page.locator(".timeline li");
+  await until("the newest two", async () => (await lines.count()) === 2 && /up\s*→\s*down\s+nothing listens on the port/.test(await lines.nth(0).innerText()));
+  await page.click("text=Older");
+  await until("the one before", async () => (await lines.count()) === 3);
+  assert.match(await lines.nth(1).innerText(), /down\s*→\s*up/);
+  assert.match(await lines.nth(2).innerText(), /up\s*→\s*down/);
+  assert.equal(await page.locator("text=Older").isVisible(), false);
+  assert.match(await text_of(page, ".facts.uptime"), /24 hours\s+\d+(\.\d+)? %[^]*30 days\s+\d+(\.\d+)? %/);
+  await shot(page, "history", { fullPage: true });
+  assert.deepEqual(await axe(page), []);
   await clean(page, faults);
 });
 
@@ -151,6 +191,9 @@ test("hostile names and texts are shown harmlessly", async () => {
   const html = '<img src=x onerror="window.pwned=1"><script>window.pwned=2</script>';
   const turned = "\u202egnp.exe\u2066 \u001b[31mred\u001b[0m \u0007";
   const long = "W".repeat(255);
+  // What a server says of itself is no better than what a user types.
+  const rpc = await world.answering({ error: { code: -1, message: html + turned + "Щ".repeat(4096) } });
+  const told = await world.node({ name: "says-much", port: rpc.port });
   await world.node({ name: '"><svg onload=window.pwned=3>'.replaceAll("/", ""), title: html, port: 9 });
   // The registry takes no control characters in names and titles; locks may have anything.
   await world.node({ name: "turned\u202eeman", title: turned.replace(/[\u0000-\u001f]/g, ""), port: 9 });
@@ -159,12 +202,16 @@ test("hostile names and texts are shown harmlessly", async () => {
   await world.job(2, { current_stage: turned + "Ж".repeat(4096), total_pages: -5, processed_pages: null, progress_percent: 1e308 });
   await world.job(3, { current_stage: { a: [html] }, total_pages: "12", processed_pages: "7" }, "<b>uuid<b>");
   const { page, faults } = await open(`${world.url}/#/nodes`, { viewport: { width: 360, height: 740 } });
-  for (const hash of ["#/nodes", "#/", "#/migrations", "#/node/1", "#/node/2", "#/node/3", "#/migration/1", "#/migration/2", "#/migration/3/%3Cb%3Euuid%3Cb%3E", "#/node/%3Cimg%20src=x%3E", "#/migration/x%E0%A4%A"]) {
+  for (const hash of ["#/nodes", "#/", "#/migrations", "#/node/1", "#/node/2", "#/node/3", "#/node/4", "#/migration/1", "#/migration/2", "#/migration/3/%3Cb%3Euuid%3Cb%3E", "#/node/%3Cimg%20src=x%3E", "#/migration/x%E0%A4%A"]) {
     await page.goto(`${world.url}/${hash}`);
     await until("the page", async () => (await page.locator("main h1").count()) === 1 && !/Reading/.test(await text_of(page, "main")));
     if (hash === "#/nodes") await until("the title as text", async () => (await text_of(page, "main")).includes(html));
     if (hash === "#/migrations") await until("the stage as text", async () => (await text_of(page, "main")).includes(html));
     if (hash === "#/migration/2") await until("the long one", async () => (await text_of(page, "main")).includes("ЖЖЖ"));
+    if (hash === `#/node/${told.id}`) {
+      await page.click("text=Check now >> nth=-1");
+      await until("what it says as text", async () => (await text_of(page, "main")).includes(html));
+    }
     const seen = await page.evaluate(() => ({
       pwned: window.pwned ?? null,
       foreign: document.querySelectorAll("main img, main script, main b, main iframe, main [onload], main [onerror]").length,

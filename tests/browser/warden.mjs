@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,6 +39,7 @@ export async function free_port() {
 
 export class World {
   #children = new Set();
+  #servers = new Set();
 
   /** `server` is put into the section of that name, `nodes` after the last; the lock directory is there from the beginning. */
   static async make({ server = "", interval = "1s", nodes = "" } = {}) {
@@ -129,7 +131,27 @@ ${nodes}
     return { child, port };
   }
 
+  /** A JSON-RPC server that answers each request with this, on a port of before if one is given. */
+  async answering(answer, port = 0) {
+    const server = createHttpServer(async (request, response) => {
+      const { id } = JSON.parse((await request.toArray()).join(""));
+      response.end(JSON.stringify({ jsonrpc: "2.0", id, ...answer }));
+    }).listen(port, "127.0.0.1");
+    await once(server, "listening");
+    this.#servers.add(server);
+    const close = async () => {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+      this.#servers.delete(server);
+    };
+    return { port: server.address().port, close };
+  }
+
   async end() {
+    for (const server of this.#servers) {
+      server.closeAllConnections();
+      server.close();
+    }
     const children = [...this.#children];
     for (const child of children) child.kill("SIGKILL");
     await Promise.all(children.map((child) => (child.exitCode === null && child.signalCode === null ? once(child, "exit") : null)));

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::json;
+
 use super::{assert_code, stdout};
 use crate::support::ports::free_port;
 use crate::support::program::clean_command;
@@ -83,4 +85,18 @@ fn a_look_that_takes_a_while_says_how_far_it_is() {
     assert!(shown.contains(&blank), "it is taken away: {shown:?}");
     let piped = warden.cli(&["status", "--all"]);
     assert!(piped.stderr.is_empty(), "{piped:?}");
+}
+
+#[test]
+fn an_import_that_takes_a_while_says_how_far_it_is() {
+    let warden = Warden::prepare(WardenConfig::default());
+    let nodes: Vec<_> = (0..4).map(|i| json!({"name": format!("n{i}"), "port": 9})).collect();
+    std::fs::write(warden.dir().join("nodes.json"), json!(nodes).to_string()).unwrap();
+    let slow = [("FAILPOINTS".to_owned(), "node-written=sleep(700)".to_owned())];
+    let shown = on_a_terminal(&warden, "nodes import nodes.json", &slow);
+    assert!(shown.contains("\r[###############...............] 2/4"), "{shown:?}");
+    assert!(shown.contains(&format!("\r{}\r", " ".repeat("[] 2/4".len() + 30))), "{shown:?}");
+    assert!(shown.contains("n3") && shown.contains("added"), "{shown:?}");
+    let piped = warden.cli(&["nodes", "import", "nodes.json", "--update"]);
+    assert!(piped.status.success() && piped.stderr.is_empty(), "{piped:?}");
 }

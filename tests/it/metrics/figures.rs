@@ -80,8 +80,15 @@ async fn both_formats_are_what_prometheus_reads_whatever_nodes_are_called() {
         assert!(older.contains(part), "{part} is not in\n{older}");
     }
     assert!(!older.contains("procwarden_node_latency_seconds{node=\"closed\"}"));
-    for secret in [&wallet.port().to_string(), &job.pid().to_string(), "127.0.0.1", "Port is not"] {
-        assert!(!older.contains(&format!("\"{secret}\"")), "{secret}");
+    let labels: Vec<&str> =
+        older.lines().filter_map(|line| line.split_once('{')).map(|it| it.1).collect();
+    assert!(labels.len() > 20, "{older}");
+    let port = wallet.port().to_string();
+    for secret in [&port, &job.pid().to_string(), "127.0.0.1", "http", "://", "Port is not", "API"]
+    {
+        let with: Vec<_> =
+            labels.iter().filter(|it| it.split("} ").next().unwrap().contains(secret)).collect();
+        assert!(with.is_empty(), "{secret} is in {with:?}");
     }
 
     let answer = open(&warden, "/dashboard/api/metrics").await;

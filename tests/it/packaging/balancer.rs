@@ -12,20 +12,26 @@ use crate::support::program::Program;
 use crate::support::wallet::WalletOptions;
 use crate::support::{Wallet, Warden, WardenConfig, eventually};
 
-/// The status of the one server, by HAProxy's manual, "CSV format".
-fn status(dir: &Path) -> Result<String, String> {
+/// What HAProxy says of the one server: its status, and how many checks failed while it was up; by HAProxy's manual, "CSV
+/// format".
+fn seen(dir: &Path) -> Result<(String, u32), String> {
     let mut socket = UnixStream::connect(dir.join("admin")).map_err(|error| error.to_string())?;
     let mut text = String::new();
     let asked = socket.write_all(b"show stat\n").and_then(|()| socket.read_to_string(&mut text));
     asked.map_err(|error| error.to_string())?;
     let row = text.lines().find(|line| line.starts_with("hosts,one,")).ok_or(text.clone())?;
-    Ok(row.split(',').nth(17).unwrap_or_default().to_owned())
+    let field = |at| row.split(',').nth(at).unwrap_or_default();
+    Ok((field(17).to_owned(), field(21).parse().map_err(|_| row.to_owned())?))
 }
 
 async fn becomes_in(dir: &Path, haproxy: &Program, wanted: &str) {
     eventually(SOON, || async {
-        let seen = status(dir)?;
-        if seen == wanted { Ok(()) } else { Err(format!("{seen}, its log:\n{}", haproxy.log())) }
+        let (status, _) = seen(dir)?;
+        if status == wanted {
+            Ok(())
+        } else {
+            Err(format!("{status}, its log:\n{}", haproxy.log()))
+        }
     })
     .await;
 }
@@ -57,8 +63,15 @@ async fn a_backend_leaves_and_returns(check: &str) {
     let words = ["-db", "-f", file.to_str().unwrap()];
     let haproxy = Program::start("haproxy", words, dir.path(), &dir.path().join("log"), &[]);
     becomes_in(dir.path(), &haproxy, "UP").await;
+    let (_, before) = seen(dir.path()).unwrap();
     wallet.kill();
     becomes_in(dir.path(), &haproxy, "DOWN").await;
+    let (_, after) = seen(dir.path()).unwrap();
+    assert!(
+        (1..=2).contains(&(after - before)),
+        "two probes: {before}, {after}: {}",
+        haproxy.log()
+    );
     let _wallet =
         Wallet::start_with(WalletOptions { port: Some(port), ..Default::default() }).await;
     becomes_in(dir.path(), &haproxy, "UP").await;
