@@ -19,7 +19,9 @@ RUN apt-get update \
     && install --directory --owner procwarden --group procwarden --mode 0750 /var/lib/procwarden
 COPY --from=build /usr/local/bin/procwarden /usr/local/bin/procwarden
 
-# Inside a container the loopback address reaches nobody; what is published decides who may call.
+# Inside a container the loopback address reaches nobody. On any other a read needs a token: set
+# PROCWARDEN__SERVER__READ_TOKEN, or PROCWARDEN__SERVER__TRUSTED_PROXIES to the network of a proxy that lets in only who may
+# read, or PROCWARDEN__SERVER__OPEN_READS=true where what is published decides who may call. Health routes are always open.
 ENV PROCWARDEN__SERVER__LISTEN=0.0.0.0:8686 \
     PROCWARDEN__DATABASE__URL=sqlite:///var/lib/procwarden/procwarden.db
 WORKDIR /var/lib/procwarden

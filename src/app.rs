@@ -21,6 +21,7 @@ use crate::history::prune;
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
+use crate::process::descriptor_limit;
 use crate::reconciler::{migrations, nodes};
 use crate::registry::{Registry, RegistryError};
 use crate::service_manager::ServiceManager;
@@ -195,8 +196,9 @@ impl App {
         let tracker = TaskTracker::new();
         spawn(&mut tasks, "http", &stop, {
             let (stop, listener) = (stop.clone(), self.listener);
+            let most = places(self.settings.server.max_connections);
             async move {
-                if let Err(error) = http::serve(listener, state, stop, &tracker).await {
+                if let Err(error) = http::serve(listener, state, most, stop, &tracker).await {
                     tracing::error!(%error, "the HTTP server failed");
                 }
                 Ok(())
@@ -381,4 +383,10 @@ fn raise_descriptor_limit() {
             tracing::debug!(%error, "the limit of open files stays");
         }
     }
+}
+
+/// How many connections are taken: as many as are wanted, and no more than a quarter of the descriptors that this process
+/// may have, since the database, nodes and processes need theirs.
+fn places(wanted: usize) -> usize {
+    wanted.min(usize::try_from(descriptor_limit() / 4).unwrap_or(usize::MAX)).max(1)
 }

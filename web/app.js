@@ -138,7 +138,7 @@ watch(() => {
 });
 begin_changes();
 draw_all();
-begin(draw_link, () => ask_token(() => {
+begin(draw_link, (why) => ask_token(why, () => {
   draw_switches();
   resume();
 }));

@@ -107,7 +107,7 @@ async function read() {
   } catch (error) {
     if (error instanceof Refused && error.status === 401) {
       halt();
-      on_locked();
+      on_locked(error.message);
     } else {
       console.debug("procwarden does not answer:", error.message);
       link.lost ??= Date.now();

@@ -5,8 +5,9 @@ import { t } from "./words.js";
 
 let dialog = null;
 
-/** Asks for the token; `done` is called once there is a session. */
-export function ask_token(done) {
+/** Asks for the token; `why` is the server's own word, which says what to set where no token could do. `done` is called once
+ * there is a session. */
+export function ask_token(why, done) {
   if (dialog) return;
   const field = h("input", { id: "token", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "token-said" });
   const said = h("p", { id: "token-said", class: "bad-text", role: "alert" });
@@ -14,7 +15,7 @@ export function ask_token(done) {
   const form = h("form", { method: "dialog", onsubmit: (event) => {
     event.preventDefault();
     go();
-  } }, h("h2", { id: "signin" }, t("signin")), h("p", null, t("signin.why")),
+  } }, h("h2", { id: "signin" }, t("signin")), h("p", null, t("signin.why")), h("p", { lang: "en" }, why),
   h("label", { for: "token" }, t("signin.token")), field, said, button);
 
   async function go() {

@@ -73,8 +73,14 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
     let list = |list: &[String]| if list.is_empty() { dash() } else { list.join(", ") };
     Some(match key {
         "server.listen" => server.listen.to_string(),
-        "server.token" => secret(server.token.is_some()),
-        "server.read_token" => secret(server.read_token.is_some()),
+        "server.token" => secret(!server.token.is_empty()),
+        "server.read_token" => secret(!server.read_token.is_empty()),
+        "server.open_reads" => server.open_reads.to_string(),
+        "server.trusted_proxies" => {
+            list(&server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>())
+        }
+        "server.rate" => server.rate.to_string(),
+        "server.max_connections" => server.max_connections.to_string(),
         "server.drain" => time(server.drain),
         "server.base_paths" => list(&server.base_paths),
         "server.cors_origins" => list(&server.cors_origins),
@@ -164,13 +170,14 @@ fn adopt_value(adopt: &Adopt, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Token;
     use crate::config::{Overrides, load};
     use crate::domain::node::Password;
 
     #[test]
     fn every_setting_is_shown_and_no_secret() {
         let mut settings = Settings::default();
-        settings.server.token = Some(Password::new("hunter2".into()));
+        settings.server.token = vec![Token::of("hunter2")];
         settings.database.url = Password::new("postgres://u:hunter2@h/db?sslkey=hunter2".into());
         settings.adopt.laravel_key = Some(Password::new("hunter2".into()));
         settings.adopt.laravel_previous_keys = vec![Password::new("hunter2".into())];

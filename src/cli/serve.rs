@@ -35,7 +35,7 @@ pub(super) async fn run(
         instance = settings.instance.name,
         database = crate::store::redacted(settings.database.url.expose()),
         lock_dir = settings.migrations.lock_dir.as_ref().map(|dir| dir.display().to_string()),
-        writes = if settings.server.token.is_some() { "with the token" } else { "disabled" },
+        writes = if settings.server.token.is_empty() { "disabled" } else { "with the token" },
         "starting"
     );
     let app = tokio::select! {

@@ -19,12 +19,14 @@ mod parse;
 mod php_env;
 mod raw;
 mod read;
+mod server;
 mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod their_database;
 mod their_env;
+mod token;
 
 pub use adopt::*;
 pub use database::Engine;
@@ -34,4 +36,6 @@ pub use history::History;
 pub use keys::{KeyInfo, Kind, known_keys};
 pub use overrides::{Overrides, SERVICE_MANAGER};
 pub use read::{Loaded, load, reread_nodes};
+pub use server::Server;
 pub use settings::*;
+pub use token::{LONGEST as LONGEST_TOKEN, Token};

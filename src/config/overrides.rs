@@ -24,6 +24,8 @@ pub struct Overrides {
     pub working_dir: PathBuf,
     /// The variables of the environment that may be ours, or those that `adopt.env` asks for.
     pub environment: BTreeMap<String, String>,
+    /// All other variables, for those that the configuration names (`env:NAME`).
+    pub others: BTreeMap<String, String>,
     /// Dotted key and value, in the order given; the last of a key wins.
     pub flags: Vec<(String, String)>,
     /// What shows that this process runs in a container, for people; none outside of one.
@@ -43,20 +45,24 @@ impl Overrides {
             Faults(vec![Fault::new("working directory", &"the process", error.to_string())])
         })?;
         // Text that is not UTF-8 keeps a U+FFFD, and the reading of the key makes a fault of that.
-        let environment = std::env::vars_os()
+        let (environment, others) = std::env::vars_os()
             .map(|(name, value)| {
                 (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
             })
-            .filter(|(name, _)| {
+            .partition(|(name, _)| {
                 name.starts_with("PROCWARDEN")
                     || is_ours(name)
                     || is_theirs(name)
                     || name == NO_COLOR
                     || SERVICE_MANAGER.contains(&name.as_str())
-            })
-            .collect();
+            });
         let container = container::mark(|name| std::env::var_os(name), &container::FILES);
-        Ok(Self { config_file, working_dir, environment, flags, container })
+        Ok(Self { config_file, working_dir, environment, others, flags, container })
+    }
+
+    /// The variable of this name, be it whose it may.
+    pub(super) fn named(&self, name: &str) -> Option<String> {
+        self.environment.get(name).or_else(|| self.others.get(name)).cloned()
     }
 
     /// Whether the user has not switched colours off (`NO_COLOR`).
@@ -73,6 +79,7 @@ impl fmt::Debug for Overrides {
             .field("config_file", &self.config_file)
             .field("working_dir", &self.working_dir)
             .field("environment", &self.environment.keys().collect::<Vec<_>>())
+            .field("others", &self.others.keys().collect::<Vec<_>>())
             .field("flags", &self.flags.iter().map(|(key, _)| key).collect::<Vec<_>>())
             .field("container", &self.container)
             .finish()

@@ -1,14 +1,15 @@
 //! One value as the type that its key takes. A problem never repeats a value that may be a secret.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing_subscriber::filter::Targets;
 
 use super::raw::{Raw, Value};
 use super::settings::MinWorking;
-use crate::domain::node::{ANY, Password, check_name};
+use crate::domain::node::{ANY, check_name};
 
 /// What is wrong with a value, to be read after the key and a colon.
 pub(super) type Problem = String;
@@ -78,16 +79,6 @@ impl Raw {
     pub(super) fn placement(&self) -> Result<String, Problem> {
         let name = self.text()?;
         check_name(&name).map(|()| name)
-    }
-
-    /// A token of `Authorization: Bearer`, so no spaces and only ASCII (RFC 6750, 2.1, is stricter still).
-    pub(super) fn token(&self) -> Result<Password, Problem> {
-        let token = self.text()?;
-        if token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Password::new(token))
-        } else {
-            Err("must be visible ASCII characters without spaces".to_owned())
-        }
     }
 
     /// A path, made absolute from where it was written.
@@ -198,6 +189,18 @@ impl Raw {
         let expected = "an IP address with a port such as 127.0.0.1:8686 or [::]:8686";
         let text = self.as_text(expected)?;
         text.parse().map_err(|_| format!("{} is not {expected}", shown(text)))
+    }
+
+    /// Networks; an address is one of its own.
+    pub(super) fn networks(&self) -> Result<Vec<IpNet>, Problem> {
+        let network = |text: &String| {
+            let address = text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+            address.or_else(|_| text.parse()).map_err(|_| {
+                let expected = "an address or a network such as 127.0.0.1, 10.0.0.0/8 or fd00::/8";
+                format!("{} is not {expected}", shown(text))
+            })
+        };
+        self.list()?.iter().map(network).collect()
     }
 
     /// Prefixes of routes.

@@ -13,6 +13,7 @@ use super::overrides::Overrides;
 use super::parse::check_instance;
 use super::settings::{Database, DatabaseTls, NodeEntry, Settings};
 use super::sources::{self, Gathered, SYSTEM_FILE};
+use super::token;
 
 /// The file of the default database.
 const DATABASE_FILE: &str = "procwarden.db";
@@ -63,6 +64,8 @@ pub(super) fn load_with(args: &Overrides, system_file: &Path) -> Result<Loaded, 
         faults.extend(check_default_name(&settings, args.container.as_deref()));
     }
     faults.extend(check_forgetting(&found, &settings));
+    token::finish(&mut found, args, &mut settings, &mut faults);
+    faults.extend(check_open_reads(&found, &settings));
     adopt_rules::finish(&found, &mut settings, &mut faults);
     if !faults.is_empty() {
         return Err(Faults(faults));
@@ -125,6 +128,40 @@ fn check_forgetting(found: &Gathered, settings: &Settings) -> Option<Fault> {
     ))
 }
 
+/// Who wants a token of readers does not want all to read.
+fn check_open_reads(found: &Gathered, settings: &Settings) -> Option<Fault> {
+    let (key, server) = ("server.open_reads", &settings.server);
+    let given =
+        found.values.get(key).filter(|_| server.open_reads && !server.read_token.is_empty())?;
+    let problem = "is true, and server.read_token is set as well: take one of them out";
+    Some(Fault::new(key, &given.source, problem))
+}
+
+/// Where reads are asked for that nobody could make, or everybody can.
+fn warnings_of_access(settings: &Settings) -> Vec<String> {
+    let server = &settings.server;
+    let mut warnings = Vec::new();
+    let is_decided =
+        server.open_reads || !server.read_token.is_empty() || !server.trusted_proxies.is_empty();
+    let who =
+        if server.token.is_empty() { "nobody can show one" } else { "only server.token counts" };
+    let what = "set server.read_token, server.trusted_proxies or server.open_reads";
+    if !is_decided && !server.listen.ip().to_canonical().is_loopback() {
+        warnings.push(format!(
+            "reads need a token, since server.listen is {}, no loopback address, and {who}: {what}",
+            server.listen
+        ));
+    } else if !is_decided && !server.base_paths.is_empty() {
+        warnings.push(format!(
+            "server.base_paths are a proxy's; reads that come through one (X-Forwarded-*) need a token, and {who}: {what}"
+        ));
+    }
+    if server.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+        warnings.push("server.trusted_proxies trusts every address: everybody may read".to_owned());
+    }
+    warnings
+}
+
 fn warnings(found: &Gathered, settings: &Settings) -> Vec<String> {
     let mut warnings = found.warnings.clone();
     if settings.migrations.lock_dir.is_none() {
@@ -140,6 +177,7 @@ fn warnings(found: &Gathered, settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(warnings_of_access(settings));
     warnings.extend(adopt_rules::warnings(found, settings));
     let readable = |path: &&PathBuf| path.metadata().is_ok_and(|meta| meta.mode() & 0o004 != 0);
     for path in found.secret_files.iter().filter(readable) {

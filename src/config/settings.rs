@@ -1,11 +1,11 @@
 //! What the settings are: plain types, no reading of them.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::adopt::Adopt;
 use super::history::History;
+use super::server::Server;
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls};
 
@@ -38,36 +38,6 @@ pub struct Settings {
     pub log: Log,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
-}
-
-/// The HTTP server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Bearer token of writes; without one they are refused.
-    pub token: Option<Password>,
-    /// Bearer token of reads; without one they are open.
-    pub read_token: Option<Password>,
-    /// How long `/readyz` says 503 before connections are refused.
-    pub drain: Duration,
-    /// Prefixes under which every route is served as well, such as `/dashboard/api`.
-    pub base_paths: Vec<String>,
-    /// Origins that browsers may call from, or `*`; empty is off.
-    pub cors_origins: Vec<String>,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8686)),
-            token: None,
-            read_token: None,
-            drain: Duration::from_millis(500),
-            base_paths: Vec::new(),
-            cors_origins: Vec::new(),
-        }
-    }
 }
 
 /// Whether and how TLS is spoken with the database; the words are PostgreSQL's `sslmode` (libpq, 34.18).

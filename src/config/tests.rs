@@ -11,6 +11,7 @@ use super::read::load_with;
 use super::*;
 use crate::domain::Method;
 
+mod access;
 mod adopt;
 mod adopt_env;
 mod files;
@@ -200,7 +201,7 @@ fn foreign_lines_of_env_are_ignored_even_broken_ones() {
                 PROCWARDEN__LOG__FORMAT=json   ";
     let settings = Case::new().file(".env", text).settings();
     assert_eq!(settings.migrations.lock_dir, Some("/srv/app/cache".into()));
-    assert_eq!(settings.server.token.unwrap().expose(), "pa$word");
+    assert_eq!(settings.server.token, [Token::of("pa$word")]);
     assert_eq!(settings.log.format, LogFormat::Json);
 
     let case = Case::new().file(".env", "A=1\nPROCWARDEN__SERVER__TOKEN='hunter2\nCACHE_PATH=/x");
@@ -364,5 +365,5 @@ fn values_that_are_accepted() {
     assert_eq!(settings.server.base_paths, ["/a", "/b"]);
     assert_eq!((settings.nodes.concurrency, settings.nodes.prune), (7, true));
     assert_eq!(settings.health.min_working, MinWorking::Percent(50));
-    assert_eq!(settings.server.token, None);
+    assert_eq!(settings.server.token, []);
 }

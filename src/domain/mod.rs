@@ -4,6 +4,7 @@
 //! argument. Every type is `Clone + Eq + Hash`, and there are no floats, so a decision can be
 //! replayed, compared and put into a table of test cases.
 
+pub mod access;
 pub mod adopt;
 pub mod details;
 pub mod fleet;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::auth::MayRead;
 use super::error::Problem;
+use super::limits::Work;
 use crate::config::AdoptMode;
 use crate::domain::Timestamp;
 use crate::store::Finding;
@@ -95,7 +96,11 @@ fn body(it: Finding) -> FindingBody {
         (status = 503, response = super::openapi::Unavailable),
     ),
 )]
-pub async fn get(_: MayRead, State(state): State<AppState>) -> Result<Json<Report>, Problem> {
+pub async fn get(
+    _: MayRead,
+    _work: Work,
+    State(state): State<AppState>,
+) -> Result<Json<Report>, Problem> {
     let findings = state.store().findings().await?;
     Ok(Json(report(state.settings().adopt.mode, findings)))
 }

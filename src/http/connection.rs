@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::AppState;
+use super::access::Caller;
 use super::router::{Answer, answer, at_once};
 use super::stall::Impatient;
 
@@ -52,10 +53,17 @@ enum Rare {
 }
 
 /// Answers the requests of a connection until it ends, or until `stop` and the end of the request under way.
-pub async fn converse(stream: TcpStream, state: AppState, router: Router, stop: CancellationToken) {
+/// Its requests are counted in `requests`.
+pub async fn converse(
+    stream: TcpStream,
+    caller: Caller,
+    requests: Arc<Requests>,
+    state: AppState,
+    router: Router,
+    stop: CancellationToken,
+) {
     // Answers are written whole; waiting for more bytes to send with them only delays them.
     let _ = stream.set_nodelay(true);
-    let requests = Arc::new(Requests::default());
     let service = service_fn(|request: Request<Incoming>| {
         let guard = Guard::new(&requests);
         let tracked = |response: Answer| {
@@ -63,11 +71,11 @@ pub async fn converse(stream: TcpStream, state: AppState, router: Router, stop: 
         };
         // What is in memory is answered before any future, base path, Router or layer: one of the places that are shaped by
         // speed.
-        if let Some(response) = at_once(&state, &request) {
+        if let Some(response) = at_once(&state, &caller, &request) {
             return future::Either::Left(future::ready(tracked(response)));
         }
-        let (state, router) = (&state, &router);
-        let later = async move { answer(state, router, request.map(Body::new)).await };
+        let (state, router, caller) = (&state, &router, &caller);
+        let later = async move { answer(state, router, caller, request.map(Body::new)).await };
         future::Either::Right(Box::pin(later.map(tracked)))
     });
     // Without hyper's own timer, which it sets anew for each request.
@@ -124,13 +132,24 @@ where
 
 /// The requests of a connection.
 #[derive(Debug, Default)]
-struct Requests {
+pub(super) struct Requests {
     /// Requests that began, and pieces of answers that were taken.
     moves: Arc<AtomicUsize>,
     under_way: AtomicUsize,
 }
 
 impl Requests {
+    /// One begins that never ends.
+    #[cfg(test)]
+    pub(super) fn begin_for_test(&self) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Is one under way?
+    pub(super) fn are_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
+    }
+
     /// Is none under way, and did nothing move since it was so many times? The last piece of an answer is under way no
     /// more, and may take a slow client a while.
     fn are_over_since(&self, known: &mut usize) -> bool {

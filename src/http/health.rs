@@ -1,7 +1,7 @@
 //! `/health` and `/nodes/{id}/health`: one atomic load, one clock read, a small prepared body. No database, no
 //! probe, no Router, no authorisation, no CORS (its layer would answer every OPTIONS with 200).
 
-use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,6 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::AppState;
+use super::access::Caller;
+use super::auth;
 use super::error::{Problem, RETRY_AFTER_SECS};
 use super::probes;
 use super::query::Params;
@@ -69,9 +71,11 @@ pub struct Counts {
     draining: Bytes,
 }
 
-/// The answer of a health route, or `None` if this is none. `path` is without its base path.
+/// The answer of a health route, or `None` if this is none. `path` is without its base path; `reader` is who asks, to
+/// whom `/readyz` may tell more than counts.
 pub fn answer(
     state: &AppState,
+    reader: Option<(&Caller, &HeaderMap)>,
     method: &Method,
     path: &str,
     uri: &Uri,
@@ -95,7 +99,11 @@ pub fn answer(
     let result = match route {
         Route::Health => health(state, &params),
         Route::Live => Ok(probes::live(state)),
-        Route::Ready => probes::ready(state, &params),
+        Route::Ready => {
+            let is_reader =
+                |(caller, headers)| auth::may_read(state, Some(caller), headers).is_ok();
+            probes::ready(state, &params, || reader.is_some_and(is_reader))
+        }
         Route::Node(id) => node(state, id),
     };
     let mut response = result.map_or_else(refused, |(status, body)| reply(status, body));

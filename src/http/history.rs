@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::auth::MayRead;
 use super::error::Problem;
+use super::limits::Work;
 use super::migration_bodies::ExitBody;
 use super::migrations::{find, parse_id};
 use super::query::Params;
@@ -125,6 +126,7 @@ pub struct MigrationHistory {
 )]
 pub async fn node(
     _: MayRead,
+    _work: Work,
     State(state): State<AppState>,
     Id(id): Id,
     params: Params,
@@ -155,6 +157,7 @@ pub async fn node(
 )]
 pub async fn migration(
     _: MayRead,
+    _work: Work,
     State(state): State<AppState>,
     Id(id): Id,
     params: Params,

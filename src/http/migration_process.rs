@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::auth::MayRead;
 use super::error::Problem;
+use super::limits::Work;
 use super::migration_record::report as recorded;
 use super::migrations::{elsewhere, find, parse_id};
 use super::query::Params;
@@ -122,6 +123,7 @@ pub struct ProcessAnswer {
 )]
 pub async fn get(
     _: MayRead,
+    _work: Work,
     State(state): State<AppState>,
     Id(id): Id,
     params: Params,

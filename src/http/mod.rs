@@ -3,6 +3,7 @@
 //! Nothing here judges and nothing writes a verdict: reads come from the snapshot or from a look at the
 //! processes, writes go to the registry or to the migration reconciler.
 
+mod access;
 mod adopt;
 mod auth;
 #[cfg(feature = "bench")]
@@ -18,7 +19,9 @@ mod event_listener;
 mod events;
 mod health;
 mod history;
+mod house;
 mod instances;
+mod limits;
 mod lists;
 mod metrics;
 mod migration_bodies;
@@ -50,6 +53,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checker::Checker;
 use crate::config::Settings;
+use crate::domain::access::Doors;
 use crate::events::Hub;
 use crate::gauges::Gauges;
 use crate::reconciler::{migrations as migration_reconciler, nodes as node_reconciler};
@@ -106,6 +110,8 @@ pub struct AppState(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     parts: Parts,
+    doors: Doors,
+    limits: limits::Limits,
     /// One per scope.
     health: [lists::Cache<health::Counts>; 2],
     nodes_status: nodes_status::List,
@@ -120,6 +126,8 @@ impl AppState {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
+            doors: access::doors(&parts.settings),
+            limits: limits::Limits::new(parts.settings.server.rate),
             parts,
             health: Default::default(),
             nodes_status: nodes_status::List::default(),

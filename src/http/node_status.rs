@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::auth::MayRead;
 use super::error::Problem;
+use super::limits::Work;
 use super::nodes_status::wake_if_other;
 use super::query::Params;
 use super::request::Id;
@@ -51,6 +52,7 @@ pub struct NodeStatus {
 )]
 pub async fn get(
     _: MayRead,
+    _work: Work,
     State(state): State<AppState>,
     Id(id): Id,
     params: Params,

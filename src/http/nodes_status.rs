@@ -20,6 +20,7 @@ use super::auth::MayRead;
 use super::bodies::Prepared;
 use super::error::Problem;
 use super::health::holds_until;
+use super::limits::Work;
 use super::lists::{self, Rows, heavy};
 use super::query::Params;
 use super::told::Told;
@@ -114,6 +115,7 @@ pub async fn get(
         let body = list.get(generation, now, count, make).await?;
         return Ok(body.respond(&headers).await.map(Body::from));
     };
+    let _work = Work::begin(&state)?;
     let seen = state.0.runs.join(&state, method).await;
     let part = Arc::clone(&state.snapshot().nodes);
     let (count, now) = (part.nodes.len(), clock::now().up);

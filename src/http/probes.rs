@@ -48,7 +48,7 @@ pub struct Components {
     /// `ok`, `unpublished`, `stale`, `degraded` (the directory cannot be read) or `off`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub migrations: &'static str,
-    /// Why the lock directory cannot be read, with the likely cause; not said where reads need a token.
+    /// Why the lock directory cannot be read, with the likely cause; said only to who may read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migrations_trouble: Option<String>,
     /// `ok` or `degraded`.
@@ -57,7 +57,7 @@ pub struct Components {
     /// `ok`, `polling` (not of all: what is not told is found by looking, at each interval) or `off`.
     #[schema(value_type = super::openapi::words::EventsStatus, example = "ok")]
     pub events: &'static str,
-    /// Of what the kernel does not tell, and why; not said where reads need a token.
+    /// Of what the kernel does not tell, and why; said only to who may read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_trouble: Option<String>,
     /// How late the later of the loops of nodes and migrations was at most in the last one or two minutes, milliseconds.
@@ -82,11 +82,15 @@ pub fn live(state: &AppState) -> (StatusCode, Bytes) {
 }
 
 /// 200 while requests are answered with the truth, a lost database included: it is told from memory.
-pub fn ready(state: &AppState, params: &Params) -> Result<(StatusCode, Bytes), Problem> {
+pub fn ready(
+    state: &AppState,
+    params: &Params,
+    may_read: impl FnOnce() -> bool,
+) -> Result<(StatusCode, Bytes), Problem> {
     let verbose = params.flag("verbose")?;
     let excluded = params.words("exclude", &COMPONENTS)?;
     let database_required = !params.words("require", &REQUIRABLE)?.is_empty();
-    let seen = look(state);
+    let seen = look(state, verbose && may_read());
     let counts = |name| !excluded.contains(&name);
     let stopped = (counts("nodes") && !turns(seen.nodes))
         || (counts("migrations") && !turns(seen.migrations))
@@ -108,13 +112,12 @@ fn turns(component: &str) -> bool {
     !matches!(component, "unpublished" | "stale")
 }
 
-fn look(state: &AppState) -> Components {
+fn look(state: &AppState, tells_all: bool) -> Components {
     let snapshot = state.0.parts.published.load();
     let now = clock::uptime();
     let migrations = &snapshot.migrations;
     // This route asks for no token, and the text names paths and processes.
     let (events, events_trouble) = watches(&state.0.parts.events);
-    let open = state.settings().server.read_token.is_none();
     Components {
         nodes: part(snapshot.nodes.valid_until, now),
         migrations: match (state.migrations(), part(migrations.valid_until, now)) {
@@ -124,9 +127,9 @@ fn look(state: &AppState) -> Components {
             (_, "ok") if migrations.trouble.is_some() => "degraded",
             (_, seen) => seen,
         },
-        migrations_trouble: migrations.trouble.clone().filter(|_| open),
+        migrations_trouble: migrations.trouble.clone().filter(|_| tells_all),
         events,
-        events_trouble: events_trouble.filter(|_| open),
+        events_trouble: events_trouble.filter(|_| tells_all),
         lag_ms: lag(&state.0.parts.gauges),
         database: if state.store_trouble() { "degraded" } else { "ok" },
         server: if state.draining() { "draining" } else { "ok" },

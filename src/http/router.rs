@@ -14,6 +14,7 @@ use tower_http::trace::{
 };
 use tracing::Level;
 
+use super::access::Caller;
 use super::error::Problem;
 use super::{
     AppState, adopt, dashboard, events, health, history, instances, metrics, migration_process,
@@ -64,31 +65,43 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// The answer to a request that needs nothing but what is in memory; `None` for all others, which [`answer`] has.
-pub fn at_once<B>(state: &AppState, request: &Request<B>) -> Option<Answer> {
+pub fn at_once<B>(state: &AppState, caller: &Caller, request: &Request<B>) -> Option<Answer> {
     let (method, uri) = (request.method(), request.uri());
     let path = uri.path();
     if path == "/health" || path == "/livez" {
-        return health::answer(state, method, path, uri).map(|response| response.map(Either::Left));
+        return health::answer(state, None, method, path, uri)
+            .map(|response| response.map(Either::Left));
     }
-    let server = &state.settings().server;
-    let is_plain = uri.query().is_none()
-        && (method == Method::GET || method == Method::HEAD)
-        && server.read_token.is_none()
-        && server.cors_origins.is_empty();
+    let is_plain = || {
+        uri.query().is_none()
+            && (method == Method::GET || method == Method::HEAD)
+            && state.settings().server.cors_origins.is_empty()
+            && caller.reads_freely(request.headers())
+            && !caller.is_counted(request.headers())
+    };
     let response = match path {
-        "/nodes/status" if is_plain => nodes_status::ready(state, request.headers())?,
-        "/migrations" if is_plain => migrations::ready(state, request.headers())?,
+        "/nodes/status" if is_plain() => nodes_status::ready(state, request.headers())?,
+        "/migrations" if is_plain() => migrations::ready(state, request.headers())?,
         _ => return None,
     };
     Some(response.map(|body| Either::Left(Full::new(body))))
 }
 
 /// Answers a request: the base path goes, the health routes come first, the Router has the rest.
-pub async fn answer(state: &AppState, router: &Router, mut request: Request<Body>) -> Answer {
+pub async fn answer(
+    state: &AppState,
+    router: &Router,
+    caller: &Caller,
+    mut request: Request<Body>,
+) -> Answer {
     let base = base_of(&state.settings().server.base_paths, request.uri().path());
     let path = &request.uri().path()[base.len()..];
-    if let Some(response) = health::answer(state, request.method(), path, request.uri()) {
+    let reader = Some((caller, request.headers()));
+    if let Some(response) = health::answer(state, reader, request.method(), path, request.uri()) {
         return response.map(Either::Left);
+    }
+    if let Err(problem) = state.0.limits.count(caller, request.headers()) {
+        return problem.into_response().map(Either::Right);
     }
     if !base.is_empty() {
         let base = base.to_owned();
@@ -104,6 +117,7 @@ pub async fn answer(state: &AppState, router: &Router, mut request: Request<Body
         }
         request.extensions_mut().insert(Base(base));
     }
+    request.extensions_mut().insert(*caller);
     let Ok(response) = router.clone().oneshot(request).await;
     response.map(Either::Right)
 }

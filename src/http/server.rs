@@ -1,27 +1,32 @@
 //! The accept loop: a task for each connection, all of them awaited at the end.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::AppState;
+use super::access::Caller;
 use super::connection::converse;
+use super::house::House;
 use super::router::router;
 
 /// First and longest pause after a failed accept; it doubles in between.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Serves until `stop`, then lets every connection finish its request, and returns when all have ended.
-/// The tasks of the connections belong to `tracker`.
+/// The tasks of the connections belong to `tracker`; there are at most `most` of them.
 ///
 /// # Errors
 /// If the listener's address cannot be read.
 pub async fn serve(
     listener: TcpListener,
     state: AppState,
+    most: usize,
     stop: CancellationToken,
     tracker: &TaskTracker,
 ) -> io::Result<()> {
@@ -29,6 +34,7 @@ pub async fn serve(
     let router = router(state.clone());
     let connections = TaskTracker::new();
     let mut failures = Failures::default();
+    let mut house = House::new(most);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -36,10 +42,20 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 failures.over();
-                let connection = converse(stream, state.clone(), router.clone(), stop.clone());
-                tracker.spawn(connections.track_future(connection));
+                let now = Instant::now();
+                // Closed at once, and gone: an answer would need a place as well.
+                if !house.has_place(connections.len(), now) {
+                    continue;
+                }
+                let caller = Caller::of(&state, peer.ip());
+                let requests = Arc::default();
+                let (state, router, stop) = (state.clone(), router.clone(), stop.clone());
+                let connection =
+                    converse(stream, caller, Arc::clone(&requests), state, router, stop);
+                let task = tracker.spawn(connections.track_future(connection));
+                house.take(caller, requests, task.abort_handle(), now);
             }
             Err(error) => {
                 let pause = failures.next(&error);
@@ -106,7 +122,7 @@ mod tests {
     -> (World, std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>)
     {
         let mut settings = Settings::default();
-        settings.server.token = Some(crate::domain::node::Password::new(TOKEN.to_owned()));
+        settings.server.token = vec![crate::config::Token::of(TOKEN)];
         let world = World::new(settings).await;
         world.publish(vec![]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -114,7 +130,9 @@ mod tests {
         let stop = CancellationToken::new();
         let (state, token) = (world.state.clone(), stop.clone());
         let server =
-            tokio::spawn(async move { serve(listener, state, token, &TaskTracker::new()).await });
+            tokio::spawn(
+                async move { serve(listener, state, 100, token, &TaskTracker::new()).await },
+            );
         (world, address, stop, server)
     }
 

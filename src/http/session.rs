@@ -1,25 +1,29 @@
 //! `/session`: the read token exchanged for a cookie, for a page whose event stream cannot send a bearer token.
 //!
-//! A session is its end and an HMAC over it, keyed by the read token: no instance keeps anything, so it holds at every
-//! instance with this token and over restarts, and all sessions end when the token changes. It lets read, never write,
-//! whichever token it was made of.
+//! A session is its end and the token that it was made of, sealed (AES-256-GCM) with a key made of that token's SHA-256,
+//! which is what the server has of each token. So no instance keeps anything; it holds at every instance with this token
+//! and over restarts, and ends when its token goes; who reads the hash in a configuration cannot make one, and who reads
+//! the cookie does not learn the token. It lets read, never write, whichever token it was made of.
 
+use aes_gcm::{AeadInOut as _, Aes256Gcm, KeyInit as _};
 use axum::body::Body;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use hmac::{Hmac, Mac as _};
+use secrecy::zeroize::Zeroizing;
+use sha2::{Digest as _, Sha256};
 
 use super::AppState;
+use super::access::Caller;
 use super::auth;
 use super::error::Problem;
 use super::request::{Object, invalid, only};
 use super::router::Base;
 use crate::clock;
+use crate::config::Token;
 use crate::domain::Timestamp;
-use crate::domain::node::Password;
 
 /// The cookie's name.
 pub const NAME: &str = "procwarden_session";
@@ -27,41 +31,73 @@ pub const NAME: &str = "procwarden_session";
 /// How long a session lasts, in seconds: 30 days, so that a screen on a wall is not asked each week.
 const LASTS: i64 = 30 * 24 * 3600;
 
-/// What the HMAC is over besides the end, so that it means nothing elsewhere.
-const LABEL: &[u8] = b"procwarden session 1\n";
+/// What the key is made for, so that it means nothing elsewhere.
+const LABEL: &[u8] = b"procwarden session 2\n";
 
-/// Does one of the request's cookies hold now?
-pub fn is_good(token: &Password, headers: &HeaderMap, now: Timestamp) -> bool {
+/// Bytes of a nonce and of a tag (NIST SP 800-38D, 5.2).
+const NONCE: usize = 12;
+const TAG: usize = 16;
+
+/// Does one of the request's cookies hold now, for one of these tokens?
+pub fn is_good<'a>(
+    tokens: &(impl Iterator<Item = &'a Token> + Clone),
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> bool {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|it| it.split_once('='));
-    pairs.any(|(name, value)| name.trim() == NAME && holds(token, value.trim(), now))
+    pairs.any(|(name, value)| name.trim() == NAME && holds(tokens.clone(), value.trim(), now))
 }
 
-fn holds(token: &Password, value: &str, now: Timestamp) -> bool {
-    let Some((end, tag)) = value.split_once('.') else { return false };
-    let Ok(tag) = URL_SAFE_NO_PAD.decode(tag) else { return false };
-    // Compared in constant time, before the end is looked at: a wrong one tells nothing.
-    let is_ours = mac(token, end).is_some_and(|mac| mac.verify_slice(&tag).is_ok());
-    is_ours && end.parse().is_ok_and(|end: i64| now.secs() < end)
+fn holds<'a>(tokens: impl Iterator<Item = &'a Token>, value: &str, now: Timestamp) -> bool {
+    let Some((end, sealed)) = value.split_once('.') else { return false };
+    // Before any work is done with it; the end is under the seal.
+    if !end.parse().is_ok_and(|end: i64| now.secs() < end) {
+        return false;
+    }
+    let Ok(sealed) = URL_SAFE_NO_PAD.decode(sealed) else { return false };
+    tokens.fold(false, |good, token| good | opens(token, end, &sealed))
 }
 
-fn made(token: &Password, now: Timestamp) -> Option<String> {
+/// Is it this token that was sealed with this end?
+fn opens(token: &Token, end: &str, sealed: &[u8]) -> bool {
+    let Some((nonce, rest)) = sealed.split_first_chunk::<NONCE>() else { return false };
+    let Some((text, tag)) = rest.split_last_chunk::<TAG>() else { return false };
+    let Some(cipher) = cipher(token.digest()) else { return false };
+    let mut text = Zeroizing::new(text.to_vec());
+    let opened = cipher.decrypt_inout_detached(
+        nonce.into(),
+        end.as_bytes(),
+        text.as_mut_slice().into(),
+        tag.into(),
+    );
+    opened.is_ok() && token.is(&text)
+}
+
+/// None if the kernel gives no randomness.
+fn made(token: &[u8], now: Timestamp) -> Option<String> {
     let end = now.secs().saturating_add(LASTS).to_string();
-    let tag = mac(token, &end)?.finalize().into_bytes();
-    Some(format!("{end}.{}", URL_SAFE_NO_PAD.encode(tag)))
+    let mut nonce = [0; NONCE];
+    getrandom::fill(&mut nonce).ok()?;
+    let mut sealed = nonce.to_vec();
+    sealed.extend_from_slice(token);
+    let (_, text) = sealed.split_at_mut(NONCE);
+    let cipher = cipher(&Sha256::digest(token).into())?;
+    let tag = cipher.encrypt_inout_detached((&nonce).into(), end.as_bytes(), text.into()).ok()?;
+    sealed.extend_from_slice(&tag);
+    Some(format!("{end}.{}", URL_SAFE_NO_PAD.encode(sealed)))
 }
 
-/// None for no key: an HMAC takes one of any length.
-fn mac(token: &Password, end: &str) -> Option<Hmac<Sha256>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(token.expose().as_bytes()).ok()?;
+/// None for no key: both take one of this length.
+fn cipher(digest: &[u8; 32]) -> Option<Aes256Gcm> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(digest).ok()?;
     mac.update(LABEL);
-    mac.update(end.as_bytes());
-    Some(mac)
+    Aes256Gcm::new_from_slice(&mac.finalize().into_bytes()).ok()
 }
 
 /// Exchange the token for a cookie
 ///
-/// `server.read_token` or `server.token`, as a bearer token or in the body. The cookie (`HttpOnly`, `SameSite=Strict`, 30 days)
+/// One of `server.read_token` or `server.token`, as a bearer token or in the body. The cookie (`HttpOnly`, `SameSite=Strict`, 30 days)
 /// is taken wherever the read token is, and never for a write. Where reads need no token nothing is set.
 #[utoipa::path(
     post, path = "/session", tag = "dashboard", operation_id = "open_session",
@@ -79,12 +115,17 @@ pub async fn open(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let Some(token) = state.settings().server.read_token.clone() else { return Ok(reply(None)) };
     let (path, secure) = (path(request.extensions()), is_https(request.headers()));
-    if auth::bearer(request.headers()).is_some() {
-        auth::may_read(&state, request.headers())?;
-    } else {
-        auth::is_token_of_readers(&state, given(request).await?.as_bytes())?;
+    let caller = request.extensions().get::<Caller>();
+    if caller.is_some_and(|caller| caller.reads_freely(request.headers())) {
+        return Ok(reply(None));
+    }
+    let token = match auth::bearer(request.headers()) {
+        Some(token) => Zeroizing::new(token.to_vec()),
+        None => Zeroizing::new(given(request).await?.into_bytes()),
+    };
+    if !auth::is_one_of(Some(&token), auth::readers(&state)) {
+        return Err(auth::wrong());
     }
     let value = made(&token, clock::now().wall);
     Ok(reply(value.and_then(|value| cookie(&value, LASTS, &path, secure))))
@@ -153,17 +194,13 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
     const JSON: (&str, &str) = ("content-type", "application/json");
 
-    fn word(text: &str) -> Password {
-        Password::new(text.to_owned())
-    }
-
     fn with(cookie: &str) -> HeaderMap {
         HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(cookie).unwrap())])
     }
 
     fn guarded() -> Settings {
         let mut settings = writable();
-        settings.server.read_token = Some(word("reader"));
+        settings.server.read_token = vec![Token::of("reader")];
         settings.server.base_paths = vec!["/dashboard/api".to_owned()];
         settings
     }
@@ -175,28 +212,60 @@ mod tests {
 
     #[test]
     fn a_session_holds_for_its_token_and_its_time() {
-        let token = word("reader");
-        let value = made(&token, NOW).unwrap();
-        assert!(!value.contains("reader"));
-        let good = |token: &Password, cookie: &str, secs: i64| {
-            is_good(token, &with(cookie), Timestamp(NOW.0 + secs * 1000))
+        let tokens = [Token::of("writer"), Token::of("reader")];
+        let value = made(b"reader", NOW).unwrap();
+        let good = |tokens: &[Token], cookie: &str, secs: i64| {
+            is_good(&tokens.iter(), &with(cookie), Timestamp(NOW.0 + secs * 1000))
         };
-        assert!(good(&token, &format!("{NAME}={value}"), 0));
-        assert!(good(&token, &format!("a=b; {NAME}=old.one;{NAME}={value}; c"), LASTS - 1));
-        assert!(!good(&token, &format!("{NAME}={value}"), LASTS));
-        assert!(!good(&word("other"), &format!("{NAME}={value}"), 0));
-        let (end, tag) = value.split_once('.').unwrap();
+        assert!(good(&tokens, &format!("{NAME}={value}"), 0));
+        assert!(good(&tokens, &format!("a=b; {NAME}=old.one;{NAME}={value}; c"), LASTS - 1));
+        assert!(!good(&tokens, &format!("{NAME}={value}"), LASTS));
+        assert!(!good(&tokens[..1], &format!("{NAME}={value}"), 0), "its token has gone");
+        assert!(!good(&[], &format!("{NAME}={value}"), 0));
+        let (end, sealed) = value.split_once('.').unwrap();
         let later = end.parse::<i64>().unwrap() + 1;
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).unwrap();
+        let changed = |at: usize| {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            format!("{end}.{}", URL_SAFE_NO_PAD.encode(bytes))
+        };
         for other in [
-            format!("{later}.{tag}"),
+            format!("{later}.{sealed}"),
             format!("{end}."),
             end.to_owned(),
             "reader".to_owned(),
-            format!("{end}.{}", &tag[1..]),
+            format!("{end}.{}", &sealed[1..]),
+            changed(0),
+            changed(NONCE),
+            changed(bytes.len() - 1),
         ] {
-            assert!(!good(&token, &format!("{NAME}={other}"), 0), "{other}");
+            assert!(!good(&tokens, &format!("{NAME}={other}"), 0), "{other}");
         }
-        assert!(!good(&token, &format!("other={value}"), 0));
+        assert!(!good(&tokens, &format!("other={value}"), 0));
+    }
+
+    /// Who has the hash out of a configuration can seal with its key, and has nothing to put under the seal.
+    #[test]
+    fn a_session_needs_the_token_and_does_not_show_it() {
+        let (token, end) = (Token::of("reader"), (NOW.secs() + 9).to_string());
+        for text in [&b""[..], b"reade", token.digest()] {
+            let mut sealed = [7_u8; NONCE].to_vec();
+            sealed.extend_from_slice(text);
+            let cipher = cipher(token.digest()).unwrap();
+            let tag = cipher
+                .encrypt_inout_detached(
+                    (&[7_u8; NONCE]).into(),
+                    end.as_bytes(),
+                    (&mut sealed[NONCE..]).into(),
+                )
+                .unwrap();
+            sealed.extend_from_slice(&tag);
+            assert!(!opens(&token, &end, &sealed), "{text:?}");
+        }
+        let sealed = made(b"reader", NOW).unwrap();
+        let sealed = URL_SAFE_NO_PAD.decode(sealed.split_once('.').unwrap().1).unwrap();
+        assert!(!sealed.windows(6).any(|window| window == b"reader"));
     }
 
     #[tokio::test]

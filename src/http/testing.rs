@@ -1,5 +1,6 @@
 //! A state made by hand for the tests of this module.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,11 +12,12 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::access::Caller;
 use super::router::{answer, router};
 use super::{AppState, Parts};
 use crate::checker::{Checker, Limits, Places};
 use crate::clock;
-use crate::config::{Database, Settings};
+use crate::config::{Database, Settings, Token};
 use crate::domain::migration::{Key, Migration, Source, State as MigrationState, Status};
 use crate::domain::node::{Node, Password, Tls};
 use crate::domain::observation::Reason;
@@ -163,6 +165,11 @@ impl World {
         self.send(method, path, &headers, &body.to_string()).await
     }
 
+    /// A client on this machine.
+    pub fn caller(&self) -> Caller {
+        Caller::of(&self.state, IpAddr::from([127, 0, 0, 1]))
+    }
+
     pub async fn send(
         &self,
         method: Method,
@@ -175,7 +182,8 @@ impl World {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = answer(&self.state, &self.router, request).await;
+        let caller = self.caller();
+        let response = answer(&self.state, &self.router, &caller, request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes().to_vec();
         Answered { status: parts.status, headers: parts.headers, bytes }
@@ -213,7 +221,7 @@ impl World {
 /// Settings in which writes are allowed.
 pub fn writable() -> Settings {
     let mut settings = Settings::default();
-    settings.server.token = Some(Password::new(TOKEN.to_owned()));
+    settings.server.token = vec![Token::of(TOKEN)];
     settings
 }
 

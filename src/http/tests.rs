@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::router::at_once;
 use super::testing::{World, migration, node, same_shape, writable};
 use crate::clock;
-use crate::config::{MinWorking, Settings};
+use crate::config::{MinWorking, Settings, Token};
 use crate::domain::Uptime;
 use crate::domain::migration::Status;
-use crate::domain::node::{Node, Password};
+use crate::domain::node::Node;
 use crate::domain::verdict::State;
 use crate::events::{Source, Watch};
 use crate::gauges::Loop;
@@ -88,7 +88,7 @@ async fn health_routes_answer_three_methods_and_refuse_the_others() {
     let mut settings = Settings::default();
     settings.server.cors_origins = vec!["*".to_owned()];
     settings.server.base_paths = vec!["/dashboard/api".to_owned()];
-    settings.server.read_token = Some(Password::new("r".to_owned()));
+    settings.server.read_token = vec![Token::of("r")];
     let world = World::new(settings).await;
     world.publish(vec![node(1, "a b", State::Down)]);
     for base in ["", "/dashboard/api"] {
@@ -141,9 +141,9 @@ async fn readiness_tells_its_components() {
 
 #[tokio::test]
 async fn readiness_tells_what_the_kernel_does_not() {
-    for read_token in [None, Some(Password::new("reader".to_owned()))] {
+    for read_token in [vec![], vec![Token::of("reader")]] {
         let mut settings = Settings::default();
-        let open = read_token.is_none();
+        let open = read_token.is_empty();
         settings.server.read_token = read_token;
         let world = World::new(settings).await;
         world.publish(vec![]);
@@ -177,32 +177,45 @@ async fn a_known_list_is_told_at_once_and_only_where_everybody_may_read() {
     let world = World::new(Settings::default()).await;
     world.publish((1..40).map(|id| node(id, &format!("n{id}"), State::Up)).collect());
     for path in lists {
-        assert!(at_once(&world.state, &ask(path, &[])).is_none(), "nobody asked for it before");
+        assert!(
+            at_once(&world.state, &world.caller(), &ask(path, &[])).is_none(),
+            "nobody asked for it before"
+        );
         let mut slow = world.get(path).await;
         // Hyper adds it to the other one as well.
         slow.headers.remove("content-length");
-        let fast = at_once(&world.state, &ask(path, &[])).unwrap();
+        let fast = at_once(&world.state, &world.caller(), &ask(path, &[])).unwrap();
         assert_eq!((fast.status(), fast.headers()), (slow.status, &slow.headers), "{path}");
         assert_eq!(fast.into_body().collect().await.unwrap().to_bytes(), slow.bytes);
         let known = [("if-none-match", slow.header("etag"))];
-        assert_eq!(at_once(&world.state, &ask(path, &known)).unwrap().status(), 304);
-        assert!(at_once(&world.state, &ask(&format!("{path}?method=pid"), &[])).is_none());
+        assert_eq!(
+            at_once(&world.state, &world.caller(), &ask(path, &known)).unwrap().status(),
+            304
+        );
+        assert!(
+            at_once(&world.state, &world.caller(), &ask(&format!("{path}?method=pid"), &[]))
+                .is_none()
+        );
     }
     // The next generation is made by whoever asks first.
     world.publish(vec![node(1, "n1", State::Down)]);
-    assert!(at_once(&world.state, &ask("/nodes/status", &[])).is_none());
+    assert!(at_once(&world.state, &world.caller(), &ask("/nodes/status", &[])).is_none());
 
     let mut settings = Settings::default();
-    settings.server.read_token = Some(Password::new("reader".to_owned()));
+    settings.server.read_token = vec![Token::of("reader")];
     let world = World::new(settings).await;
     world.publish(vec![]);
     for path in lists {
         let reader = [("authorization", "Bearer reader")];
         assert_eq!(world.send(Method::GET, path, &reader, "").await.status, 200);
-        assert!(at_once(&world.state, &ask(path, &[])).is_none(), "{path}");
+        assert!(at_once(&world.state, &world.caller(), &ask(path, &[])).is_none(), "{path}");
     }
     for path in ["/health", "/livez"] {
-        assert_eq!(at_once(&world.state, &ask(path, &[])).unwrap().status(), 200, "{path}");
+        assert_eq!(
+            at_once(&world.state, &world.caller(), &ask(path, &[])).unwrap().status(),
+            200,
+            "{path}"
+        );
     }
 }
 
@@ -351,7 +364,7 @@ async fn writes_need_the_token_and_reads_where_it_is_wanted() {
     let open = World::new(Settings::default()).await;
     assert_eq!(open.write(Method::POST, "/nodes", &json!({})).await.code(), "writes_disabled");
     let mut settings = writable();
-    settings.server.read_token = Some(Password::new("reader".to_owned()));
+    settings.server.read_token = vec![Token::of("reader")];
     let world = World::new(settings).await;
     world.publish(vec![]);
     for auth in ["Bearer wrong", "Bearer ", "Basic t0ken", "t0ken", "Bearer reader"] {
@@ -561,7 +574,7 @@ async fn base_paths_serve_the_same_and_cors_answers_before_the_token() {
     let mut settings = writable();
     settings.server.base_paths = vec!["/api/admin/monero".to_owned(), "/api/".to_owned()];
     settings.server.cors_origins = vec!["https://d.example".to_owned()];
-    settings.server.read_token = Some(Password::new("reader".to_owned()));
+    settings.server.read_token = vec![Token::of("reader")];
     let world = World::new(settings).await;
     world.publish_until(vec![], Uptime(i64::MAX));
     let auth = ("authorization", "Bearer reader");

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use super::testing::{World, held, migration, node, of_lost, of_other, writable};
 use crate::clock;
-use crate::config::{HealthScope, Settings};
+use crate::config::{HealthScope, Settings, Token};
 use crate::domain::migration::Status;
-use crate::domain::node::Password;
 use crate::domain::verdict::State;
 use crate::snapshot::{MigrationView, MigrationsPart, NodeView, Standing, Watch};
 
@@ -28,7 +27,7 @@ fn all_standings() -> Vec<NodeView> {
 async fn instances_are_listed_under_every_base_path_for_readers() {
     let mut settings = writable();
     settings.server.base_paths = vec!["/dashboard/api".to_owned()];
-    settings.server.read_token = Some(Password::new("reader".to_owned()));
+    settings.server.read_token = vec![Token::of("reader")];
     let world = World::new(settings).await;
     let ask = async |method, path: &str, token: &str| {
         let bearer = format!("Bearer {token}");

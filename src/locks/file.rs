@@ -13,7 +13,7 @@ use crate::domain::migration::Mark;
 pub(super) const LIMIT: usize = 64 * 1024;
 
 /// What is read at first: more than real ones have.
-const SMALL: usize = 1024;
+pub(super) const SMALL: usize = 1024;
 
 /// How often a file is read again that changes while it is read.
 const TRIES: usize = 3;

@@ -10,6 +10,7 @@ mod classify;
 mod fields;
 mod file;
 mod found;
+mod gate;
 mod look;
 mod missing;
 mod model;
@@ -26,15 +27,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use md5::{Digest, Md5};
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 pub use classify::Trouble;
 pub use found::FoundLock;
+pub use gate::Entered;
 pub use put_back::{PutBack, PutBackOutcome};
 pub use remove::{Removal, RemoveError};
 pub use watch::{Change, DirWatch, WatchError};
@@ -158,6 +162,8 @@ pub struct LockDir {
     /// The last whole scan that a partial look needed.
     spent: Arc<Mutex<Option<look::Spent>>>,
     missing: Arc<Mutex<Missing>>,
+    /// Calls under way that may hang.
+    entered: Arc<AtomicUsize>,
 }
 
 /// What was found out when the directory was missed first; forgotten when it appears.
@@ -185,6 +191,7 @@ impl LockDir {
             scanning: Arc::default(),
             spent: Arc::default(),
             missing: Arc::default(),
+            entered: Arc::default(),
         }
     }
 
@@ -212,11 +219,29 @@ impl LockDir {
             Errno::NOENT => self.not_there(),
             source => ScanError::Open { path: self.path.clone(), source: source.into() },
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let dir = openat(CWD, &self.path, flags, Mode::empty()).map_err(fail)?;
         let stat = fstat(&dir).map_err(fail)?;
+        self.check_way(&stat).map_err(fail)?;
         *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = Missing::default();
         Ok((dir, DirMark { dev: stat.st_dev, ino: stat.st_ino }))
+    }
+
+    /// Did nobody lead us there who may not? The last name of the path may be a symlink, as a release has it, of root's, of
+    /// our own user's or of whose the directory is: the rule of `fs.protected_symlinks`, which the kernel keeps only in
+    /// directories like `/tmp`. One of somebody else could lead removals to where that one may not write.
+    fn check_way(&self, opened: &Stat) -> Result<(), Errno> {
+        // Without a slash at its end, behind which a symlink could not be told from what it leads to.
+        let path: PathBuf = self.path.components().collect();
+        let way = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW)?;
+        let is_theirs = || [0, geteuid().as_raw(), opened.st_uid].contains(&way.st_uid);
+        match FileType::from_raw_mode(way.st_mode) {
+            FileType::Symlink if is_theirs() => Ok(()),
+            FileType::Symlink => Err(Errno::LOOP),
+            // Replaced between the two calls: the next look sees one of them.
+            _ if (way.st_dev, way.st_ino) != (opened.st_dev, opened.st_ino) => Err(Errno::STALE),
+            _ => Ok(()),
+        }
     }
 
     /// The cause is looked for once, when the directory is missed first: others' file systems are slow to ask.

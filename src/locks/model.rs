@@ -35,12 +35,18 @@ const RACY: i64 = 2_500_000_000;
 /// [`RACY`], more than what steering it gently takes in a day.
 const SET_BACK: i64 = 1000;
 
+/// Bytes of contents from which on only those of the size of real locks are held: somebody could write a hundred thousand
+/// locks of 64 KiB.
+const BUDGET: usize = 256 << 20;
+
 /// The model of one directory.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Model {
     dir: Option<DirMark>,
     files: IndexMap<Box<str>, Held>,
+    /// Bytes of the contents that are held.
+    bytes: usize,
     /// Where the next name of the scan is likely to be held.
     next: usize,
     /// Moves whenever what a name stands for does.
@@ -113,6 +119,7 @@ impl Model {
         if self.dir != Some(dir) {
             self.dir = Some(dir);
             self.files.clear();
+            self.bytes = 0;
             self.strays.clear();
             self.version += 1;
         }
@@ -249,6 +256,7 @@ impl Model {
             Some((_, before)) => std::mem::replace(before, held).whose,
             None => self.files.insert(name.into(), held).and_then(|held| held.whose),
         };
+        self.bytes = self.bytes.saturating_sub(weight(old.as_ref())) + weight(whose.as_ref());
         if !is_same(old.as_ref(), whose.as_ref()) {
             self.version += 1;
             self.note_strays(name, old.as_ref(), whose.as_ref());
@@ -297,15 +305,43 @@ impl Model {
         self.strays.get(key).into_iter().flatten().map(|name| &**name)
     }
 
+    #[cfg(test)]
+    pub(super) fn pretend_to_hold_all(&mut self) {
+        self.bytes = BUDGET + 1;
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_to_hold_nothing(&mut self) {
+        self.bytes = 0;
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Nothing that was read before is trusted.
     #[cfg(test)]
     pub(super) fn distrust(&mut self) {
         self.era = self.era.wrapping_add(1);
     }
 
+    /// Is so much held that a file which is larger than locks are is not?
+    pub(super) const fn is_full(&self) -> bool {
+        self.bytes > BUDGET
+    }
+
     /// How many files there are.
     pub(super) fn len(&self) -> usize {
         self.files.len()
+    }
+}
+
+/// The bytes that are held of a file.
+fn weight(whose: Option<&Whose>) -> usize {
+    match whose {
+        Some(Whose::Lock(found, _)) => found.content.len(),
+        _ => 0,
     }
 }
 

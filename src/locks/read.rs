@@ -2,12 +2,12 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
 use super::classify::{Whose, whose};
-use super::file::{File, Sight, Stamp, read_file, sight, stamp_of};
+use super::file::{File, SMALL, Sight, Stamp, read_file, sight, stamp_of};
 use super::model::{Fresh, Known, Looker, Model, is_settled};
 use super::{LockDir, ScanError};
 use crate::clock;
@@ -152,7 +152,10 @@ impl LockDir {
             None if one.is_file => read_file(&place.dir, one.name, settled)?,
             None => sight(&place.dir, one.name, settled)?,
         };
+        let (seen, is_refused) = self.within_budget(seen);
         let stamp = match &seen {
+            // It is looked at again each time, since there may be room by then.
+            Sight::File(_) if is_refused => None,
             Sight::File(file) => Some(file.stamp).filter(|it| file.stood_still && settled(it)),
             Sight::NotAFile | Sight::Refused | Sight::Vanished => None,
         };
@@ -164,6 +167,16 @@ impl LockDir {
         }
         let known = before.as_ref().and_then(|whose| whose.keys().first());
         Ok(Some(Fresh { stamp, whose: whose(name, seen, known, place.mark), at }))
+    }
+
+    /// The same, or as too large and without its content if too much is held already; and whether it was.
+    fn within_budget(&self, seen: Sight) -> (Sight, bool) {
+        match seen {
+            Sight::File(file) if file.content.len() > SMALL && self.model().is_full() => {
+                (Sight::File(File { is_cut: true, content: Arc::default(), ..file }), true)
+            }
+            seen => (seen, false),
+        }
     }
 
     pub(super) fn model(&self) -> MutexGuard<'_, Model> {

@@ -1,5 +1,6 @@
 //! The directory, with real files.
 
+mod hostile;
 mod incremental;
 mod part;
 

@@ -7,9 +7,10 @@ pub mod words;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
-use utoipa::openapi::RefOr;
+use utoipa::openapi::path::PathItem;
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{Modify, OpenApi, ToResponse, ToSchema};
 
 use super::error::ProblemBody;
@@ -33,7 +34,7 @@ problems! {
     /// A parameter or the body is not as it must be: `invalid_parameter`, `invalid_field` or `invalid_body`; `detail`
     /// names it and what is allowed.
     BadRequest;
-    /// `unauthorized`: no bearer token, or a wrong one.
+    /// `unauthorized`: no bearer token, or a wrong one; `detail` says where one is needed that was not before.
     Unauthorized;
     /// `writes_disabled`: no token is configured.
     WritesDisabled;
@@ -55,6 +56,11 @@ problems! {
     TooLarge;
     /// `unsupported_media_type`: the body is not JSON.
     WrongType;
+    /// `body_timeout`: the body did not come within five seconds.
+    BodyTimeout;
+    /// `rate_limited`: this client asks more often than `server.rate` allows; or `too_many_requests`: too many looks and
+    /// questions to the database are under way, whoever asked for them. `Retry-After` says when to come back.
+    TooManyRequests;
     /// `too_many_listeners`; `Retry-After` says when to come back.
     TooManyListeners;
     /// `database_unavailable`, `locks_unreadable` or `timeout`; `Retry-After` says when to come back.
@@ -81,6 +87,22 @@ const LEFT_OUT: [(&str, &[&str]); 13] = [
 /// Bodies of requests, whose members are required as they say themselves.
 const REQUESTS: [&str; 3] = ["NodeFields", "ReportFields", "SessionFields"];
 
+/// The health routes, which know no limit.
+const UNCOUNTED: [&str; 4] = ["/health", "/livez", "/readyz", "/nodes/{id}/health"];
+
+/// What the layers before the handlers answer: who asks too often, or sends too slowly.
+fn limited(item: &mut PathItem) {
+    let all = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+    for operation in all.into_iter().flatten() {
+        let responses = &mut operation.responses.responses;
+        let named = |name: &str| RefOr::Ref(Ref::from_response_name(name));
+        responses.insert("429".to_owned(), named("TooManyRequests"));
+        if operation.request_body.is_some() {
+            responses.insert("408".to_owned(), named("BodyTimeout"));
+        }
+    }
+}
+
 /// What the derives cannot say.
 struct Finish;
 
@@ -92,6 +114,11 @@ impl Modify for Finish {
         let what = "What `POST /session` sets; lets read.";
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description(session::NAME, what));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
+        for (path, item) in &mut openapi.paths.paths {
+            if !UNCOUNTED.contains(&path.as_str()) {
+                limited(item);
+            }
+        }
         for (name, schema) in &mut components.schemas {
             let RefOr::T(Schema::Object(object)) = schema else { continue };
             if REQUESTS.contains(&name.as_str()) {
@@ -111,9 +138,11 @@ impl Modify for Finish {
         title = "procwarden",
         description = "Whether nodes work and what became of migrations. A GET observes; it writes nothing and \
             removes nothing. Every error is an RFC 9457 problem. Every route is also served under each of \
-            `server.base_paths`; with `server.read_token` set, reads other than the health routes, this \
-            description and the dashboard's own files need that token, `server.token`, or the cookie that \
-            `POST /session` makes of one of them.",
+            `server.base_paths`. Reads other than the health routes, this description and the dashboard's own files \
+            need `server.read_token`, `server.token`, or the cookie that `POST /session` makes of one of them, \
+            unless no read token is set and the request comes directly (without `Forwarded`, `X-Forwarded-*`, \
+            `X-Real-IP`, `Via`) to a loopback address, or it comes from one of `server.trusted_proxies`, or \
+            `server.open_reads` is true.",
     ),
     tags(
         (name = "health", description = "For load balancers and supervisors. GET, HEAD and OPTIONS give the same code."),
@@ -137,7 +166,8 @@ impl Modify for Finish {
     ),
     components(schemas(ProblemBody), responses(
         BadRequest, Unauthorized, WritesDisabled, LockDenied, NotFound, MethodNotAllowed, NodeConflict,
-        NodeAdopted, MigrationConflict, TooLarge, WrongType, TooManyListeners, Unavailable,
+        NodeAdopted, MigrationConflict, TooLarge, WrongType, BodyTimeout, TooManyRequests, TooManyListeners,
+        Unavailable,
     )),
     modifiers(&Finish),
 )]

@@ -21,8 +21,11 @@ impl Reconciler {
     pub(super) async fn remove(&mut self, removable: Vec<Removable>) {
         for it in removable {
             let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
+            // Those that hang are not joined by more of them.
+            let Some(entered) = dir.enter() else { return };
             let removal = tokio::task::spawn_blocking(move || {
                 let result = dir.remove(&it.found, it.run, &instance);
+                drop(entered);
                 (it.key, it.found.lock.file.clone(), result)
             });
             match tokio::time::timeout(LOOK_LIMIT, removal).await {
@@ -68,8 +71,14 @@ impl Reconciler {
         }
         let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
         let rows = self.rows.clone().unwrap_or_default();
+        let Some(entered) = dir.enter() else {
+            self.put_back = false;
+            return;
+        };
         let put = tokio::task::spawn_blocking(move || {
-            dir.put_back(&instance, |run, inode, key| name_of(&rows, run, inode, key))
+            let put = dir.put_back(&instance, |run, inode, key| name_of(&rows, run, inode, key));
+            drop(entered);
+            put
         });
         match tokio::time::timeout(LOOK_LIMIT, put).await {
             Ok(Ok(Ok(list))) => {

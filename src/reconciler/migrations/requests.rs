@@ -12,7 +12,7 @@ use crate::domain::reconcile::{
     Basis, Decision, LockSight, Rules, Sight, Standing, Write, evaluate, standing,
 };
 use crate::domain::report::{Refusal, Report, may_take, report, take as taken};
-use crate::locks::Removal;
+use crate::locks::{LockDir, Removal};
 use crate::snapshot::MigrationView;
 use crate::store::{Applied, StoredMigration};
 
@@ -92,7 +92,8 @@ impl Reconciler {
             let Some(stored) = self.commit(&key, write, now.wall).await? else { continue };
             let (dir, instance) = (self.parts.dir.clone(), self.parts.lease.name.clone());
             let found = found.clone();
-            let removal = blocking(move || dir.remove(&found, next.run, &instance)).await?;
+            let removal =
+                blocking(&self.parts.dir, move || dir.remove(&found, next.run, &instance)).await?;
             let removal = match removal {
                 Ok(removal @ (Removal::Removed | Removal::Vanished)) => removal,
                 Ok(other) => {
@@ -210,7 +211,8 @@ impl Reconciler {
             // A lock that was written a moment ago: the first of this id, or one that makes the id ambiguous. A
             // directory that cannot be read has none to tell of.
             let dir = self.parts.dir.clone();
-            let scan = blocking(move || dir.scan()).await.ok().and_then(Result::ok);
+            let scan =
+                blocking(&self.parts.dir, move || dir.scan()).await.ok().and_then(Result::ok);
             let locks = scan.map(|scan| scan.locks).unwrap_or_default();
             keys.extend(locks.iter().map(|found| found.key.clone()).filter(|key| fits(&key)));
         }
@@ -239,7 +241,8 @@ impl Reconciler {
         let (row, key) = (self.row(key).cloned(), key.clone());
         let mut scout = self.scout.clone();
         scout.live = self.parts.published.load().fleet.live();
-        blocking(move || scout.look_at(&key, row.as_ref())).await?.map_err(RequestError::Locks)
+        let look = blocking(&self.parts.dir, move || scout.look_at(&key, row.as_ref()));
+        look.await?.map_err(RequestError::Locks)
     }
 }
 
@@ -277,8 +280,17 @@ pub(super) fn inspection(
 }
 
 async fn blocking<T: Send + 'static>(
+    dir: &LockDir,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RequestError> {
+    let Some(entered) = dir.enter() else {
+        return Err(RequestError::Locks("looks of before hang still".to_owned()));
+    };
+    let work = move || {
+        let done = work();
+        drop(entered);
+        done
+    };
     match tokio::time::timeout(LOOK_LIMIT, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(RequestError::Locks(error.to_string())),

@@ -94,6 +94,7 @@ impl Front {
     async fn start(site: &str) -> Self {
         let config = long_grace()
             .set("server.base_paths", json!(["/api/admin/monero", "/dashboard/api"]))
+            .set("server.trusted_proxies", json!(["127.0.0.1"]))
             .node(node("n", ports::free_port()));
         let warden = Warden::start(config).await;
         let job = Program::sleeper(warden.dir());
@@ -269,6 +270,7 @@ async fn what_has_not_changed_is_not_sent_and_nothing_is_packed_twice() {
     // Looked at once, so that the list stands still; long enough to be packed.
     let mut config = WardenConfig::default()
         .set("server.base_paths", json!(["/api/admin/monero"]))
+        .set("server.trusted_proxies", json!(["127.0.0.1"]))
         .set("nodes.interval", "1h")
         .set("nodes.method", "pid");
     for i in 0..60 {

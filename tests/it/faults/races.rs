@@ -169,3 +169,26 @@ async fn a_report_at_the_moment_of_the_flip_and_the_flip_do_not_both_count() {
     }
     assert_eq!(events(&warden, 1).len(), 1);
 }
+
+/// As on a file system whose server is gone: the call does not return, and cannot be taken back.
+#[tokio::test]
+async fn a_removal_that_hangs_is_told_and_holds_up_no_other_job() {
+    let config = long_grace().env("FAILPOINTS", "lock-before-rename=1*sleep(20000)");
+    let mut warden = Warden::prepare(config);
+    let path = Lock::new(1, job::dead_pid(warden.dir())).ago(9000).write(&warden.lock_dir());
+    warden.launch();
+    warden.ready().await;
+    wait(&warden, 1, "error finished process_gone run1").await;
+    eventually(SOON, || async {
+        let health = warden.get("/health").await.status;
+        assert_eq!(health, 200, "nodes have nothing to do with it");
+        if warden.log().contains("the removal of a lock hangs") { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    // It stands still where it was: the looks go on beside it.
+    let live = Program::sleeper(warden.dir());
+    Lock::new(2, live.pid()).write(&warden.lock_dir());
+    wait(&warden, 2, "in_progress alive - run1").await;
+    gone(&path).await;
+    assert_eq!(events(&warden, 1), ["1:error"]);
+}

@@ -2,4 +2,5 @@
 
 mod documents;
 mod rules;
+mod security;
 mod source;

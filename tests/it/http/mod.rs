@@ -1,10 +1,12 @@
 //! The HTTP contract: shapes, errors, health routes, caching, tokens, the end of the service.
 
+mod access;
 mod caching;
 mod cors;
 mod errors;
 mod fleet;
 mod health;
+mod hostile;
 mod openapi;
 mod shapes;
 mod shutdown;

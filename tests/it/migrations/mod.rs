@@ -5,6 +5,7 @@ mod batch;
 mod crowd;
 mod directory;
 mod files;
+mod hidden;
 mod life;
 mod namespaces;
 mod operator;

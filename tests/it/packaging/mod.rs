@@ -4,6 +4,7 @@ mod balancer;
 mod files;
 mod manager;
 mod pid_file;
+mod private;
 mod supervised;
 
 use std::path::{Path, PathBuf};

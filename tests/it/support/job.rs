@@ -196,7 +196,8 @@ impl Elsewhere {
     }
 }
 
-fn child_of(pid: i32) -> i32 {
+/// The first child of a process.
+pub fn child_of(pid: i32) -> i32 {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children.split_whitespace().next().unwrap().parse().unwrap()
 }

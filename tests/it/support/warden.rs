@@ -164,9 +164,15 @@ impl Warden {
     }
 
     fn write_config(&self) {
-        let config = self
-            .config
-            .clone()
+        let mut config = self.config.clone();
+        // Where else than on 127.0.0.1 it listens is the test's word, its port is ours.
+        if let Some(Value::String(listen)) = config.get("server.listen")
+            && let Some(address) = listen.strip_suffix(":0")
+        {
+            let listen = format!("{address}:{}", self.port);
+            config = config.set("server.listen", listen);
+        }
+        let config = config
             .or("server.listen", format!("127.0.0.1:{}", self.port))
             .or("database.url", self.database.url())
             .or("events.enabled", std::env::var("PROCWARDEN_TEST_EVENTS").as_deref() != Ok("off"))
