@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use md5::{Digest as _, Md5};
 
 /// One challenge of a `WWW-Authenticate` header.
@@ -95,31 +97,23 @@ pub fn choose(challenges: Vec<Challenge>) -> Option<Challenge> {
     challenges.into_iter().find(Challenge::is_ours)
 }
 
-/// `H(A1)` and `H(A2)` of RFC 7616, section 3.4. Who has the first can log in, so it is never shown.
-struct Hashes {
-    login: Box<str>,
-    request: Box<str>,
-}
-
-impl fmt::Debug for Hashes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hashes")
-    }
-}
-
-/// A nonce in use on one connection, with the count of its uses.
-#[derive(Debug)]
+/// A nonce in use on one connection, with the count of its uses. All of an answer that stays the same is made once.
 pub struct Session {
-    realm: Box<str>,
-    nonce: Box<str>,
-    cnonce: Box<str>,
-    /// What every answer ends with.
+    /// The header up to the count.
+    begin: Box<str>,
+    /// And after the response.
     end: Box<str>,
+    /// What is hashed before the count and after it (RFC 7616, section 3.4.1). Who has it can log in, so it is never shown.
+    hashed: [Box<str>; 2],
     used: u32,
-    /// Of the login and of the request, which stay what they are as long as the connection: made with the first answer.
-    hashes: Option<Hashes>,
     /// Whether the server has taken an answer made with this nonce.
     pub accepted: bool,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("used", &self.used).finish_non_exhaustive()
+    }
 }
 
 /// Who logs in.
@@ -132,12 +126,19 @@ pub struct Login<'a> {
 }
 
 impl Session {
-    /// Begins to use the nonce of a challenge that [`choose`] gave. `cnonce` must be fresh random text without quotes; it
-    /// serves as long as the nonce does, since the count makes each answer another one.
+    /// Begins to use the nonce of a challenge that [`choose`] gave, to log in for one kind of request. `cnonce` must be fresh
+    /// random text without quotes; it serves as long as the nonce does, since the count makes each answer another one.
     #[must_use]
-    pub fn new(challenge: &Challenge, cnonce: String) -> Self {
+    pub fn new(
+        challenge: &Challenge,
+        cnonce: &str,
+        login: Login<'_>,
+        method: &str,
+        uri: &str,
+    ) -> Self {
         let param = |name| challenge.get(name).unwrap_or_default();
-        let mut end = String::new();
+        let (realm, nonce) = (param("realm"), param("nonce"));
+        let mut end = "\"".to_owned();
         if challenge.get("algorithm").is_some() {
             end.push_str(", algorithm=MD5");
         }
@@ -145,38 +146,52 @@ impl Session {
             end.push_str(", opaque=");
             end.push_str(&quote(opaque));
         }
-        Self {
-            realm: param("realm").into(),
-            nonce: param("nonce").into(),
-            cnonce: cnonce.into(),
-            end: end.into(),
-            used: 0,
-            hashes: None,
-            accepted: false,
-        }
-    }
-
-    /// The `Authorization` header of the next request.
-    ///
-    /// The count goes up by one each time, as the real server demands (it refuses gaps and repetitions).
-    pub fn answer(&mut self, login: Login<'_>, method: &str, uri: &str) -> String {
-        self.used = self.used.wrapping_add(1);
-        let Self { realm, nonce, cnonce, end, hashes, .. } = self;
-        let nc = format!("{:08x}", self.used);
-        let Hashes { login: ha1, request: ha2 } = hashes.get_or_insert_with(|| Hashes {
-            login: md5_hex(&[login.username, realm, login.password]).into(),
-            request: md5_hex(&[method, uri]).into(),
-        });
-        let response = md5_hex(&[ha1, nonce, &nc, cnonce, "auth", ha2]);
-        format!(
-            "Digest username={}, realm={}, nonce={}, uri={}, cnonce=\"{cnonce}\", nc={nc}, qop=auth, \
-             response=\"{response}\"{end}",
+        let begin = format!(
+            "Digest username={}, realm={}, nonce={}, uri={}, cnonce=\"{cnonce}\", nc=",
             quote(login.username),
             quote(realm),
             quote(nonce),
             quote(uri),
-        )
+        );
+        let ha1 = md5_hex(&[login.username, realm, login.password]);
+        let ha2 = md5_hex(&[method, uri]);
+        let hashed = [format!("{ha1}:{nonce}:"), format!(":{cnonce}:auth:{ha2}")];
+        Self {
+            begin: begin.into(),
+            end: end.into(),
+            hashed: hashed.map(Into::into),
+            used: 0,
+            accepted: false,
+        }
     }
+
+    /// The parts of the header that somebody else chose.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        [&*self.begin, &*self.end].into_iter()
+    }
+
+    /// Writes the `Authorization` header of the next request.
+    ///
+    /// The count goes up by one each time, as the real server demands (it refuses gaps and repetitions).
+    pub fn answer(&mut self, into: &mut String) {
+        self.used = self.used.wrapping_add(1);
+        let count = hex(&self.used.to_be_bytes());
+        let [before, after] = &self.hashed;
+        let mut hash = Md5::new();
+        for part in [&**before, &count, &**after] {
+            hash.update(part);
+        }
+        let response = hex(&hash.finalize());
+        for part in [&*self.begin, &count, ", qop=auth, response=\"", &response, &*self.end] {
+            into.push_str(part);
+        }
+    }
+}
+
+/// Eleven characters: with a nonce of the real server's length two blocks are hashed for an answer, not three.
+#[must_use]
+pub fn cnonce(random: [u8; 8]) -> String {
+    URL_SAFE_NO_PAD.encode(random)
 }
 
 fn quote(text: &str) -> String {
@@ -205,10 +220,14 @@ fn md5_hex(parts: &[&str]) -> String {
 }
 
 /// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(*byte));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -218,8 +237,14 @@ mod tests {
     /// That of the example of the RFC.
     const CNONCE: &str = "0a4f113b";
 
-    fn session(header: &str) -> Session {
-        Session::new(&choose(parse(header)).unwrap(), CNONCE.to_owned())
+    fn session(header: &str, login: Login<'_>, method: &str, uri: &str) -> Session {
+        Session::new(&choose(parse(header)).unwrap(), CNONCE, login, method, uri)
+    }
+
+    fn answer(session: &mut Session) -> String {
+        let mut text = String::new();
+        session.answer(&mut text);
+        text
     }
 
     fn response_of(header: &str) -> String {
@@ -230,17 +255,20 @@ mod tests {
     /// RFC 2617, section 3.5.
     #[test]
     fn the_example_of_the_rfc() {
+        let login = Login { username: "Mufasa", password: "Circle Of Life" };
         let mut session = session(
             "Digest realm=\"testrealm@host.com\", qop=\"auth,auth-int\", \
              nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"",
+            login,
+            "GET",
+            "/dir/index.html",
         );
-        let login = Login { username: "Mufasa", password: "Circle Of Life" };
-        let header = session.answer(login, "GET", "/dir/index.html");
+        let header = answer(&mut session);
         assert_eq!(response_of(&header), "6629fae49393a05397450978507c4ef1");
         assert!(header.contains("nc=00000001"), "{header}");
         assert!(header.contains("opaque=\"5ccc069c403ebaf9f0171e9517f40e41\""), "{header}");
         assert!(!header.contains("algorithm"), "{header}");
-        let again = session.answer(login, "GET", "/dir/index.html");
+        let again = answer(&mut session);
         assert!(again.contains("nc=00000002"), "{again}");
         assert_ne!(response_of(&again), response_of(&header));
     }
@@ -294,9 +322,10 @@ mod tests {
 
     #[test]
     fn quotes_in_names_are_escaped_and_the_password_is_nowhere() {
-        let mut session = session("Digest nonce=\"n\", qop=auth, realm=\"a \\\"b\\\"\"");
         let login = Login { username: "us\"er\\", password: "pa:s\"s" };
-        let header = session.answer(login, "POST", "/json_rpc");
+        let challenge = "Digest nonce=\"n\", qop=auth, realm=\"a \\\"b\\\"\"";
+        let mut session = session(challenge, login, "POST", "/json_rpc");
+        let header = answer(&mut session);
         assert!(header.contains(r#"username="us\"er\\""#), "{header}");
         assert!(header.contains(r#"realm="a \"b\"""#), "{header}");
         assert!(!header.contains("pa:s"), "{header}");

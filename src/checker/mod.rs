@@ -170,7 +170,7 @@ impl Checker {
             }
             .boxed()
         });
-        let checked = run.await;
+        let checked = run.end().await;
         flight.rest();
         checked
     }
@@ -199,15 +199,14 @@ impl Inner {
             let (inner, slot) = (self.clone(), slot.clone());
             async move {
                 let _turn = slot.turn().await;
-                let node = slot.target();
-                let password = rpc::password(node, &inner.secrets);
-                let (facts, connection) = rpc::ask(node, &password, slot.take(), &inner.ways).await;
+                let password = rpc::password(slot.target(), &inner.secrets);
+                let (facts, connection) = rpc::ask(&slot, &password, &inner.ways).await;
                 slot.keep(connection.and_then(|connection| inner.places.take(connection)));
                 (facts, clock::now())
             }
             .boxed()
         });
-        let ended = run.await;
+        let ended = run.end().await;
         slot.api.rest();
         ended
     }

@@ -1,6 +1,7 @@
 //! One `get_version` of a node: connect if need be, log in if asked, read the answer, all inside its limits.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -11,6 +12,7 @@ use super::connection::{Answer, Broken, Connection};
 use super::digest::{self, Login, Session};
 use super::names::Names;
 use super::reach::{self, Unreached, plain};
+use super::slot::Slot;
 use super::tls::Configs;
 use crate::causes::chain;
 use crate::domain::Node;
@@ -47,24 +49,25 @@ pub fn password(node: &Node, secrets: &Secrets) -> Result<Option<Password>, Unre
     sealed.map(|password| secrets.open(password)).transpose()
 }
 
-/// Asks a node for its version over `kept`, or over a new connection; without a login if the password is unreadable.
+/// Asks a node for its version over the kept connection, or over a new one; without a login if the password is unreadable.
 ///
 /// The connection is given back when it is fit for the next exchange.
 pub async fn ask(
-    node: &Node,
+    slot: &Slot,
     password: &Result<Option<Password>, Unreadable>,
-    kept: Option<Connection>,
     ways: &Ways,
 ) -> (ApiFacts, Option<Connection>) {
+    let node = slot.target();
     let login = match (&node.username, password) {
         (Some(username), Ok(password)) => {
             Some(Login { username, password: password.as_ref().map_or("", Password::expose) })
         }
         _ => None,
     };
-    let ended = exchange(node, login, kept, ways).await;
+    let ended = exchange(node, login, slot.take(), ways).await;
     let unreadable = password.as_ref().err().map(|error| chain(error).into());
-    let facts = ApiFacts { url: node.url(), seen: ended.seen, latency: ended.latency, unreadable };
+    let url = Arc::clone(slot.url());
+    let facts = ApiFacts { url, seen: ended.seen, latency: ended.latency, unreadable };
     (facts, ended.connection.filter(Connection::is_fit))
 }
 
@@ -230,9 +233,9 @@ impl<'a> Talk<'a> {
     fn challenged(&mut self, answer: Answer) -> Option<ApiSeen> {
         let challenges = answer.head.challenges;
         let session = self.connection.session.take();
-        if self.login.is_none() {
+        let Some(login) = self.login else {
             return Some(refused("the server asks for a login and the node has none"));
-        }
+        };
         let basic = challenges.iter().any(|challenge| challenge.is("Basic"));
         let Some(challenge) = digest::choose(challenges) else {
             return Some(refused(if basic {
@@ -252,7 +255,11 @@ impl<'a> Talk<'a> {
         if let Err(error) = getrandom::fill(&mut random) {
             return Some(ApiSeen::Io(format!("no random numbers: {error}")));
         }
-        self.connection.session = Some(Session::new(&challenge, digest::hex(&random)));
+        let session = Session::new(&challenge, &digest::cnonce(random), login, "POST", PATH);
+        if !session.texts().all(is_sendable) {
+            return Some(refused("the user name has characters that HTTP cannot send"));
+        }
+        self.connection.session = Some(session);
         None
     }
 
@@ -270,12 +277,10 @@ impl<'a> Talk<'a> {
             "POST {PATH} HTTP/1.1\r\nHost: {open}{host}{close}:{port}\r\nContent-Type: application/json\r\n\
              Accept: application/json\r\n"
         );
-        if let (Some(session), Some(login)) = (self.connection.session.as_mut(), self.login) {
-            let authorization = session.answer(login, "POST", PATH);
-            if !is_sendable(&authorization) {
-                return Err(refused("the user name has characters that HTTP cannot send"));
-            }
-            let _ = write!(text, "Authorization: {authorization}\r\n");
+        if let Some(session) = self.connection.session.as_mut() {
+            text.push_str("Authorization: ");
+            session.answer(&mut text);
+            text.push_str("\r\n");
         }
         let (before, after) = (r#"{"jsonrpc":"2.0","id":""#, r#"","method":"get_version"}"#);
         let length = before.len() + id.len() + after.len();

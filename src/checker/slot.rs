@@ -1,11 +1,10 @@
 //! What is held for one node between checks: its connection, the checks under way, and their last answers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::future::BoxFuture;
 
 use super::Checked;
 use super::connection::Connection;
@@ -16,44 +15,64 @@ use crate::domain::{Method, Node, Now};
 const RECENT: Duration = Duration::from_secs(1);
 
 /// A run that anybody may join until it has ended. It goes on while somebody waits for it, and is dropped
-/// with the last of them.
-pub struct Flight<T: Clone>(Mutex<Option<WeakShared<BoxFuture<'static, T>>>>);
+/// with the last of them. One of those who wait drives it; when that one leaves, the next does.
+pub struct Flight<T>(Mutex<Weak<Run<T>>>);
 
-impl<T: Clone> Default for Flight<T> {
+/// A run, and what it brought.
+pub struct Run<T>(tokio::sync::Mutex<Stage<T>>);
+
+enum Stage<T> {
+    UnderWay(BoxFuture<'static, T>),
+    Over(T),
+}
+
+impl<T> Default for Flight<T> {
     fn default() -> Self {
-        Self(Mutex::new(None))
+        Self(Mutex::new(Weak::new()))
     }
 }
 
 impl<T: Clone> Flight<T> {
     /// The run that is under way, or a new one.
-    pub fn join(
-        &self,
-        start: impl FnOnce() -> BoxFuture<'static, T>,
-    ) -> Shared<BoxFuture<'static, T>> {
+    pub fn join(&self, start: impl FnOnce() -> BoxFuture<'static, T>) -> Arc<Run<T>> {
         let mut place = lock(&self.0);
-        if let Some(run) = place.as_ref().and_then(WeakShared::upgrade)
-            && run.peek().is_none()
-        {
+        if let Some(run) = place.upgrade().filter(|run| !run.is_over()) {
             return run;
         }
-        let run = start().shared();
-        *place = run.downgrade();
+        let run = Arc::new(Run(tokio::sync::Mutex::new(Stage::UnderWay(start()))));
+        *place = Arc::downgrade(&run);
         run
     }
 
     /// Gives back the room of a run that is over.
     pub fn rest(&self) {
         let mut place = lock(&self.0);
-        let under_way = place.as_ref().and_then(WeakShared::upgrade);
-        if under_way.is_none_or(|run| run.peek().is_some()) {
-            *place = None;
+        if place.upgrade().is_none_or(|run| run.is_over()) {
+            *place = Weak::new();
         }
     }
 
     /// Lets nobody else join the run that is under way.
     fn close(&self) {
-        *lock(&self.0) = None;
+        *lock(&self.0) = Weak::new();
+    }
+}
+
+impl<T: Clone> Run<T> {
+    /// What it brings.
+    pub async fn end(&self) -> T {
+        let mut stage = self.0.lock().await;
+        let brought = match &mut *stage {
+            Stage::UnderWay(run) => run.await,
+            Stage::Over(brought) => return brought.clone(),
+        };
+        *stage = Stage::Over(brought.clone());
+        brought
+    }
+
+    /// Held by whoever drives it, it is under way.
+    fn is_over(&self) -> bool {
+        self.0.try_lock().is_ok_and(|stage| matches!(*stage, Stage::Over(_)))
     }
 }
 
@@ -68,6 +87,7 @@ struct Recent {
 /// All that is held for one node.
 pub struct Slot {
     node: Node,
+    url: Arc<str>,
     /// One check of each method but `api`.
     runs: [Flight<Checked>; 3],
     /// One RPC exchange, shared by `api` and `full`, and when it ended.
@@ -88,6 +108,7 @@ impl Slot {
     pub fn new(node: &Node, before: Option<&Self>) -> Self {
         Self {
             node: target_of(node),
+            url: node.url().into(),
             runs: Default::default(),
             api: Flight::default(),
             kept: Mutex::new(None),
@@ -132,6 +153,12 @@ impl Slot {
         &self.node
     }
 
+    /// Its RPC address.
+    #[must_use]
+    pub const fn url(&self) -> &Arc<str> {
+        &self.url
+    }
+
     /// The checks of a method; none of `api`, whose exchange is all of it.
     #[must_use]
     pub fn run(&self, method: Method) -> Option<&Flight<Checked>> {
@@ -140,7 +167,10 @@ impl Slot {
 
     /// The right to ask the node; one at a time.
     pub async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
-        self.turn.clone().lock_owned().await
+        match self.turn.clone().try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) => self.turn.clone().lock_owned().await,
+        }
     }
 
     /// The kept connection, if there is one.

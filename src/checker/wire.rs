@@ -1,5 +1,7 @@
 //! HTTP/1.1 as far as one answer needs it: what its head says, and where its body ends. Pure.
 
+use std::mem::MaybeUninit;
+
 use super::digest::{self, Challenge};
 
 /// Longest head and longest body that is read, in bytes; a real answer has 300 all together.
@@ -68,9 +70,14 @@ fn one_head(raw: &[u8]) -> Result<Option<Head>, Fault> {
     if raw[..known] != BEGIN[..known] {
         return Err(NOT_HTTP);
     }
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(size) = response.parse(raw).map_err(|_| NOT_HTTP)? else {
+    let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        raw,
+        &mut headers,
+    );
+    let httparse::Status::Complete(size) = parsed.map_err(|_| NOT_HTTP)? else {
         return Ok(None);
     };
     if size > LIMIT {

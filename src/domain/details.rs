@@ -220,7 +220,7 @@ fn port_details(facts: &PortFacts) -> Map<String, Value> {
 fn api_details(facts: &ApiFacts) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("method".into(), "api".into());
-    map.insert("url".into(), facts.url.clone().into());
+    map.insert("url".into(), (*facts.url).into());
     match &facts.seen {
         ApiSeen::Version(version) => {
             map.insert("version".into(), (*version).into());

@@ -1,5 +1,6 @@
 //! What one check of a node saw: facts, not yet a verdict.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::node::Method;
@@ -253,7 +254,7 @@ pub enum PortSeen {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ApiFacts {
     /// The address asked, without credentials.
-    pub url: String,
+    pub url: Arc<str>,
     /// What was seen.
     pub seen: ApiSeen,
     /// Time from the first byte sent to the whole answer; `None` if no whole answer came.

@@ -54,6 +54,14 @@ impl Timestamp {
             .map(|t| t.to_rfc3339_opts(SecondsFormat::Secs, false))
             .unwrap_or_default()
     }
+
+    /// The form of an HTTP header (RFC 9110, section 5.6.7).
+    #[must_use]
+    pub fn http_date(self) -> String {
+        DateTime::from_timestamp_millis(self.0)
+            .map(|t| t.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+            .unwrap_or_default()
+    }
 }
 
 impl Serialize for Timestamp {

@@ -1,6 +1,7 @@
 //! One HTTP/1 connection, spoken by hyper: bounded in its head and its patience, ended gracefully.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,11 +19,13 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::AppState;
 use super::access::Caller;
+use super::glance::{Glance, Step};
 use super::router::{Answer, answer, at_once};
 use super::stall::Impatient;
 
@@ -55,7 +58,7 @@ enum Rare {
 /// Answers the requests of a connection until it ends, or until `stop` and the end of the request under way.
 /// Its requests are counted in `requests`.
 pub async fn converse(
-    stream: TcpStream,
+    mut stream: TcpStream,
     caller: Caller,
     requests: Arc<Requests>,
     state: AppState,
@@ -64,6 +67,14 @@ pub async fn converse(
 ) {
     // Answers are written whole; waiting for more bytes to send with them only delays them.
     let _ = stream.set_nodelay(true);
+    // Looked at only when one of them is due, not with each request.
+    let mut rare: FuturesUnordered<BoxFuture<'static, Rare>> = FuturesUnordered::new();
+    rare.push(stop.cancelled_owned().map(|()| Rare::Stop).boxed());
+    rare.push(time());
+    let mut known = 0;
+    let Some(begun) = glance(&mut stream, &state, &requests, &mut rare, &mut known).await else {
+        return;
+    };
     let service = service_fn(|request: Request<Incoming>| {
         let guard = Guard::new(&requests);
         let tracked = |response: Answer| {
@@ -80,15 +91,10 @@ pub async fn converse(
     });
     // Without hyper's own timer, which it sets anew for each request.
     let connection = http1::Builder::new().max_buf_size(HEAD_LIMIT).serve_connection(
-        TokioIo::new(Impatient::new(stream, STALLED, Arc::clone(&requests.moves))),
+        TokioIo::new(Impatient::new(stream, begun, STALLED, Arc::clone(&requests.moves))),
         service,
     );
     let mut connection = pin!(connection);
-    // Looked at only when one of them is due, not with each request.
-    let mut rare: FuturesUnordered<BoxFuture<'static, Rare>> = FuturesUnordered::new();
-    rare.push(stop.cancelled_owned().map(|()| Rare::Stop).boxed());
-    rare.push(time());
-    let mut known = 0;
     let ended = loop {
         tokio::select! {
             biased;
@@ -105,6 +111,42 @@ pub async fn converse(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Answers what a glance is enough for. What was read of the first request that it is not enough for; `None` if the
+/// connection is over.
+async fn glance(
+    stream: &mut TcpStream,
+    state: &AppState,
+    requests: &Requests,
+    rare: &mut FuturesUnordered<BoxFuture<'static, Rare>>,
+    known: &mut usize,
+) -> Option<Bytes> {
+    let mut glance = Glance::default();
+    loop {
+        tokio::select! {
+            biased;
+            step = poll_fn(|context| glance.poll(stream, state, context)) => match step {
+                Step::Answered => drop(requests.moves.fetch_add(1, Ordering::Relaxed)),
+                Step::Rest(sent) => {
+                    let rest = stream.write_all(glance.rest(sent));
+                    tokio::time::timeout(STALLED, rest).await.ok()?.ok()?;
+                }
+                Step::More(begun) => return Some(begun),
+                Step::End => return None,
+            },
+            Some(what) = rare.next() => match what {
+                // Who was never answered may have asked just now.
+                Rare::Stop if requests.moves.load(Ordering::Relaxed) == 0 => {
+                    rare.push(future::ready(Rare::Stop).boxed());
+                    return Some(Bytes::new());
+                }
+                Rare::Stop => return None,
+                Rare::Time if requests.are_over_since(known) => return None,
+                Rare::Time => rare.push(time()),
+            },
+        }
     }
 }
 

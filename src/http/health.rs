@@ -113,6 +113,15 @@ pub fn answer(
     Some(response)
 }
 
+/// The code and the body of a GET without parameters, where they are in memory.
+pub fn plain(state: &AppState, path: &str) -> Option<(StatusCode, Bytes)> {
+    match path {
+        "/health" => Some(now(state, state.settings().health.scope)),
+        "/livez" => Some(probes::live(state)),
+        _ => None,
+    }
+}
+
 enum Route<'a> {
     Health,
     Live,
@@ -126,16 +135,20 @@ fn health(state: &AppState, params: &Params) -> Result<(StatusCode, Bytes), Prob
         Some(_) => HealthScope::Instance,
         None => state.settings().health.scope,
     };
+    Ok(now(state, scope))
+}
+
+fn now(state: &AppState, scope: HealthScope) -> (StatusCode, Bytes) {
     let snapshot = state.0.parts.published.load();
     let part = &snapshot.nodes;
     let now = clock::uptime();
     let counts =
         state.0.health[scope as usize].get(part.generation, now, || count(state, part, scope, now));
-    Ok(if state.draining() {
+    if state.draining() {
         (StatusCode::SERVICE_UNAVAILABLE, counts.draining.clone())
     } else {
         counts.calm.clone()
-    })
+    }
 }
 
 fn count(state: &AppState, part: &NodesPart, scope: HealthScope, now: Uptime) -> (Counts, Uptime) {

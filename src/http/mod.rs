@@ -17,6 +17,7 @@ mod event_filter;
 mod event_frames;
 mod event_listener;
 mod events;
+mod glance;
 mod health;
 mod history;
 mod house;

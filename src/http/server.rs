@@ -182,6 +182,56 @@ mod tests {
         }
     }
 
+    /// Reads one answer, and what it says without its date.
+    async fn answered(stream: &mut TcpStream, request: &str) -> String {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let (mut bytes, mut room) = (Vec::new(), [0; 1024]);
+        loop {
+            let count = tokio::time::timeout(SOON, stream.read(&mut room)).await.unwrap().unwrap();
+            assert_ne!(count, 0, "{request}");
+            bytes.extend_from_slice(&room[..count]);
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if text.ends_with('}') {
+                let lines = text.split("\r\n").filter(|line| !line.starts_with("date: "));
+                return lines.collect::<Vec<_>>().join("\r\n");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_glance_answers_is_what_hyper_would_and_anything_may_follow() {
+        let (world, address, _stop, _server) = started().await;
+        for draining in [false, true] {
+            world.draining.store(draining, std::sync::atomic::Ordering::Relaxed);
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let mut glances = Vec::new();
+            for path in ["/health", "/livez", "/health"] {
+                let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+                glances.push(answered(&mut stream, &request).await);
+            }
+            assert_ne!(glances[0], glances[1]);
+            // A length makes it hyper's, here and for all that follows.
+            for (path, glance) in ["/health", "/livez", "/health"].iter().zip(&glances) {
+                let request = format!("GET {path} HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+                assert_eq!(answered(&mut stream, &request).await, *glance, "{path}");
+            }
+            let other = answered(&mut stream, "GET /nodes/status HTTP/1.1\r\n\r\n").await;
+            assert!(other.contains("\"nodes\""), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_in_pieces_is_answered_once_it_is_whole() {
+        let (_world, address, _stop, _server) = started().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let first = answered(&mut stream, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        for piece in ["GET /hea", "lth HTTP/1.1\r\nHo"] {
+            stream.write_all(piece.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(answered(&mut stream, "st: x\r\n\r\n").await, first);
+    }
+
     #[tokio::test]
     async fn what_is_no_request_is_told_so() {
         let (_world, address, _stop, _server) = started().await;

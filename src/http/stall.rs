@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -19,6 +20,8 @@ const SMALL: usize = 512;
 #[derive(Debug)]
 pub struct Impatient<T> {
     io: T,
+    /// What was read of it before.
+    begun: Bytes,
     limit: Duration,
     /// Counts what was taken.
     moves: Arc<AtomicUsize>,
@@ -26,9 +29,9 @@ pub struct Impatient<T> {
 }
 
 impl<T> Impatient<T> {
-    /// Of this connection, whose client may take nothing for so long.
-    pub const fn new(io: T, limit: Duration, moves: Arc<AtomicUsize>) -> Self {
-        Self { io, limit, moves, waiting: None }
+    /// Of this connection, of which `begun` was read already and whose client may take nothing for so long.
+    pub const fn new(io: T, begun: Bytes, limit: Duration, moves: Arc<AtomicUsize>) -> Self {
+        Self { io, begun, limit, moves, waiting: None }
     }
 }
 
@@ -69,6 +72,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Impatient<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.begun.is_empty() {
+            let count = self.begun.len().min(buffer.remaining());
+            buffer.put_slice(&self.begun[..count]);
+            self.begun.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
@@ -121,12 +130,25 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_left_and_one_that_goes_on_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(10);
-        let mut ours = Impatient::new(ours, Duration::from_millis(50), Arc::default());
+        let mut ours =
+            Impatient::new(ours, Bytes::new(), Duration::from_millis(50), Arc::default());
         ours.write_all(&[b'x'; 10]).await.unwrap();
         let error = ours.write_all(b"more").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         theirs.read_exact(&mut [0; 10]).await.unwrap();
         ours.write_all(b"more").await.unwrap();
         assert!(ours.waiting.is_none(), "what was taken makes good for what was not");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_comes_first() {
+        let (ours, mut theirs) = tokio::io::duplex(10);
+        let begun = Bytes::from_static(b"GET /");
+        let mut ours = Impatient::new(ours, begun, Duration::from_secs(9), Arc::default());
+        theirs.write_all(b"x ").await.unwrap();
+        let (mut few, mut rest) = ([0; 3], [0; 4]);
+        ours.read_exact(&mut few).await.unwrap();
+        ours.read_exact(&mut rest).await.unwrap();
+        assert_eq!((&few, &rest), (b"GET", b" /x "));
     }
 }

@@ -122,14 +122,18 @@ fn file_of(
             };
         }
     };
-    let complete = parsed.key();
     if let Some(named) = &named
         && disagrees(named, &parsed)
     {
-        let keys = std::iter::once(named.clone()).chain(complete).collect();
+        let keys = std::iter::once(named.clone()).chain(parsed.key()).collect();
         return Whose::Blocked(keys, Trouble::IdMismatch);
     }
-    match complete.or(named) {
+    // Mostly both tell the same key, and there is one of them already.
+    let key = match named {
+        Some(named) if parsed.is_of(&named) => Some(named),
+        named => parsed.key().or(named),
+    };
+    match key {
         Some(key) => {
             let trouble = (parsed.pid == PidField::Bad).then_some(Trouble::BadPid);
             lock(key, name, Some(parsed), file, dir, trouble)
@@ -138,7 +142,7 @@ fn file_of(
     }
 }
 
-fn read(file: &File) -> Result<Parsed, Trouble> {
+fn read(file: &File) -> Result<Parsed<'_>, Trouble> {
     if file.is_cut {
         return Err(Trouble::TooLarge);
     }
@@ -150,7 +154,7 @@ fn read(file: &File) -> Result<Parsed, Trouble> {
 }
 
 /// UUIDs are the same in upper and lower case (RFC 9562, section 4).
-fn disagrees(named: &Key, parsed: &Parsed) -> bool {
+fn disagrees(named: &Key, parsed: &Parsed<'_>) -> bool {
     parsed.uuid.as_ref().is_some_and(|uuid| !uuid.eq_ignore_ascii_case(&named.mb_project_uuid))
         || parsed.id.is_some_and(|id| id != named.brz_project_id)
 }
@@ -158,7 +162,7 @@ fn disagrees(named: &Key, parsed: &Parsed) -> bool {
 fn lock(
     key: Key,
     name: &str,
-    parsed: Option<Parsed>,
+    parsed: Option<Parsed<'_>>,
     file: &File,
     dir: DirMark,
     trouble: Option<Trouble>,

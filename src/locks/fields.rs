@@ -20,10 +20,10 @@ pub(super) enum Field<'a> {
     Other,
 }
 
-impl Field<'_> {
-    pub(super) fn into_text(self) -> Option<String> {
+impl<'a> Field<'a> {
+    pub(super) fn into_text(self) -> Option<Cow<'a, str>> {
         match self {
-            Self::Text(text) => Some(text.into_owned()),
+            Self::Text(text) => Some(text),
             Self::Null | Self::Integer(_) | Self::Number(_) | Self::Other => None,
         }
     }

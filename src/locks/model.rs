@@ -20,6 +20,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use indexmap::map::Entry;
 
 use super::classify::Whose;
 use super::file::Stamp;
@@ -194,16 +195,23 @@ impl Model {
         if self.dir != Some(dir) {
             return Known::default();
         }
-        let Some(at) = self.position(name, self.next) else {
-            let at = self.files.len();
-            if let Looker::Scan(scan) = looker {
-                // It takes its place, so that the same name is known if the listing brings it twice.
+        let at = match looker {
+            Looker::Scan(scan) => {
                 let held = Held { stamp: None, era: self.era, ticket, scan, whose: None };
-                self.files.insert(name.into(), held);
-                self.dealt += 1;
-                self.next = at + 1;
+                match self.place(name, held) {
+                    Ok(at) => at,
+                    // It takes its place, so that the same name is known if the listing brings it twice.
+                    Err(at) => {
+                        self.dealt += 1;
+                        self.next = at + 1;
+                        return Known { at, ..Known::default() };
+                    }
+                }
             }
-            return Known { at, ..Known::default() };
+            Looker::Part => match self.position(name, self.next) {
+                Some(at) => at,
+                None => return Known { at: self.files.len(), ..Known::default() },
+            },
         };
         if matches!(looker, Looker::Scan(_)) {
             self.next = at + 1;
@@ -213,6 +221,21 @@ impl Model {
         let is_dealt = deal(held, looker, &mut self.dealt);
         let stamp = held.stamp.filter(|_| held.era == era);
         Known { stamp, is_dealt, stood: held.whose.is_some(), at }
+    }
+
+    /// Where a name is held, or where it is from now on; hashed once, and not at all in the likely place.
+    fn place(&mut self, name: &str, fresh: Held) -> Result<usize, usize> {
+        if self.files.get_index(self.next).is_some_and(|(held, _)| **held == *name) {
+            return Ok(self.next);
+        }
+        match self.files.entry(name.into()) {
+            Entry::Occupied(place) => Ok(place.index()),
+            Entry::Vacant(place) => {
+                let at = place.index();
+                place.insert(fresh);
+                Err(at)
+            }
+        }
     }
 
     /// Where a name is held; it is looked for at the likely place first.

@@ -1,5 +1,7 @@
 //! What a lock says: pure parsers of its content and of its name.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use super::fields::{Field, Fields};
@@ -36,9 +38,9 @@ pub(super) enum PidField {
 
 /// What a lock says.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Parsed {
+pub(super) struct Parsed<'a> {
     /// `mb_project_uuid`, if it is one.
-    pub(super) uuid: Option<String>,
+    pub(super) uuid: Option<Cow<'a, str>>,
     /// `brz_project_id`, if it is one.
     pub(super) id: Option<i64>,
     /// `pid`.
@@ -51,15 +53,21 @@ pub(super) struct Parsed {
     pub(super) has_fields: bool,
 }
 
-impl Parsed {
+impl Parsed<'_> {
     /// Both ids, if both are there.
     pub(super) fn key(&self) -> Option<Key> {
-        Some(Key { mb_project_uuid: self.uuid.clone()?, brz_project_id: self.id? })
+        let (uuid, id) = (self.uuid.as_deref()?, self.id?);
+        Some(Key { mb_project_uuid: uuid.to_owned(), brz_project_id: id })
+    }
+
+    /// Are both ids there, and those of this key?
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        self.uuid.as_deref() == Some(&key.mb_project_uuid) && self.id == Some(key.brz_project_id)
     }
 }
 
 /// Reads the content of a lock.
-pub(super) fn content(bytes: &[u8]) -> Result<Parsed, Unparsable> {
+pub(super) fn content(bytes: &[u8]) -> Result<Parsed<'_>, Unparsable> {
     let text = std::str::from_utf8(bytes).map_err(|_| Unparsable::NotUtf8)?;
     if text.trim().is_empty() {
         return Err(Unparsable::Empty);
@@ -162,8 +170,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(value: &Value) -> Parsed {
-        content(value.to_string().as_bytes()).unwrap()
+    fn parse(value: &Value) -> Parsed<'static> {
+        content(value.to_string().leak().as_bytes()).unwrap()
     }
 
     #[test]

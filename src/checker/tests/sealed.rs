@@ -51,7 +51,8 @@ async fn an_opened_one_logs_in_as_the_same_in_clear_would() {
     let login = digest::Login { username: "u", password: "p" };
     let challenged = "Digest qop=\"auth\",algorithm=MD5,realm=\"r\",nonce=\"a\"";
     let chosen = digest::choose(digest::parse(challenged)).unwrap();
-    let expected = digest::Session::new(&chosen, cnonce).answer(login, "POST", "/json_rpc");
+    let mut expected = String::new();
+    digest::Session::new(&chosen, &cnonce, login, "POST", "/json_rpc").answer(&mut expected);
     assert!(expected.contains(&format!("response=\"{response}\"")), "{expected} {response}");
 }
 

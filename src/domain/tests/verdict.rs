@@ -219,7 +219,7 @@ fn a_full_look_is_up_exactly_when_its_api_is() {
     };
     let process =
         |seen| PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None };
-    let answer = |seen| ApiFacts { url: String::new(), seen, latency: None, unreadable: None };
+    let answer = |seen| ApiFacts { url: "".into(), seen, latency: None, unreadable: None };
     let closed = || PortSeen::Closed("111: Connection refused".into());
     let refused = || ApiSeen::Refused("Connection refused".into());
     let version = || ApiSeen::Version(1);
