@@ -19,6 +19,7 @@ mod parse;
 mod php_env;
 mod raw;
 mod read;
+mod secrets;
 mod settings;
 mod sources;
 #[cfg(test)]
@@ -34,4 +35,5 @@ pub use history::History;
 pub use keys::{KeyInfo, Kind, known_keys};
 pub use overrides::{Overrides, SERVICE_MANAGER};
 pub use read::{Loaded, load, reread_nodes};
+pub use secrets::{Keys, variable};
 pub use settings::*;

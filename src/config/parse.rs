@@ -1,9 +1,10 @@
 //! One value as the type that its key takes. A problem never repeats a value that may be a secret.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing_subscriber::filter::Targets;
 
 use super::raw::{Raw, Value};
@@ -180,6 +181,16 @@ impl Raw {
                 .collect()),
             _ => Err(self.wrong_type("a list such as [\"a\", \"b\"]")),
         }
+    }
+
+    /// Networks, an address being one of its own.
+    pub(super) fn networks(&self) -> Result<Vec<IpNet>, Problem> {
+        let network = |text: &String| {
+            let text = text.trim();
+            let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            parsed.map_err(|_| format!("{} is neither a network nor an address", shown(text)))
+        };
+        self.items()?.iter().map(network).collect()
     }
 
     /// A list of texts, nothing twice.

@@ -11,6 +11,7 @@ use super::keys::{Set, known_keys};
 use super::node_entry;
 use super::overrides::Overrides;
 use super::parse::check_instance;
+use super::secrets;
 use super::settings::{Database, DatabaseTls, NodeEntry, Settings};
 use super::sources::{self, Gathered, SYSTEM_FILE};
 
@@ -64,6 +65,7 @@ pub(super) fn load_with(args: &Overrides, system_file: &Path) -> Result<Loaded, 
     }
     faults.extend(check_forgetting(&found, &settings));
     adopt_rules::finish(&found, &mut settings, &mut faults);
+    secrets::finish(&settings, &mut faults);
     if !faults.is_empty() {
         return Err(Faults(faults));
     }

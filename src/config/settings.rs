@@ -4,10 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::adopt::Adopt;
 use super::history::History;
+use super::secrets::Keys;
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls};
+use crate::domain::verdict::Thresholds;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -132,6 +136,8 @@ pub struct Database {
     pub tls_ca: Option<PathBuf>,
     /// How long `serve`, `migrate` and the other commands wait for a database that does not answer yet.
     pub wait: Duration,
+    /// `[secrets]`: what seals the passwords in it.
+    pub keys: Keys,
 }
 
 impl Default for Database {
@@ -147,6 +153,7 @@ impl Default for Database {
             tls: None,
             tls_ca: None,
             wait: Duration::ZERO,
+            keys: Keys::default(),
         }
     }
 }
@@ -207,6 +214,10 @@ pub struct Nodes {
     pub failure_threshold: u32,
     /// Successes in a row before a node that is down works again.
     pub success_threshold: u32,
+    /// How long a node counts as working that is busy and does not answer.
+    pub busy_grace: Duration,
+    /// The networks in which nodes may be; none: anywhere.
+    pub allow: Vec<IpNet>,
     /// Remove nodes that came from this instance's configuration and left it.
     pub prune: bool,
 }
@@ -222,7 +233,21 @@ impl Default for Nodes {
             keep_connections: 20_000,
             failure_threshold: 1,
             success_threshold: 1,
+            busy_grace: Duration::from_mins(1),
+            allow: Vec::new(),
             prune: false,
+        }
+    }
+}
+
+impl Nodes {
+    /// What it takes to change a verdict.
+    #[must_use]
+    pub const fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            failure: self.failure_threshold,
+            success: self.success_threshold,
+            busy_grace: self.busy_grace,
         }
     }
 }
