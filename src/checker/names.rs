@@ -45,7 +45,7 @@ enum Name {
 /// The names in use.
 pub struct Names {
     resolver: Box<Resolver>,
-    names: Mutex<HashMap<Box<str>, Name>>,
+    known: Mutex<HashMap<Box<str>, Name>>,
     /// Where they may lead.
     pub allow: Allow,
 }
@@ -70,7 +70,7 @@ impl Names {
         R: Future<Output = Found> + Send + 'static,
     {
         let resolver = Box::new(move |name| resolver(name).boxed());
-        Self { resolver, names: Mutex::default(), allow: Allow::default() }
+        Self { resolver, known: Mutex::default(), allow: Allow::default() }
     }
 
     /// The same, leading to these networks only.
@@ -137,7 +137,7 @@ impl Names {
 
     fn names(&self) -> MutexGuard<'_, HashMap<Box<str>, Name>> {
         // Each entry is whole at every moment.
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

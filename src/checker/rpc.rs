@@ -88,6 +88,7 @@ pub async fn ask(
     let ended = exchange(node, login, kept, watch).await;
     let unreadable = password.as_ref().err().map(|error| chain(error).into());
     let Ended { seen, latency, silence, .. } = ended;
+    let silence = silence.map(Box::new);
     let facts = ApiFacts { url: node.url(), seen, latency, unreadable, silence };
     (facts, ended.connection.filter(Connection::is_fit))
 }

@@ -87,6 +87,7 @@ impl Watch<'_> {
         (watched >= SHORTEST).then(|| Silence {
             pid: begun.identity.pid,
             stopped: effort.stopped,
+            runnable: effort.runnable || begun.effort.runnable,
             cpu: effort.cpu.saturating_sub(begun.effort.cpu),
             watched,
             spent: false,

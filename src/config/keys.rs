@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::adopt::{AdoptMode, TheirEnv};
+use super::database::DatabaseTls;
 use super::parse::Problem;
 use super::raw::Raw;
-use super::settings::{DatabaseTls, HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
+use super::settings::{HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
 use crate::domain::Method;
 use crate::domain::node::{Tls, check_name};
 

@@ -28,7 +28,7 @@ mod their_database;
 mod their_env;
 
 pub use adopt::*;
-pub use database::Engine;
+pub use database::{DatabaseTls, Engine};
 pub use fault::{Fault, Faults};
 pub use grants::grants;
 pub use history::History;

@@ -5,14 +5,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::adopt_rules;
-use super::database::{self, Engine};
+use super::database::{self, DatabaseTls, Engine};
 use super::fault::{Fault, Faults};
 use super::keys::{Set, known_keys};
 use super::node_entry;
 use super::overrides::Overrides;
 use super::parse::check_instance;
 use super::secrets;
-use super::settings::{Database, DatabaseTls, NodeEntry, Settings};
+use super::settings::{Database, NodeEntry, Settings};
 use super::sources::{self, Gathered, SYSTEM_FILE};
 
 /// The file of the default database.

@@ -101,7 +101,7 @@ fn find_api(facts: &ApiFacts) -> Finding {
         ApiSeen::NotJsonRpc(_) => Finding::down(FAILED, Reason::NotJsonRpc),
         ApiSeen::WrongService(_) => Finding::down(FAILED, Reason::WrongService),
         ApiSeen::ConnectTimeout(_) => Finding::down(FAILED, Reason::ConnectTimeout),
-        ApiSeen::Timeout(_) => find_silent(facts.silence.as_ref(), FAILED),
+        ApiSeen::Timeout(_) => find_silent(facts.silence.as_deref(), FAILED),
         ApiSeen::Refused(_) => Finding::down(FAILED, Reason::PortClosed),
         ApiSeen::Tls(_) => Finding::down(FAILED, Reason::Tls),
         ApiSeen::Dns(_) => Finding::down(FAILED, Reason::Dns),
@@ -258,7 +258,7 @@ fn api_details(facts: &ApiFacts) -> Map<String, Value> {
             map.insert("error".into(), timed_out(*limit).into());
         }
         ApiSeen::Timeout(limit) => {
-            let meanwhile = facts.silence.as_ref().map(silence_text).unwrap_or_default();
+            let meanwhile = facts.silence.as_deref().map(silence_text).unwrap_or_default();
             map.insert("error".into(), format!("{}{meanwhile}", timed_out(*limit)).into());
         }
         ApiSeen::NotJsonRpc(text)

@@ -138,6 +138,7 @@ impl Reason {
 }
 
 /// Everything that one check saw.
+#[allow(clippy::large_enum_variant)] // Boxed where it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Observation {
     /// Method `pid`.
@@ -284,7 +285,7 @@ pub struct ApiFacts {
     /// Why the node's password could not be read, and what to do; then the exchange was made without a login.
     pub unreadable: Option<Box<str>>,
     /// What the process did that let us wait in vain; `None` if it answered, or cannot be seen from here.
-    pub silence: Option<Silence>,
+    pub silence: Option<Box<Silence>>,
 }
 
 /// What a node's process did while its answer was waited for in vain.
@@ -294,6 +295,8 @@ pub struct Silence {
     pub pid: i32,
     /// It is stopped.
     pub stopped: bool,
+    /// One of its threads ran at the begin or at the end, or waited for a processor.
+    pub runnable: bool,
     /// CPU time that all its threads used while it was watched.
     pub cpu: Duration,
     /// How long it was watched.
@@ -303,11 +306,11 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Did it compute? One core's twentieth is enough, since others may have taken the rest; who waits for a hung daemon
-    /// uses none (measured: an idle `monero-wallet-rpc` takes 0.01 % of a core).
+    /// Did it compute, or would it have? A fiftieth of a core is enough, since others may have taken the rest; who waits for
+    /// a hung daemon uses none (measured: an idle `monero-wallet-rpc` takes 0.01 % of a core).
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.stopped && self.cpu * 20 >= self.watched
+        !self.stopped && (self.runnable || self.cpu * 50 >= self.watched)
     }
 }
 

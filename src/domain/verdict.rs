@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::details::{details, find};
 use super::node::{Method, Node};
-use super::observation::{ApiSeen, Observation, PidSeen, PortSeen, Reason};
+use super::observation::{ApiSeen, Observation, PidSeen, PortSeen, Reason, Silence};
 use super::process::Identity;
 use super::time::{Now, Timestamp, Uptime};
 
@@ -187,8 +187,8 @@ pub fn weigh<'a>(
     let is_busy = observation
         .api()
         .filter(|api| matches!(api.seen, ApiSeen::Timeout(_)))
-        .and_then(|api| api.silence)
-        .is_some_and(|silence| silence.is_busy());
+        .and_then(|api| api.silence.as_deref())
+        .is_some_and(Silence::is_busy);
     let fell_silent =
         previous.state == State::Down && previous.reason.is_some_and(Reason::is_silence);
     let is_over = busy_since(previous, now).is_some_and(|since| now.up.since(since) >= grace);

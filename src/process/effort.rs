@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use super::Processes;
+use super::stat::Stat;
 use crate::domain::Identity;
 
 /// A process at one moment.
@@ -14,6 +15,8 @@ pub struct Effort {
     pub cpu: Duration,
     /// It is stopped by a signal or a tracer.
     pub stopped: bool,
+    /// One of its threads runs, or would if there were a processor for it.
+    pub runnable: bool,
 }
 
 impl Processes {
@@ -25,7 +28,18 @@ impl Processes {
             return None;
         }
         let cpu = Duration::from_millis(stat.cpu_ticks.saturating_mul(1000) / self.inner.ticks);
-        Some(Effort { cpu, stopped: stat.is_stopped() })
+        let runnable = self.runs(identity.pid);
+        Some(Effort { cpu, stopped: stat.is_stopped(), runnable })
+    }
+
+    /// The state of a process is its first thread's; it may be another one that computes.
+    fn runs(&self, pid: i32) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+        let mut names = threads.flatten().filter_map(|it| it.file_name().into_string().ok());
+        names.any(|thread| {
+            let stat = self.read_proc(&format!("{pid}/task/{thread}/stat"), 512).ok();
+            stat.and_then(|stat| Stat::parse(&stat)).is_some_and(|stat| stat.is_runnable())
+        })
     }
 }
 
@@ -42,6 +56,7 @@ mod tests {
         };
         let before = processes.effort(&alive.identity).unwrap();
         assert!(!before.stopped);
+        assert!(before.runnable, "this thread runs");
         while processes.effort(&alive.identity).unwrap().cpu == before.cpu {
             std::hint::black_box(vec![0_u8; 4096]);
         }

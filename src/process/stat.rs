@@ -50,6 +50,11 @@ impl Stat {
         self.state == b'Z'
     }
 
+    /// Running, or waiting for a processor.
+    pub(super) const fn is_runnable(&self) -> bool {
+        self.state == b'R'
+    }
+
     /// Stopped by a signal or by a tracer.
     pub(super) const fn is_stopped(&self) -> bool {
         matches!(self.state, b'T' | b't')

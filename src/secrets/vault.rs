@@ -61,7 +61,8 @@ impl Key {
             return Err(NoKey);
         }
         let hash = Sha256::new().chain_update(b"procwarden key\0").chain_update(&*bytes).finalize();
-        let id = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let begin = hash.first_chunk().copied().unwrap_or_default();
+        let id = format!("{:08x}", u32::from_be_bytes(begin));
         Ok(Self { id, cipher: Aes256Gcm::new_from_slice(&bytes).map_err(|_| NoKey)? })
     }
 }
@@ -74,7 +75,7 @@ pub struct Vault {
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vault").field("keys", &self.keys.len()).finish()
+        f.debug_struct("Vault").field("keys", &self.keys.len()).finish_non_exhaustive()
     }
 }
 
@@ -231,6 +232,6 @@ mod tests {
             let fault = check(text).unwrap_err();
             assert!(text.is_empty() || !format!("{fault} {fault:?}").contains(text), "{text}");
         }
-        assert_eq!(format!("{:?}", vault(Some(1), &[2])), "Vault { keys: 2 }");
+        assert_eq!(format!("{:?}", vault(Some(1), &[2])), "Vault { keys: 2, .. }");
     }
 }

@@ -3,40 +3,12 @@
 use super::db::{Arg, Session, args};
 use super::identity::IdentityColumns;
 use super::keys::StoreKeys;
+use super::origin::Origin;
 use super::{Store, StoreError, dialect, single, write};
 use crate::domain::node::{Method, Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Timestamp, Uptime};
-
-/// Where a node came from: only those of the configuration are pruned, those of a table that is not ours only mirrored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// `POST /nodes` or `procwarden nodes add`.
-    User,
-    /// `[[node]]`.
-    Config,
-    /// The table of `adopt.nodes`; its ids are kept.
-    Adopted,
-}
-
-impl Origin {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Config => "config",
-            Self::Adopted => "adopted",
-        }
-    }
-
-    fn parse(word: &str) -> Self {
-        match word {
-            "config" => Self::Config,
-            "adopted" => Self::Adopted,
-            _ => Self::User,
-        }
-    }
-}
 
 /// A node to be inserted. Its id is the database's, unless the node is adopted; else `node.id` is ignored.
 #[derive(Debug, Clone)]

@@ -14,7 +14,13 @@ use crate::domain::verdict::{State, Thresholds, Verdict, evaluate};
 const LIMIT: Duration = Duration::from_secs(3);
 
 fn facts(seen: ApiSeen, silence: Option<Silence>) -> ApiFacts {
-    ApiFacts { url: String::new(), seen, latency: None, unreadable: None, silence }
+    ApiFacts {
+        url: String::new(),
+        seen,
+        latency: None,
+        unreadable: None,
+        silence: silence.map(Box::new),
+    }
 }
 
 /// No answer, and the process used so many milliseconds of 1500.
@@ -22,6 +28,7 @@ fn silent(cpu_ms: u64) -> ApiFacts {
     let silence = Silence {
         pid: 100,
         stopped: false,
+        runnable: false,
         cpu: Duration::from_millis(cpu_ms),
         watched: Duration::from_millis(1500),
         spent: false,
@@ -30,7 +37,13 @@ fn silent(cpu_ms: u64) -> ApiFacts {
 }
 
 fn stopped(cpu_ms: u64) -> ApiFacts {
-    let silence = silent(cpu_ms).silence.map(|it| Silence { stopped: true, ..it });
+    let silence = silent(cpu_ms).silence.map(|it| Silence { stopped: true, ..*it });
+    facts(ApiSeen::Timeout(LIMIT), silence)
+}
+
+/// It would compute if there were a processor for it.
+fn starved() -> ApiFacts {
+    let silence = silent(0).silence.map(|it| Silence { runnable: true, ..*it });
     facts(ApiSeen::Timeout(LIMIT), silence)
 }
 
@@ -73,8 +86,9 @@ fn what_the_process_did_meanwhile_tells_why_no_answer_came() {
     let cases = [
         (facts(ApiSeen::Timeout(LIMIT), None), Some(false), Reason::ApiTimeout),
         (silent(0), Some(false), Reason::Hung),
-        (silent(70), Some(false), Reason::Hung),
-        (silent(75), Some(true), Reason::Busy),
+        (silent(29), Some(false), Reason::Hung),
+        (silent(30), Some(true), Reason::Busy),
+        (starved(), Some(true), Reason::Busy),
         (silent(6000), Some(true), Reason::Busy),
         (stopped(0), Some(false), Reason::ProcessStopped),
         (stopped(1500), Some(false), Reason::ProcessStopped),

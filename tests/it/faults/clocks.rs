@@ -111,8 +111,8 @@ async fn stopped_for_longer_than_its_window_it_calls_nothing_dead_and_knows_noth
     let known = |answer: &Answer| answer.json["uptime"]["24h"]["ratio"].is_number().then_some(());
     warden.until("/nodes/n/history", SOON, known).await;
 
-    let mut spans = watches(&warden);
-    for _ in 0..3 {
+    let first = watches(&warden);
+    for more in 1..=3 {
         let pid = warden.pid();
         warden.signal(Signal::STOP);
         // As long as it is stopped, which is the fault itself.
@@ -127,8 +127,7 @@ async fn stopped_for_longer_than_its_window_it_calls_nothing_dead_and_knows_noth
                 (node["state"] == "up").then_some(())
             })
             .await;
-        spans += 1;
-        let one_more = |_: &Answer| (watches(&warden) == spans).then_some(());
+        let one_more = |_: &Answer| (watches(&warden) == first + more).then_some(());
         warden.until("/livez", SOON, one_more).await;
     }
     let history = warden.get("/nodes/n/history").await;

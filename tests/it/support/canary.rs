@@ -37,10 +37,8 @@ pub fn assert_none(what: &str, bytes: &[u8]) {
 
 /// What the tests themselves put into a service's directory.
 fn is_input(name: &str) -> bool {
-    name.ends_with(".toml")
-        || name.starts_with(".env")
-        || name.ends_with(".json")
-        || name.ends_with(".input")
+    let is_one = |end: &&str| name.ends_with(*end);
+    name.starts_with(".env") || [".toml", ".json", ".input"].iter().any(is_one)
 }
 
 /// The files in a directory that the service made: not those that configure it, and not those of `locks`.
