@@ -95,6 +95,7 @@ async fn nodes(monitor: &Monitor, count: i64, flip: bool) -> Result<String, Fail
         latency_ms: Some(12),
         identity: Some(identity()),
         streak: 1,
+        busy_since: None,
     };
     let write = |id| VerdictWrite {
         id,

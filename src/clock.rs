@@ -1,6 +1,6 @@
 //! The two clocks of the judgement, read from the kernel.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -10,10 +10,7 @@ use crate::domain::time::{Timestamp, Uptime};
 /// Both clocks: `CLOCK_REALTIME` for what people and files say, `CLOCK_BOOTTIME` for how long it has been.
 #[must_use]
 pub fn now() -> Now {
-    Now {
-        wall: Timestamp(millis(clock_gettime(ClockId::Realtime))),
-        up: Uptime(millis(clock_gettime(ClockId::Boottime))),
-    }
+    Now { wall: Timestamp(wall()), up: Uptime(millis(clock_gettime(ClockId::Boottime))) }
 }
 
 /// `CLOCK_BOOTTIME` alone: how long it has been.
@@ -28,6 +25,14 @@ pub fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let (s, ns) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
     Duration::new(s.unwrap_or(0), ns.unwrap_or(0))
+}
+
+/// `CLOCK_REALTIME` as the C library tells it, so that a test can set it (libfaketime).
+fn wall() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+    }
 }
 
 fn millis(time: Timespec) -> i64 {

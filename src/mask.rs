@@ -3,9 +3,13 @@
 //! Where it is unclear whether something is a secret, it is masked: a word too few is a nuisance, a password too
 //! many is in a log for ever.
 
+mod parts;
+
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
+
+use parts::{mask_embedded, mask_parts};
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
@@ -135,22 +139,44 @@ fn mask_value(value: Value) -> Value {
     }
 }
 
-/// A string of a lock: prose and paths stay as they are; where it has options, it is a command line.
+/// A string of a lock: prose and paths stay as they are; where it has options or secret names, it is a command line.
 fn mask_text(text: &str) -> String {
-    let is_command = text.split_whitespace().any(|word| word.starts_with("--"));
-    if is_command { mask_line(text, DEPTH) } else { mask_url(text) }
+    if let Some(masked) = mask_embedded(text) {
+        return masked;
+    }
+    let names_secret = |word: &str| {
+        let end = word.find(['=', ':']).filter(|at| is_name(&word[..*at]));
+        end.is_some_and(|at| secret_option(&word[..at]) == Some(Secret::Whole))
+    };
+    let is_command =
+        |word: &str| word.starts_with("--") || word.split([';', '&']).any(names_secret);
+    let is_line = text.split_whitespace().any(is_command);
+    if is_line { mask_line(text, DEPTH) } else { mask_url(text) }
 }
 
 /// One argument, after an option that may have asked for its value.
 fn mask_next(argument: &str, pending: &mut Option<Secret>, depth: usize) -> String {
     match pending.take() {
+        Some(secret) if SCHEMES.contains(&argument.to_lowercase().as_str()) => {
+            *pending = Some(secret);
+            argument.to_owned()
+        }
         Some(secret) if !is_option(argument) => secret.mask(argument),
         _ => mask_argument(argument, pending, depth),
     }
 }
 
+/// Words that stand between `Authorization:` and its secret (RFC 9110, 11.1).
+const SCHEMES: [&str; 4] = ["bearer", "basic", "digest", "token"];
+
 fn mask_argument(argument: &str, pending: &mut Option<Secret>, depth: usize) -> String {
     if let Some((name, value)) = argument.split_once('=').filter(|(name, _)| is_name(name)) {
+        let own = secret_option(name).filter(|secret| *secret != Secret::User);
+        if own.is_none()
+            && let Some(masked) = mask_parts(argument)
+        {
+            return masked;
+        }
         let value = match secret_option(name) {
             Some(secret) => secret.mask(value),
             None => mask_part(value, depth),
@@ -163,6 +189,12 @@ fn mask_argument(argument: &str, pending: &mut Option<Secret>, depth: usize) -> 
         }
         return format!("{name}: {}", mask_part(value, depth));
     }
+    if let Some(name) = argument.strip_suffix(':').filter(|name| is_name(name))
+        && secret_option(name) == Some(Secret::Whole)
+    {
+        *pending = Some(Secret::Whole);
+        return argument.to_owned();
+    }
     if argument.starts_with('-') && is_name(argument) {
         *pending = secret_option(argument);
         return argument.to_owned();
@@ -172,6 +204,9 @@ fn mask_argument(argument: &str, pending: &mut Option<Secret>, depth: usize) -> 
 
 /// A value without a name: a command line of its own, an address, or a plain word.
 fn mask_part(text: &str, depth: usize) -> String {
+    if let Some(masked) = mask_embedded(text) {
+        return masked;
+    }
     if text.contains(char::is_whitespace) {
         return depth
             .checked_sub(1)
@@ -183,7 +218,11 @@ fn mask_part(text: &str, depth: usize) -> String {
     {
         return format!("{MASK}@{host}");
     }
-    mask_url(text)
+    if text.contains("://") {
+        mask_url(text)
+    } else {
+        mask_parts(text).unwrap_or_else(|| text.to_owned())
+    }
 }
 
 /// A command line inside one argument, with its spaces as they are.
@@ -259,6 +298,10 @@ fn secret_option(name: &str) -> Option<Secret> {
     let words = words(name);
     let joined = words.concat();
     let last = words.last().map_or("", String::as_str);
+    // `--password-file` says where it is.
+    if last == "file" {
+        return None;
+    }
     if SECRET.iter().any(|part| joined.contains(part))
         || words.iter().any(|it| matches!(it.as_str(), "key" | "keys" | "auth" | "pass" | "pwd" | "pw"))
         // `--electrum-seed` holds a wallet; `--seed-node` is an address.

@@ -12,11 +12,11 @@ use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::checker::{Checker, CheckerError, Limits, Places};
+use crate::checker::{Allow, Checked, Checker, CheckerError, Limits, Places};
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::details::{Finding, details, find};
-use crate::domain::verdict::{State, Thresholds, Verdict, evaluate};
+use crate::domain::verdict::{State, Thresholds, Verdict, evaluate, weigh};
 use crate::domain::{Method, Node, Now, Observation, Timestamp};
 use crate::instance::{self, NameError, Patience};
 use crate::process::{ProcessError, Processes};
@@ -147,8 +147,9 @@ impl Monitor {
         let nodes = &settings.nodes;
         let limits =
             Limits { connect_timeout: nodes.connect_timeout, api_timeout: nodes.api_timeout };
-        let checker =
-            Checker::new(processes.clone(), limits, secrets, Places::new(nodes.keep_connections))?;
+        let places = Places::new(nodes.keep_connections);
+        let allow = Allow::only(&nodes.allow);
+        let checker = Checker::allowing(processes.clone(), limits, secrets, places, allow)?;
         let instance = settings.instance.name.clone();
         Ok(Self {
             registry: Registry::new(store.clone(), checker.clone(), instance.clone())
@@ -156,10 +157,7 @@ impl Monitor {
             store,
             checker,
             processes,
-            thresholds: Thresholds {
-                failure: nodes.failure_threshold,
-                success: nodes.success_threshold,
-            },
+            thresholds: nodes.thresholds(),
             instance,
             beat_holds: settings.instance.lease(),
             lease: Arc::default(),
@@ -303,14 +301,11 @@ impl Monitor {
     }
 
     async fn look(&self, stored: StoredNode, method: Method) -> CheckedNode {
-        let outcome = self.check(&stored.node, method).await;
-        let verdict = evaluate(
-            &stored.node,
-            &stored.verdict,
-            &outcome.observation,
-            self.thresholds,
-            outcome.at,
-        );
+        let Checked { observation, at } = self.checker.check(&stored.node, method).await;
+        let (before, thresholds) = (&stored.verdict, self.thresholds);
+        let seen = weigh(&observation, before, thresholds.busy_grace, at).into_owned();
+        let verdict = evaluate(&stored.node, before, &seen, thresholds, at);
+        let outcome = CheckOutcome::new(seen, at);
         CheckedNode { stored, outcome, verdict }
     }
 

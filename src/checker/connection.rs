@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -23,6 +24,7 @@ use super::digest::Session;
 use super::reach::plain;
 use super::tls;
 use super::wire::{self, Body, Head};
+use crate::domain::Uptime;
 
 /// Room for an answer: a real one has 300 bytes, a challenge 500.
 const ROOM: usize = 1024;
@@ -70,6 +72,16 @@ pub struct Connection {
     pub asked: u64,
     /// Its place among the kept ones, once it has one.
     pub place: Option<OwnedSemaphorePermit>,
+    /// Since when it rests, by the clock that stands still while the machine sleeps and by the one that does not.
+    rests: Option<(Instant, Uptime)>,
+}
+
+/// The two clocks are read one after the other, on a machine that may be busy.
+const APART: Duration = Duration::from_secs(1);
+
+/// Did the machine sleep, if so much passed by the clock that stands still then, and so much in truth?
+fn slept(awake: Duration, passed: Duration) -> bool {
+    passed.saturating_sub(awake) > APART
 }
 
 /// An answer; its body is read of a 200 and of a 401 alone.
@@ -103,7 +115,18 @@ impl Connection {
             None => Box::new(stream),
             Some(config) => secure(stream, host, config).await?,
         };
-        Ok(Self { stream, fit: true, session: None, asked: 0, place: None })
+        Ok(Self { stream, fit: true, session: None, asked: 0, place: None, rests: None })
+    }
+
+    /// It is kept from now on.
+    pub fn rest(&mut self, up: Uptime) {
+        self.rests = Some((Instant::now(), up));
+    }
+
+    /// Did the machine sleep since it rests? The other end may have given it up meanwhile, and be silent about it.
+    #[must_use]
+    pub fn overslept(&self, up: Uptime) -> bool {
+        self.rests.is_some_and(|(at, since)| slept(at.elapsed(), up.since(since)))
     }
 
     /// May another request be sent on it?
@@ -222,5 +245,25 @@ fn broken(error: &io::Error) -> Broken {
         Some(text) => Broken::Tls(text),
         None if is_end(error) => Broken::Closed,
         None => Broken::Io(plain(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clock_that_stood_still_says_that_the_machine_slept() {
+        let secs = Duration::from_secs;
+        for (awake, passed, expected) in [
+            (0, 0, false),
+            (30, 30, false),
+            (30, 31, false),
+            (30, 32, true),
+            (5, 605, true),
+            (600, 30, false),
+        ] {
+            assert_eq!(slept(secs(awake), secs(passed)), expected, "{awake} {passed}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! It says what was seen and judges nothing; see [`crate::domain::verdict`].
 
+mod allow;
 mod answer;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -14,6 +15,7 @@ mod pid;
 mod port;
 mod reach;
 mod rpc;
+mod silence;
 mod slot;
 mod table;
 #[cfg(test)]
@@ -34,10 +36,12 @@ use crate::domain::process::Presence;
 use crate::domain::{Exit, Here, Identity, Method, Node, Now, Observation};
 use crate::process::{self, ListenerSight, Processes};
 use crate::secrets::Secrets;
+pub use allow::Allow;
 pub use kept::Places;
 use names::Names;
 pub use pid::read_pid_file;
 use rpc::Ways;
+use silence::Watch;
 use slot::{Slot, Slots};
 use table::{Program, Table};
 
@@ -99,8 +103,22 @@ impl Checker {
         secrets: Secrets,
         places: Places,
     ) -> Result<Self, CheckerError> {
+        Self::allowing(processes, limits, secrets, places, Allow::default())
+    }
+
+    /// The same, connecting to `allow` only.
+    ///
+    /// # Errors
+    /// [`CheckerError::Tls`]
+    pub fn allowing(
+        processes: Processes,
+        limits: Limits,
+        secrets: Secrets,
+        places: Places,
+        allow: Allow,
+    ) -> Result<Self, CheckerError> {
         let tls = tls::Configs::new().map_err(CheckerError::Tls)?;
-        let ways = Ways { limits, names: Names::default(), tls };
+        let ways = Ways { limits, names: Names::default().allowing(allow), tls };
         let slots = Mutex::default();
         Ok(Self { inner: Arc::new(Inner { processes, ways, secrets, places, slots }) })
     }
@@ -199,10 +217,17 @@ impl Inner {
             let (inner, slot) = (self.clone(), slot.clone());
             async move {
                 let _turn = slot.turn().await;
-                let password = rpc::password(slot.target(), &inner.secrets);
-                let (facts, connection) = rpc::ask(&slot, &password, &inner.ways).await;
-                slot.keep(connection.and_then(|connection| inner.places.take(connection)));
-                (facts, clock::now())
+                let node = slot.target();
+                let limits = inner.ways.limits;
+                let password = rpc::password(node, &inner.secrets, limits).await;
+                let watch = Watch { node, ways: &inner.ways, processes: &inner.processes };
+                let (facts, connection) = rpc::ask(&slot, &password, &watch).await;
+                let ended = clock::now();
+                slot.keep(connection.and_then(|mut connection| {
+                    connection.rest(ended.up);
+                    inner.places.take(connection)
+                }));
+                (facts, ended)
             }
             .boxed()
         });

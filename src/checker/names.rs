@@ -13,6 +13,8 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::net::lookup_host;
 use tokio::time::Instant;
 
+use super::allow::Allow;
+
 /// How long addresses count. `getaddrinfo` tells no TTL; Java takes 30 s (`networkaddress.cache.ttl`), and so a node that
 /// moved is found by the second check of the default interval.
 const KNOWN_FOR: Duration = Duration::from_secs(30);
@@ -43,7 +45,9 @@ enum Name {
 /// The names in use.
 pub struct Names {
     resolver: Box<Resolver>,
-    names: Mutex<HashMap<Box<str>, Name>>,
+    known: Mutex<HashMap<Box<str>, Name>>,
+    /// Where they may lead.
+    pub allow: Allow,
 }
 
 impl fmt::Debug for Names {
@@ -66,7 +70,13 @@ impl Names {
         R: Future<Output = Found> + Send + 'static,
     {
         let resolver = Box::new(move |name| resolver(name).boxed());
-        Self { resolver, names: Mutex::default() }
+        Self { resolver, known: Mutex::default(), allow: Allow::default() }
+    }
+
+    /// The same, leading to these networks only.
+    #[must_use]
+    pub fn allowing(self, allow: Allow) -> Self {
+        Self { allow, ..self }
     }
 
     /// The addresses of a host; an address is its own, and nobody is asked.
@@ -127,7 +137,7 @@ impl Names {
 
     fn names(&self) -> MutexGuard<'_, HashMap<Box<str>, Name>> {
         // Each entry is whole at every moment.
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -40,6 +40,10 @@ pub async fn connect(
     };
     let mut last = Unreached::Dns("no address".to_owned());
     for (tried, address) in addresses.iter().enumerate() {
+        if let Err(refused) = names.allow.check(address.ip()) {
+            last = Unreached::Io(refused);
+            continue;
+        }
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let now = Instant::now();
         // Each address gets its share of what is left, so that a silent one does not use up the next one's.
@@ -102,6 +106,7 @@ pub fn numbered(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checker::allow::Allow;
 
     #[tokio::test]
     async fn a_refusal_is_told_apart_and_told_briefly() {
@@ -113,6 +118,36 @@ mod tests {
         };
         assert_eq!(numbered(&error), "111: Connection refused");
         assert_eq!(plain(&error), "Connection refused");
+    }
+
+    #[tokio::test]
+    async fn what_a_name_leads_to_is_judged_each_time() {
+        use std::net::{Ipv4Addr, TcpListener};
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicU8, Ordering};
+
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let last = Arc::new(AtomicU8::new(1));
+        let leads = last.clone();
+        let resolver = move |_| {
+            let last = leads.load(Ordering::SeqCst);
+            async move { Ok([SocketAddr::from(([127, 0, 0, last], 0))].into()) }
+        };
+        let only = ["127.0.0.1/32".parse().unwrap()];
+        let limit = Duration::from_secs(5);
+        let names = Names::with(resolver.clone()).allowing(Allow::only(&only));
+        assert!(connect(&names, "node", port, limit).await.is_ok());
+        // The same name leads elsewhere now: somebody listens there as well.
+        last.store(2, Ordering::SeqCst);
+        let names = Names::with(resolver).allowing(Allow::only(&only));
+        let Err(Unreached::Io(error)) = connect(&names, "node", port, limit).await else {
+            panic!("it was connected to")
+        };
+        assert_eq!(plain(&error), "127.0.0.2 is in no network of nodes.allow");
+        let mapped = connect(&names, "::ffff:127.0.0.2", port, limit).await;
+        assert!(matches!(mapped, Err(Unreached::Io(_))), "{mapped:?}");
+        assert!(connect(&names, "127.0.0.1", port, limit).await.is_ok());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Limits;
 use super::answer;
@@ -12,13 +12,15 @@ use super::connection::{Answer, Broken, Connection};
 use super::digest::{self, Login, Session};
 use super::names::Names;
 use super::reach::{self, Unreached, plain};
+use super::silence::Watch;
 use super::slot::Slot;
 use super::tls::Configs;
 use crate::causes::chain;
+use crate::clock;
 use crate::domain::Node;
 use crate::domain::node::Password;
-use crate::domain::observation::{ApiFacts, ApiSeen};
-use crate::secrets::{Secrets, Unreadable};
+use crate::domain::observation::{ApiFacts, ApiSeen, Silence};
+use crate::secrets::{Missing, Secrets, Unreadable};
 
 /// The only path that the real server answers.
 const PATH: &str = "/json_rpc";
@@ -44,9 +46,31 @@ pub struct Ways {
 ///
 /// # Errors
 /// [`Unreadable`]
-pub fn password(node: &Node, secrets: &Secrets) -> Result<Option<Password>, Unreadable> {
-    let sealed = node.password.as_ref().filter(|_| node.username.is_some());
-    sealed.map(|password| secrets.open(password)).transpose()
+pub async fn password(
+    node: &Node,
+    secrets: &Secrets,
+    limits: Limits,
+) -> Result<Option<Password>, Unreadable> {
+    match node.password.as_ref().filter(|_| node.username.is_some()) {
+        None => Ok(None),
+        Some(password) if password.name().is_none() => secrets.open(password).map(Some),
+        // Apart, so that what most checks hold is small.
+        Some(password) => Box::pin(named(password, secrets, limits)).await.map(Some),
+    }
+}
+
+/// The file may lie on a disk that hangs.
+async fn named(
+    password: &Password,
+    secrets: &Secrets,
+    limits: Limits,
+) -> Result<Password, Unreadable> {
+    let (secrets, name) = (secrets.clone(), password.clone());
+    let looking = tokio::task::spawn_blocking(move || secrets.open(&name));
+    match timeout(limits.api_timeout, looking).await {
+        Ok(Ok(opened)) => opened,
+        _ => Err(Missing::Hangs(password.expose().to_owned()).into()),
+    }
 }
 
 /// Asks a node for its version over the kept connection, or over a new one; without a login if the password is unreadable.
@@ -55,7 +79,7 @@ pub fn password(node: &Node, secrets: &Secrets) -> Result<Option<Password>, Unre
 pub async fn ask(
     slot: &Slot,
     password: &Result<Option<Password>, Unreadable>,
-    ways: &Ways,
+    watch: &Watch<'_>,
 ) -> (ApiFacts, Option<Connection>) {
     let node = slot.target();
     let login = match (&node.username, password) {
@@ -64,10 +88,12 @@ pub async fn ask(
         }
         _ => None,
     };
-    let ended = exchange(node, login, slot.take(), ways).await;
+    let kept = slot.take().filter(|kept| !kept.overslept(clock::uptime()));
+    let ended = exchange(node, login, kept, watch).await;
     let unreadable = password.as_ref().err().map(|error| chain(error).into());
-    let url = Arc::clone(slot.url());
-    let facts = ApiFacts { url, seen: ended.seen, latency: ended.latency, unreadable };
+    let Ended { seen, latency, silence, .. } = ended;
+    let silence = silence.map(Box::new);
+    let facts = ApiFacts { url: Arc::clone(slot.url()), seen, latency, unreadable, silence };
     (facts, ended.connection.filter(Connection::is_fit))
 }
 
@@ -75,17 +101,19 @@ pub async fn ask(
 struct Ended {
     seen: ApiSeen,
     latency: Option<Duration>,
+    silence: Option<Silence>,
     connection: Option<Connection>,
 }
 
 impl Ended {
     /// Without a whole answer, so without a connection to keep.
     const fn early(seen: ApiSeen) -> Self {
-        Self { seen, latency: None, connection: None }
+        Self { seen, latency: None, silence: None, connection: None }
     }
 
-    const fn timed_out(limits: Limits) -> Self {
-        Self::early(ApiSeen::Timeout(limits.api_timeout))
+    const fn timed_out(limits: Limits, silence: Option<Silence>) -> Self {
+        let seen = ApiSeen::Timeout(limits.api_timeout);
+        Self { seen, latency: None, silence, connection: None }
     }
 }
 
@@ -93,15 +121,15 @@ async fn exchange(
     node: &Node,
     login: Option<Login<'_>>,
     kept: Option<Connection>,
-    ways: &Ways,
+    watch: &Watch<'_>,
 ) -> Ended {
-    let mut end = None;
+    let (ways, mut end) = (watch.ways, None);
     if let Some(mut connection) = kept
         && connection.is_quiet().await
     {
         let until = Instant::now() + ways.limits.api_timeout;
-        match timeout_at(until, Talk::new(node, login, connection).run()).await {
-            Err(_) => return Ended::timed_out(ways.limits),
+        match watch.until(until, Talk::new(node, login, connection).run()).await {
+            Err(silence) => return Ended::timed_out(ways.limits, silence),
             Ok(Ok(ended)) => return ended,
             // The server has closed it since the last check, most often because it restarted: nothing was
             // answered, so nothing is known yet.
@@ -110,12 +138,17 @@ async fn exchange(
         }
     }
     // Apart, so that what most checks hold is small.
-    Box::pin(anew(node, login, end, ways)).await
+    Box::pin(anew(node, login, end, watch)).await
 }
 
 /// An exchange over a new connection, until `end` if there is one.
-async fn anew(node: &Node, login: Option<Login<'_>>, end: Option<Instant>, ways: &Ways) -> Ended {
-    let Ways { limits, names, tls } = ways;
+async fn anew(
+    node: &Node,
+    login: Option<Login<'_>>,
+    end: Option<Instant>,
+    watch: &Watch<'_>,
+) -> Ended {
+    let Ways { limits, names, tls } = watch.ways;
     let config = match tls.get(node.tls).await {
         Ok(config) => config,
         Err(text) => return Ended::early(ApiSeen::Tls(text)),
@@ -125,7 +158,7 @@ async fn anew(node: &Node, login: Option<Login<'_>>, end: Option<Instant>, ways:
         None => connecting.await,
         Some(until) => match timeout_at(until, connecting).await {
             Ok(connected) => connected,
-            Err(_) => return Ended::timed_out(*limits),
+            Err(_) => return Ended::timed_out(*limits, None),
         },
     };
     let stream = match connected {
@@ -139,8 +172,8 @@ async fn anew(node: &Node, login: Option<Login<'_>>, end: Option<Instant>, ways:
             .map_err(|broken| Failed { broken, answered: false })?;
         Talk::new(node, login, connection).run().await
     };
-    match timeout_at(until, whole).await {
-        Err(_) => Ended::timed_out(*limits),
+    match watch.until(until, whole).await {
+        Err(silence) => Ended::timed_out(*limits, silence),
         Ok(Ok(ended)) => ended,
         Ok(Err(failed)) => Ended::early(failed.seen()),
     }
@@ -197,7 +230,7 @@ impl<'a> Talk<'a> {
             Err(broken) => return Err(Failed { broken, answered: self.answered }),
         };
         let latency = Some(self.began.elapsed());
-        Ok(Ended { seen, latency, connection: Some(self.connection) })
+        Ok(Ended { seen, latency, silence: None, connection: Some(self.connection) })
     }
 
     async fn converse(&mut self) -> Result<ApiSeen, Broken> {

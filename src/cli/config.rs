@@ -97,6 +97,12 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         "instance.name" => settings.instance.name.clone(),
         "instance.heartbeat" => time(settings.instance.heartbeat),
         "instances.forget_after" => time(settings.instances.forget_after),
+        "secrets.key" => secret(settings.database.keys.key.is_some()),
+        "secrets.key_file" => {
+            let file = settings.database.keys.file.as_ref();
+            file.map_or_else(dash, |path| path.display().to_string())
+        }
+        "secrets.previous_keys" => secret(!settings.database.keys.previous.is_empty()),
         "history.retain" => time(settings.history.retain),
         "nodes.interval" => time(nodes.interval),
         "nodes.method" => nodes.method.to_string(),
@@ -106,6 +112,11 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         "nodes.keep_connections" => nodes.keep_connections.to_string(),
         "nodes.failure_threshold" => nodes.failure_threshold.to_string(),
         "nodes.success_threshold" => nodes.success_threshold.to_string(),
+        "nodes.busy_grace" => time(nodes.busy_grace),
+        "nodes.allow" => {
+            let all: Vec<String> = nodes.allow.iter().map(ToString::to_string).collect();
+            list(&all)
+        }
         "nodes.prune" => nodes.prune.to_string(),
         "health.scope" => match health.scope {
             HealthScope::Instance => "instance".to_owned(),

@@ -152,8 +152,8 @@ impl CliError {
 const fn of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::Missing(_) | StoreError::OlderSchema { .. } => Exit::CouldNotTell,
-        StoreError::DuplicateName(_) => Exit::Usage,
-        StoreError::Url(_) | StoreError::Theirs { .. } => Exit::Config,
+        StoreError::DuplicateName(_) | StoreError::NoKey => Exit::Usage,
+        StoreError::Url(_) | StoreError::Theirs { .. } | StoreError::Key(_) => Exit::Config,
         StoreError::LostName(_) => Exit::Held,
         _ => Exit::Unavailable,
     }

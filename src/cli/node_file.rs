@@ -11,10 +11,10 @@ use super::progress::Progress;
 use super::screen::{Colour, Screen};
 use super::table::{Kind, Table};
 use crate::config::Settings;
-use crate::domain::node::Node;
+use crate::domain::node::{Node, Password};
 use crate::monitor::Monitor;
 use crate::registry::{Batched, NodePatch};
-use crate::store::Open;
+use crate::store::{Open, StoredNode};
 
 /// The member that holds the list.
 const NODES: &str = "nodes";
@@ -30,7 +30,9 @@ pub(super) async fn export(settings: &Settings, secrets: bool) -> Result<Answer,
     let lines: Vec<String> =
         nodes.iter().map(|it| Value::Object(exported(&it.node, secrets)).to_string()).collect();
     let answer = Answer::ok(format!("{{\"{NODES}\":[\n{}\n]}}\n", lines.join(",\n")));
-    let without = nodes.iter().filter(|it| it.node.password.is_some()).count();
+    let is_secret =
+        |it: &&StoredNode| it.node.password.as_ref().is_some_and(|it| it.name().is_none());
+    let without = nodes.iter().filter(is_secret).count();
     Ok(match (secrets, without) {
         (true, 1..) => answer.noting("the passwords are in it: keep it from others"),
         (false, 1..) => {
@@ -48,7 +50,7 @@ fn exported(node: &Node, secrets: bool) -> Map<String, Value> {
         "port": node.port,
         "tls": node.tls,
         "username": node.username,
-        PASSWORD: node.password.as_ref().map(|it| it.expose().to_owned()),
+        PASSWORD: node.password.as_ref().and_then(Password::written),
         "daemon": node.daemon,
         "pid": node.pid,
         "pid_file": node.pid_file,
@@ -57,7 +59,11 @@ fn exported(node: &Node, secrets: bool) -> Map<String, Value> {
         "instance": node.placement,
     });
     let Value::Object(mut all) = all else { return Map::new() };
-    if !secrets {
+    let password = node.password.as_ref();
+    // Where it is to be found is no secret.
+    let is_secret = password.is_some_and(|it| it.name().is_none());
+    let is_unreadable = password.is_some_and(|it| it.written().is_none());
+    if is_unreadable || (!secrets && (is_secret || password.is_none())) {
         // Absent, not null: importing it again leaves the password that is there.
         all.remove(PASSWORD);
     }
@@ -180,7 +186,7 @@ fn as_table(all: &[(Option<String>, Batched)], unwritten: bool, screen: Screen) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::node::{DEFAULT_PROCESS_NAME, Password, Tls};
+    use crate::domain::node::{DEFAULT_PROCESS_NAME, Tls};
 
     fn node() -> Node {
         Node {

@@ -210,7 +210,7 @@ impl NodeOptions {
             host: self.host,
             tls: self.tls,
             username: self.username.map(Some),
-            password: password.map(|clear| Some(Password::new(clear))),
+            password: password.map(|text| Some(Password::given(text))),
             daemon: self.daemon.map(Some),
             // One of the two means that the other is not used.
             pid: self.pid.map(Some).or_else(|| self.pid_file.is_some().then_some(None)),

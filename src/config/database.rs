@@ -12,6 +12,45 @@ use super::parse::{Problem, shown};
 use super::raw::Raw;
 use crate::domain::node::Password;
 
+/// Whether and how TLS is spoken with the database; the words are PostgreSQL's `sslmode` (libpq, 34.18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseTls {
+    /// Never.
+    Off,
+    /// If the server can, with any certificate.
+    Prefer,
+    /// Always, with any certificate.
+    Require,
+    /// Always, with a certificate that a known authority signed.
+    VerifyCa,
+    /// Always, with a certificate that a known authority signed for this host.
+    VerifyFull,
+}
+
+impl DatabaseTls {
+    /// Every one, from the least to the most.
+    pub const ALL: [Self; 5] =
+        [Self::Off, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
+
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+
+    /// Is the certificate looked at?
+    #[must_use]
+    pub const fn verifies(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyFull)
+    }
+}
+
 /// What a URL may be.
 const FORMS: &str = "sqlite://PATH, postgres://USER:PASSWORD@HOST/DATABASE (postgresql:// too) \
                      or mysql://USER:PASSWORD@HOST/DATABASE (mariadb:// too)";

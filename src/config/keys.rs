@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::adopt::{AdoptMode, TheirEnv};
+use super::database::DatabaseTls;
 use super::parse::Problem;
 use super::raw::Raw;
-use super::settings::{DatabaseTls, HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
+use super::settings::{HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
 use crate::domain::Method;
-use crate::domain::node::{Password, Tls, check_name};
+use crate::domain::node::{Tls, check_name};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +232,16 @@ static KEYS: &[KeyInfo] = &[
         "How long to wait for a database that does not answer yet (--wait-for-database), up to 1d.",
         |s, raw| raw.duration(Duration::ZERO, DAY).map(|v| s.database.wait = v)),
 
+    key("secrets.key", Kind::Secret, "",
+        "The key that seals the passwords of nodes in the database: 32 random bytes in base64. Better in secrets.key_file.",
+        |s, raw| super::secrets::key(raw).map(|v| s.database.keys.key = Some(v))),
+    key("secrets.key_file", Kind::Path, "",
+        "The file with that key, mode 0600, if secrets.key is not given; on SQLite one is made beside the database: its name and .key.",
+        |s, raw| raw.path().map(|v| s.database.keys.file = Some(v))),
+    key("secrets.previous_keys", Kind::Secrets, "[]",
+        "Keys of before: what they sealed is sealed anew at the start.",
+        |s, raw| super::secrets::keys(raw).map(|v| s.database.keys.previous = v)),
+
     key("instance.name", Kind::Text, "",
         "Who this is among several; the host name by default. To be set in a container on a shared database.",
         |s, raw| raw.instance_name().map(|v| s.instance.name = v)),
@@ -270,6 +281,12 @@ static KEYS: &[KeyInfo] = &[
     key("nodes.success_threshold", Kind::Integer, "1",
         "Successes in a row before a node that is down works again.",
         |s, raw| raw.integer(1, 1000).map(|v| s.nodes.success_threshold = v)),
+    key("nodes.busy_grace", Kind::Duration, "\"1m\"",
+        "How long a node counts as working whose process computes and does not answer, 0s to 1d.",
+        |s, raw| raw.duration(Duration::ZERO, DAY).map(|v| s.nodes.busy_grace = v)),
+    key("nodes.allow", Kind::List, "[]",
+        "Networks that nodes may be in, such as \"10.0.0.0/8\" or \"::1\", asked about each address before a connect; none: any.",
+        |s, raw| raw.networks().map(|v| s.nodes.allow = v)),
     key("nodes.prune", Kind::Bool, "false",
         "Remove nodes that came from this instance's configuration and left it.",
         |s, raw| raw.bool().map(|v| s.nodes.prune = v)),
@@ -377,8 +394,8 @@ static KEYS: &[KeyInfo] = &[
         "User of --rpc-login.",
         |n, raw| raw.short_text().map(|v| n.username = Some(v))),
     node("node.password", Kind::Secret, "",
-        "Password of --rpc-login.",
-        |n, raw| raw.short_text().map(|v| n.password = Some(Password::new(v)))),
+        "Password of --rpc-login, or where it is: env:NAME or file:/PATH, looked up at each login (text: before one that begins so).",
+        |n, raw| super::node_entry::password(raw).map(|v| n.password = Some(v))),
     node("node.daemon", Kind::Text, "",
         "The address of the daemon it uses; shown only.",
         |n, raw| raw.short_text().map(|v| n.daemon = Some(v))),

@@ -8,6 +8,7 @@ use super::keys::{self, Set};
 use super::parse::{Problem, shown};
 use super::raw::{Raw, Source, Value};
 use super::settings::NodeEntry;
+use crate::domain::node::{Password, check_password_name};
 
 /// One `[[node]]` before it is understood.
 pub(super) struct RawNode {
@@ -30,6 +31,19 @@ impl RawNode {
             _ => format!("node[#{}]", self.place),
         }
     }
+}
+
+/// A password, or where it is to be found.
+pub(super) fn password(raw: &Raw) -> Result<Password, Problem> {
+    let password = Password::given(raw.text()?);
+    match password.name() {
+        Some(name) => check_password_name(name)?,
+        None if password.expose().chars().count() > 255 => {
+            return Err("must have at most 255 characters".to_owned());
+        }
+        None => {}
+    }
+    Ok(password)
 }
 
 /// All of them, in order; a name that was taken or is missing is a fault.

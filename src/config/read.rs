@@ -5,13 +5,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::adopt_rules;
-use super::database::{self, Engine};
+use super::database::{self, DatabaseTls, Engine};
 use super::fault::{Fault, Faults};
 use super::keys::{Set, known_keys};
 use super::node_entry;
 use super::overrides::Overrides;
 use super::parse::check_instance;
-use super::settings::{Database, DatabaseTls, NodeEntry, Settings};
+use super::secrets;
+use super::settings::{Database, NodeEntry, Settings};
 use super::sources::{self, Gathered, SYSTEM_FILE};
 use super::token;
 
@@ -67,6 +68,7 @@ pub(super) fn load_with(args: &Overrides, system_file: &Path) -> Result<Loaded, 
     token::finish(&mut found, args, &mut settings, &mut faults);
     faults.extend(check_open_reads(&found, &settings));
     adopt_rules::finish(&found, &mut settings, &mut faults);
+    secrets::finish(&settings, &mut faults);
     if !faults.is_empty() {
         return Err(Faults(faults));
     }

@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::adopt::Adopt;
+use super::database::DatabaseTls;
 use super::history::History;
+use super::secrets::Keys;
 use super::server::Server;
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls};
+use crate::domain::verdict::Thresholds;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,45 +45,6 @@ pub struct Settings {
     pub file: Option<PathBuf>,
 }
 
-/// Whether and how TLS is spoken with the database; the words are PostgreSQL's `sslmode` (libpq, 34.18).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DatabaseTls {
-    /// Never.
-    Off,
-    /// If the server can, with any certificate.
-    Prefer,
-    /// Always, with any certificate.
-    Require,
-    /// Always, with a certificate that a known authority signed.
-    VerifyCa,
-    /// Always, with a certificate that a known authority signed for this host.
-    VerifyFull,
-}
-
-impl DatabaseTls {
-    /// Every one, from the least to the most.
-    pub const ALL: [Self; 5] =
-        [Self::Off, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
-
-    /// The word for it in the configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        }
-    }
-
-    /// Is the certificate looked at?
-    #[must_use]
-    pub const fn verifies(self) -> bool {
-        matches!(self, Self::VerifyCa | Self::VerifyFull)
-    }
-}
-
 /// The database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
@@ -102,6 +68,8 @@ pub struct Database {
     pub tls_ca: Option<PathBuf>,
     /// How long `serve`, `migrate` and the other commands wait for a database that does not answer yet.
     pub wait: Duration,
+    /// `[secrets]`: what seals the passwords in it.
+    pub keys: Keys,
 }
 
 impl Default for Database {
@@ -117,6 +85,7 @@ impl Default for Database {
             tls: None,
             tls_ca: None,
             wait: Duration::ZERO,
+            keys: Keys::default(),
         }
     }
 }
@@ -177,6 +146,10 @@ pub struct Nodes {
     pub failure_threshold: u32,
     /// Successes in a row before a node that is down works again.
     pub success_threshold: u32,
+    /// How long a node counts as working that is busy and does not answer.
+    pub busy_grace: Duration,
+    /// The networks in which nodes may be; none: anywhere.
+    pub allow: Vec<IpNet>,
     /// Remove nodes that came from this instance's configuration and left it.
     pub prune: bool,
 }
@@ -192,7 +165,21 @@ impl Default for Nodes {
             keep_connections: 20_000,
             failure_threshold: 1,
             success_threshold: 1,
+            busy_grace: Duration::from_mins(1),
+            allow: Vec::new(),
             prune: false,
+        }
+    }
+}
+
+impl Nodes {
+    /// What it takes to change a verdict.
+    #[must_use]
+    pub const fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            failure: self.failure_threshold,
+            success: self.success_threshold,
+            busy_grace: self.busy_grace,
         }
     }
 }

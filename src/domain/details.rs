@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::observation::{
-    ApiFacts, ApiSeen, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason,
+    ApiFacts, ApiSeen, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason, Silence,
 };
 use super::process::{Exit, signal_word};
 use super::time::Timestamp;
@@ -101,7 +101,7 @@ fn find_api(facts: &ApiFacts) -> Finding {
         ApiSeen::NotJsonRpc(_) => Finding::down(FAILED, Reason::NotJsonRpc),
         ApiSeen::WrongService(_) => Finding::down(FAILED, Reason::WrongService),
         ApiSeen::ConnectTimeout(_) => Finding::down(FAILED, Reason::ConnectTimeout),
-        ApiSeen::Timeout(_) => Finding::down(FAILED, Reason::ApiTimeout),
+        ApiSeen::Timeout(_) => find_silent(facts.silence.as_deref(), FAILED),
         ApiSeen::Refused(_) => Finding::down(FAILED, Reason::PortClosed),
         ApiSeen::Tls(_) => Finding::down(FAILED, Reason::Tls),
         ApiSeen::Dns(_) => Finding::down(FAILED, Reason::Dns),
@@ -109,9 +109,23 @@ fn find_api(facts: &ApiFacts) -> Finding {
     }
 }
 
+/// No answer in time: what its process did meanwhile tells a long call from a hang.
+fn find_silent(silence: Option<&Silence>, failed: &'static str) -> Finding {
+    match silence {
+        None => Finding::down(failed, Reason::ApiTimeout),
+        Some(it) if it.stopped => Finding::down(failed, Reason::ProcessStopped),
+        Some(it) if !it.is_busy() => Finding::down(failed, Reason::Hung),
+        Some(it) if it.spent => Finding::down(failed, Reason::Busy),
+        Some(_) => Finding::up_but("API is busy", Reason::Busy),
+    }
+}
+
 /// The verdict of `full` is the API's; the message tells which of the three failed, as the earlier module's does.
 fn find_full(pid: &PidFacts, port: &PortFacts, api: &ApiFacts) -> Finding {
     let (pid_found, port_found, found) = (find_pid(pid), find_port(port), find_api(api));
+    if found.is_up() && found.reason == Some(Reason::Busy) {
+        return Finding { message: "Process is busy", ..found };
+    }
     if found.is_up() {
         // What its operator must put right is told before what happened to the process.
         let reason = found.reason.or(pid_found.reason.filter(|_| pid_found.is_up()));
@@ -240,8 +254,12 @@ fn api_details(facts: &ApiFacts) -> Map<String, Value> {
             map.insert("status_code".into(), 200.into());
             map.insert("error".into(), format!("{code}: {text}").into());
         }
-        ApiSeen::ConnectTimeout(limit) | ApiSeen::Timeout(limit) => {
+        ApiSeen::ConnectTimeout(limit) => {
             map.insert("error".into(), timed_out(*limit).into());
+        }
+        ApiSeen::Timeout(limit) => {
+            let meanwhile = facts.silence.as_deref().map(silence_text).unwrap_or_default();
+            map.insert("error".into(), format!("{}{meanwhile}", timed_out(*limit)).into());
         }
         ApiSeen::NotJsonRpc(text)
         | ApiSeen::WrongService(text)
@@ -277,12 +295,25 @@ fn full_details(
         json!({
             "pid_alive": pid_found.is_up(),
             "port_in_use": port_found.message == "Port is in use",
-            "api_responding": api_found.is_up(),
+            "api_responding": matches!(api.seen, ApiSeen::Version(_)),
         }),
     );
     let mut map = close(map, &find_full(pid, port, api));
     map.insert("timestamp".into(), checked_at.rfc3339().into());
     map
+}
+
+/// `, its process 4711 used 1480 ms of CPU time in 1500 ms`
+fn silence_text(silence: &Silence) -> String {
+    let Silence { pid, stopped, cpu, watched, .. } = silence;
+    if *stopped {
+        return format!(", its process {pid} is stopped");
+    }
+    format!(
+        ", its process {pid} used {} ms of CPU time in {} ms",
+        cpu.as_millis(),
+        watched.as_millis()
+    )
 }
 
 /// `timed out after 3 s`: the limit is in the text, so that nobody has to guess which one it was.

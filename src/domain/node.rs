@@ -112,15 +112,91 @@ pub struct Password {
 enum Kind {
     /// The password itself.
     Plain,
+    /// Where it is to be found: `env:NAME` or `file:/PATH`.
+    Named,
     /// What Laravel made of it.
     Laravel,
+    /// What we made of it, and no key of ours opens.
+    Sealed,
 }
+
+/// How a password begins in our table that is sealed; see `secrets::vault`.
+pub const SEALED: &str = "procwarden-sealed:";
+
+/// How one begins in our table that is only named there.
+const NAMED: &str = "procwarden-named:";
+
+/// How one begins in what people write that would be a name else.
+const TEXT: &str = "text:";
+
+/// How the names of passwords begin.
+const NAMES: [&str; 2] = ["env:", "file:"];
 
 impl Password {
     /// Takes the clear text.
     #[must_use]
     pub fn new(clear: String) -> Self {
         Self { text: clear.into(), kind: Kind::Plain }
+    }
+
+    /// Takes what people write: `env:NAME` and `file:/PATH` say where the password is to be found, `text:` stands before
+    /// one that begins so itself, anything else is the password.
+    #[must_use]
+    pub fn given(text: String) -> Self {
+        if NAMES.iter().any(|begin| text.starts_with(begin)) {
+            return Self { text: text.into(), kind: Kind::Named };
+        }
+        match text.strip_prefix(TEXT) {
+            Some(clear) => Self::new(clear.to_owned()),
+            None => Self::new(text),
+        }
+    }
+
+    /// The text that [`Self::given`] takes for this password; `None` of one that is sealed.
+    #[must_use]
+    pub fn written(&self) -> Option<String> {
+        let text = self.expose();
+        match self.kind {
+            Kind::Plain if NAMES.iter().chain([&TEXT]).any(|begin| text.starts_with(begin)) => {
+                Some(format!("{TEXT}{text}"))
+            }
+            Kind::Plain | Kind::Named => Some(text.to_owned()),
+            Kind::Laravel | Kind::Sealed => None,
+        }
+    }
+
+    /// Takes a text of our table: sealed, named, or in clear from before passwords were sealed.
+    #[must_use]
+    pub fn stored(text: String) -> Self {
+        if text.starts_with(SEALED) {
+            return Self { text: text.into(), kind: Kind::Sealed };
+        }
+        match text.strip_prefix(NAMED) {
+            Some(name) => Self { text: name.to_owned().into(), kind: Kind::Named },
+            None => Self::new(text),
+        }
+    }
+
+    /// As it stands in our table without being sealed first; `None` of one in clear.
+    #[must_use]
+    pub fn storable(&self) -> Option<String> {
+        match self.kind {
+            Kind::Plain => None,
+            Kind::Named => Some(format!("{NAMED}{}", self.expose())),
+            Kind::Laravel | Kind::Sealed => Some(self.expose().to_owned()),
+        }
+    }
+
+    /// Where it is to be found, if that is what it says.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        (self.kind == Kind::Named).then(|| self.expose())
+    }
+
+    /// Is it ours, and no key opened it?
+    #[must_use]
+    pub const fn is_locked(&self) -> bool {
+        matches!(self.kind, Kind::Sealed)
     }
 
     /// Takes a text that only an `APP_KEY` of Laravel's opens; see [`crate::secrets`].
@@ -132,10 +208,10 @@ impl Password {
     /// Is its text something else than the password?
     #[must_use]
     pub const fn is_sealed(&self) -> bool {
-        matches!(self.kind, Kind::Laravel)
+        !matches!(self.kind, Kind::Plain)
     }
 
-    /// The text as it is stored: in clear, or sealed.
+    /// Its text: in clear, sealed, or where it is to be found.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
@@ -243,9 +319,72 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Err(format!("'{}' {fault}", name.escape_debug()))
 }
 
+/// Can an environment variable of ours have this name? POSIX, 8.1: letters, digits and `_`, no digit first.
+#[must_use]
+pub fn is_variable(name: &str) -> bool {
+    !name.starts_with(|it: char| it.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
+}
+
+/// The rule for names of passwords: `env:` and a variable's name, or `file:` and an absolute path; at most 255 characters.
+///
+/// # Errors
+/// Says which part of the rule was broken.
+pub fn check_password_name(name: &str) -> Result<(), String> {
+    let is_good = match name.split_once(':') {
+        Some(("env", name)) => is_variable(name),
+        Some((_, path)) => path.starts_with('/') && !path.contains(char::is_control),
+        None => false,
+    };
+    if is_good && name.chars().count() <= 255 {
+        return Ok(());
+    }
+    Err("env: needs the name of a variable, file: an absolute path, both of at most 255 characters; a password that \
+         begins so is written with text: before it"
+        .to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_people_write_and_what_is_stored_of_it() {
+        // Written, its text, whether it is a name, stored without being sealed.
+        let table = [
+            ("s3cret", "s3cret", false, None),
+            ("env:RPC", "env:RPC", true, Some("procwarden-named:env:RPC")),
+            ("file:/run/p", "file:/run/p", true, Some("procwarden-named:file:/run/p")),
+            ("text:env:RPC", "env:RPC", false, None),
+            ("text:text:x", "text:x", false, None),
+            ("Env:RPC", "Env:RPC", false, None),
+        ];
+        for (written, text, is_name, stored) in table {
+            let password = Password::given(written.to_owned());
+            assert_eq!((password.expose(), password.name().is_some()), (text, is_name));
+            assert_eq!(password.written().as_deref(), Some(written));
+            assert_eq!(password.storable().as_deref(), stored);
+            if let Some(stored) = stored {
+                assert_eq!(Password::stored(stored.to_owned()), password);
+            }
+        }
+        // In clear from before: what it says now was its text then.
+        assert_eq!(Password::stored("env:RPC".into()), Password::new("env:RPC".into()));
+        let sealed = Password::stored("procwarden-sealed:1:a:b".into());
+        assert_eq!((sealed.is_locked(), sealed.written()), (true, None));
+        assert_eq!(sealed.storable().as_deref(), Some("procwarden-sealed:1:a:b"));
+    }
+
+    #[test]
+    fn names_of_passwords() {
+        for good in ["env:A", "env:_a1", "file:/a b", "file:/"] {
+            assert_eq!(check_password_name(good), Ok(()));
+        }
+        for bad in ["env:", "env:1", "env:A-B", "file:", "file:a", "file:./a"] {
+            assert!(check_password_name(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn names_that_mean_something_else_in_a_url_are_refused() {

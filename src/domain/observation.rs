@@ -49,6 +49,10 @@ pub enum Reason {
     Dns,
     /// The connection broke.
     Io,
+    /// No answer in time, but its process computes.
+    Busy,
+    /// No answer in time, and its process does nothing.
+    Hung,
     /// Only a lost instance could tell.
     InstanceLost,
     /// The node's password cannot be opened with the keys that are given.
@@ -57,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::PidMissing,
         Self::ProcessGone,
         Self::ProcessZombie,
@@ -78,6 +82,8 @@ impl Reason {
         Self::Tls,
         Self::Dns,
         Self::Io,
+        Self::Busy,
+        Self::Hung,
         Self::InstanceLost,
         Self::SecretUnreadable,
     ];
@@ -106,6 +112,8 @@ impl Reason {
             Self::Tls => "tls",
             Self::Dns => "dns",
             Self::Io => "io",
+            Self::Busy => "busy",
+            Self::Hung => "hung",
             Self::InstanceLost => "instance_lost",
             Self::SecretUnreadable => "secret_unreadable",
         }
@@ -122,9 +130,16 @@ impl Reason {
     pub const fn proves_death(self) -> bool {
         matches!(self, Self::ProcessGone | Self::ProcessZombie)
     }
+
+    /// The node takes connections and does not answer.
+    #[must_use]
+    pub const fn is_silence(self) -> bool {
+        matches!(self, Self::ApiTimeout | Self::Busy | Self::Hung)
+    }
 }
 
 /// Everything that one check saw.
+#[allow(clippy::large_enum_variant)] // Boxed where it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Observation {
     /// Method `pid`.
@@ -155,6 +170,15 @@ impl Observation {
         match self {
             Self::Pid(pid) | Self::Full(pid, ..) => Some(pid),
             Self::Port(_) | Self::Api(_) => None,
+        }
+    }
+
+    /// What the RPC server answered, where it was asked.
+    #[must_use]
+    pub const fn api(&self) -> Option<&ApiFacts> {
+        match self {
+            Self::Api(api) | Self::Full(_, _, api) => Some(api),
+            Self::Pid(_) | Self::Port(_) => None,
         }
     }
 
@@ -261,6 +285,34 @@ pub struct ApiFacts {
     pub latency: Option<Duration>,
     /// Why the node's password could not be read, and what to do; then the exchange was made without a login.
     pub unreadable: Option<Box<str>>,
+    /// What the process did that let us wait in vain; `None` if it answered, or cannot be seen from here.
+    pub silence: Option<Box<Silence>>,
+}
+
+/// What a node's process did while its answer was waited for in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Silence {
+    /// Its PID.
+    pub pid: i32,
+    /// It is stopped.
+    pub stopped: bool,
+    /// One of its threads ran at the begin or at the end, or waited for a processor.
+    pub runnable: bool,
+    /// CPU time that all its threads used while it was watched.
+    pub cpu: Duration,
+    /// How long it was watched.
+    pub watched: Duration,
+    /// It was busy at the looks before as well, for longer than it may be: see [`weigh`](super::verdict::weigh).
+    pub spent: bool,
+}
+
+impl Silence {
+    /// Did it compute, or would it have? A fiftieth of a core is enough, since others may have taken the rest; who waits for
+    /// a hung daemon uses none (measured: an idle `monero-wallet-rpc` takes 0.01 % of a core).
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.stopped && (self.runnable || self.cpu * 50 >= self.watched)
+    }
 }
 
 /// How the RPC exchange ended.

@@ -1,11 +1,12 @@
 //! From an observation to a node's verdict: thresholds both ways, and when a verdict grows stale.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use super::details::{details, find};
 use super::node::{Method, Node};
-use super::observation::{ApiSeen, Observation, PidSeen, PortSeen, Reason};
+use super::observation::{ApiSeen, Observation, PidSeen, PortSeen, Reason, Silence};
 use super::process::Identity;
 use super::time::{Now, Timestamp, Uptime};
 
@@ -57,18 +58,20 @@ impl fmt::Display for State {
     }
 }
 
-/// How many looks in a row it takes to change a verdict.
+/// How many looks in a row it takes to change a verdict, and how long it takes of a busy node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Thresholds {
     /// Failures in a row before a working node is down; at least 1.
     pub failure: u32,
     /// Successes in a row before a node that is down works again; at least 1.
     pub success: u32,
+    /// How long a busy node counts as working.
+    pub busy_grace: Duration,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { failure: 1, success: 1 }
+        Self { failure: 1, success: 1, busy_grace: Duration::from_secs(60) }
     }
 }
 
@@ -97,6 +100,8 @@ pub struct Verdict {
     pub identity: Option<Identity>,
     /// Looks in a row that contradict `state`.
     pub streak: u32,
+    /// The first of the looks that found it busy, without an answer since. Not recorded: see [`weigh`].
+    pub busy_since: Option<Uptime>,
 }
 
 impl Verdict {
@@ -136,6 +141,7 @@ pub fn evaluate(
     thresholds: Thresholds,
     now: Now,
 ) -> Verdict {
+    let observation = &*weigh(observation, previous, thresholds.busy_grace, now);
     let found = find(observation);
     let seen = match found.works {
         Some(true) => State::Up,
@@ -160,7 +166,55 @@ pub fn evaluate(
         latency_ms: observation.latency().map(|d| u32::try_from(d.as_millis()).unwrap_or(u32::MAX)),
         identity: identity_after(node, observation),
         streak: if turns { 0 } else { streak },
+        busy_since: match found.reason {
+            Some(Reason::Busy) => busy_since(previous, now).or(Some(now.up)),
+            Some(reason) if reason.is_silence() => busy_since(previous, now),
+            _ => None,
+        },
     }
+}
+
+/// The observation with what the looks before say about it: whether a busy node has been so for longer than `grace`.
+///
+/// A node that is down because it did not answer stays down until it does, busy or not.
+#[must_use]
+pub fn weigh<'a>(
+    observation: &'a Observation,
+    previous: &Verdict,
+    grace: Duration,
+    now: Now,
+) -> Cow<'a, Observation> {
+    let is_busy = observation
+        .api()
+        .filter(|api| matches!(api.seen, ApiSeen::Timeout(_)))
+        .and_then(|api| api.silence.as_deref())
+        .is_some_and(Silence::is_busy);
+    let fell_silent =
+        previous.state == State::Down && previous.reason.is_some_and(Reason::is_silence);
+    let is_over = busy_since(previous, now).is_some_and(|since| now.up.since(since) >= grace);
+    if !is_busy || !(fell_silent || is_over || grace.is_zero()) {
+        return Cow::Borrowed(observation);
+    }
+    let mut weighed = observation.clone();
+    if let Observation::Api(api) | Observation::Full(_, _, api) = &mut weighed
+        && let Some(silence) = api.silence.as_mut()
+    {
+        silence.spent = true;
+    }
+    Cow::Owned(weighed)
+}
+
+/// Since when a node is busy. A record of it was written when it became so, and says when that was by the wall clock; one
+/// that says it will be so leaves no grace.
+fn busy_since(previous: &Verdict, now: Now) -> Option<Uptime> {
+    previous.busy_since.or_else(|| {
+        let recorded = previous.checked_at.filter(|_| previous.reason == Some(Reason::Busy))?;
+        Some(if recorded > now.wall {
+            Uptime(i64::MIN)
+        } else {
+            now.up.minus(now.wall.since(recorded))
+        })
+    })
 }
 
 /// A full look names the API's reason; that the process is dead and nobody has its port proves as much.

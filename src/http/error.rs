@@ -134,6 +134,9 @@ impl From<RegistryError> for Problem {
                 "duplicate_name",
                 StoreError::DuplicateName(name).to_string(),
             ),
+            RegistryError::Store(StoreError::NoKey) => {
+                Self::field("password", StoreError::NoKey.to_string())
+            }
             RegistryError::Store(error) => {
                 tracing::warn!(error = error.chain(), "a write of the registry failed");
                 database_unavailable(error.to_string())

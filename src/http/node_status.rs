@@ -12,7 +12,7 @@ use super::AppState;
 use super::auth::MayRead;
 use super::error::Problem;
 use super::limits::Work;
-use super::nodes_status::wake_if_other;
+use super::nodes_status::{wake_if_other, weighed};
 use super::query::Params;
 use super::request::Id;
 use super::told::Told;
@@ -69,9 +69,10 @@ pub async fn get(
     let Ok(checked) = tokio::time::timeout(LOOK_TIME, look).await else {
         return Ok(Json(recorded(&view.verdict, told())));
     };
-    wake_if_other(&state, view, &checked);
-    let details = details(&checked.observation, checked.at.wall);
-    Ok(Json(NodeStatus { status: find(&checked.observation).is_up(), details }))
+    let seen = weighed(&state, view, &checked);
+    wake_if_other(&state, view, &seen);
+    let details = details(&seen, checked.at.wall);
+    Ok(Json(NodeStatus { status: find(&seen).is_up(), details }))
 }
 
 /// A node that is not looked at, told so.

@@ -28,8 +28,8 @@ use crate::checker::Checked;
 use crate::clock;
 use crate::domain::details::find;
 use crate::domain::observation::Reason;
-use crate::domain::verdict::State as NodeState;
-use crate::domain::{Method, Timestamp, Uptime};
+use crate::domain::verdict::{State as NodeState, weigh};
+use crate::domain::{Method, Observation, Timestamp, Uptime};
 use crate::snapshot::{NodeView, NodesPart};
 
 /// A check of all nodes ends after this, whatever it has reached.
@@ -197,7 +197,7 @@ fn live_row<'a>(view: &'a NodeView, checked: &Checked) -> NodeStatusRow<'a> {
         name: &view.node.name,
         status: found.is_up(),
         message: found.message.into(),
-        state: seen_state(checked).as_str(),
+        state: seen_state(&checked.observation).as_str(),
         reason: found.reason.map(Reason::as_str),
         method: Some(checked.observation.method().as_str()),
         last_check: Some(checked.at.wall),
@@ -208,17 +208,23 @@ fn live_row<'a>(view: &'a NodeView, checked: &Checked) -> NodeStatusRow<'a> {
 }
 
 /// What this look alone says.
-pub fn seen_state(checked: &Checked) -> NodeState {
-    match find(&checked.observation).works {
+pub fn seen_state(observation: &Observation) -> NodeState {
+    match find(observation).works {
         Some(true) => NodeState::Up,
         Some(false) => NodeState::Down,
         None => NodeState::Unknown,
     }
 }
 
+/// A live look, with what the looks before say about it.
+pub fn weighed(state: &AppState, view: &NodeView, checked: &Checked) -> Observation {
+    let grace = state.settings().nodes.busy_grace;
+    weigh(&checked.observation, &view.verdict, grace, checked.at).into_owned()
+}
+
 /// A live look that differs from the record wakes that node's scheduled check; it records nothing itself.
-pub fn wake_if_other(state: &AppState, view: &NodeView, checked: &Checked) {
-    let seen = seen_state(checked);
+pub fn wake_if_other(state: &AppState, view: &NodeView, observation: &Observation) {
+    let seen = seen_state(observation);
     let differs = seen != NodeState::Unknown && seen != view.verdict.state;
     if differs && view.node.available {
         state.0.parts.nodes.wake(view.node.id);
@@ -263,8 +269,9 @@ async fn check_all(state: AppState, method: Method) -> Seen {
     });
     let mut checks = std::pin::pin!(checks.buffer_unordered(concurrency));
     while let Ok(Some((checked, view))) = tokio::time::timeout_at(ends, checks.next()).await {
-        wake_if_other(&state, &view, &checked);
-        seen.insert(view.node.id, checked);
+        let observation = weighed(&state, &view, &checked);
+        wake_if_other(&state, &view, &observation);
+        seen.insert(view.node.id, Checked { observation, at: checked.at });
     }
     Arc::new(seen)
 }

@@ -240,6 +240,7 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         latency_ms: (state == State::Up).then_some(3),
         identity: None,
         streak: 0,
+        busy_since: None,
     };
     let node = Node {
         id,

@@ -32,7 +32,7 @@ fn the_real_servers_command_line() {
 
 #[test]
 fn secrets_in_other_shapes() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["--electrum-seed", "a b c"], "--electrum-seed ***"),
         (&["--seed-node", "1.2.3.4:18080"], "--seed-node 1.2.3.4:18080"),
         (&["--rpc-login", "hunter2"], "--rpc-login ***"),
@@ -45,6 +45,31 @@ fn secrets_in_other_shapes() {
         (&["--generate-from-view-key", "hunter2"], "--generate-from-view-key ***"),
         (&["--password", "--rpc-bind-port", "1"], "--password --rpc-bind-port 1"),
         (&["--password", "--Hunter2!"], "--password ***"),
+        (
+            &["--password-file", "/run/p", "--RPC-LOGIN=me:hunter2"],
+            "--password-file /run/p --RPC-LOGIN=me:***",
+        ),
+        (&["rpc-login=me:hunter2", "daemon-login", "x"], "rpc-login=me:*** daemon-login x"),
+        (
+            &["--dsn", "mysql:host=db;user=u;password=hunter2"],
+            "--dsn mysql:host=db;user=u;password=***",
+        ),
+        (&["curl", "-d", "user=me&password=hunter2&x=1"], "curl -d user=me&password=***&x=1"),
+        (
+            &["curl", "-d", r#"{"a": {"Passwd": "hunter2"}, "b": 1}"#],
+            r#"curl -d {"a":{"Passwd":"***"},"b":1}"#,
+        ),
+        (
+            &["sh", "-c", "curl -H 'Authorization: Bearer hunter2' u"],
+            "sh -c curl -H 'Authorization: ***' u",
+        ),
+        (
+            &["sh", "-c", "echo Authorization: Bearer hunter2 and on"],
+            "sh -c echo Authorization: Bearer *** and on",
+        ),
+        (&["--password=hunter2;hunter2&x=hunter2"], "--password=***"),
+        (&["--dsn=host=a;password=hunter2;hunter2;port=1"], "--dsn=host=a;password=***;port=1"),
+        (&["run", "PASSWORD: hunter2"], "run PASSWORD: ***"),
         (
             &["sh", "-c", "run --password 'hunter 2' --page 3 && x --token=hunter2"],
             "sh -c run --password '***' --page 3 && x --token=***",
@@ -96,6 +121,10 @@ fn the_json_of_a_lock() {
         "rpc_login": "me:hunter2",
         "command": "php run.php --secret hunter2 --pages=3",
         "cache_key": "abc",
+        "nested": [{"deep": {"Private_Key": "hunter2", "COOKIE": ["hunter2"], "PassWd": 7}}],
+        "dsn": "pgsql:host=db;password=hunter2",
+        "body": "{\"api_key\": \"hunter2\", \"n\": 1}",
+        "note": "sent Authorization: Bearer hunter2",
     }) else {
         panic!("an object");
     };
@@ -113,6 +142,10 @@ fn the_json_of_a_lock() {
         "rpc_login": "me:***",
         "command": "php run.php --secret *** --pages=3",
         "cache_key": "abc",
+        "nested": [{"deep": {"Private_Key": "***", "COOKIE": "***", "PassWd": "***"}}],
+        "dsn": "pgsql:host=db;password=***",
+        "body": "{\"api_key\":\"***\",\"n\":1}",
+        "note": "sent Authorization: Bearer ***",
     });
     assert_eq!(Value::Object(mask_json(lock)), masked);
 }

@@ -226,7 +226,7 @@ impl Processes {
     }
 
     /// `/proc/PID/stat`; `None` proves nothing.
-    fn stat(&self, pid: Pid) -> Option<Stat> {
+    pub(super) fn stat(&self, pid: Pid) -> Option<Stat> {
         // The fields that are needed end before byte 512, whatever the name is (at most 64 bytes).
         let mut buffer = [0_u8; 512];
         let mut path = [0; StatPath::ROOM];

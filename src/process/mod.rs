@@ -6,6 +6,7 @@
 pub mod bench;
 mod descriptors;
 mod details;
+mod effort;
 mod ends;
 mod exit;
 mod exits;
@@ -26,6 +27,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub use descriptors::{ceiling, descriptor_limit, reserve, why_not_held};
 pub use details::ProcessDetails;
+pub use effort::Effort;
 pub use exits::Exits;
 pub use look::{Handle, ended};
 pub use program::Program;

@@ -12,6 +12,8 @@ pub(super) struct Stat {
     pub(super) state: u8,
     /// Field 9.
     flags: u64,
+    /// Fields 14 and 15: clock ticks of all threads, in the program and in the kernel.
+    pub(super) cpu_ticks: u64,
     /// Field 20.
     pub(super) threads: i64,
     /// Field 22: clock ticks after boot.
@@ -28,16 +30,29 @@ impl Stat {
         let rest = line.get(end + 1..)?;
         let mut fields = rest.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
         let Some([state]) = fields.next() else { return None };
-        // Fields 4 to 8 come before the flags, 10 to 19 before the threads, 21 before the start.
+        // Fields 4 to 8 come before the flags, 10 to 13 before the times, 16 to 19 before the threads, 21 before the start.
         let flags = number(fields.nth(5)?)?;
-        let threads = number(fields.nth(10)?)?;
+        let user: u64 = number(fields.nth(4)?)?;
+        let system: u64 = number(fields.next()?)?;
+        let threads = number(fields.nth(4)?)?;
         let start_ticks = number(fields.nth(1)?)?;
-        Some(Self { state: *state, flags, threads, start_ticks })
+        Some(Self {
+            state: *state,
+            flags,
+            cpu_ticks: user.saturating_add(system),
+            threads,
+            start_ticks,
+        })
     }
 
     /// A zombie; of a main thread it may be true while other threads of the process run.
     pub(super) const fn is_zombie(&self) -> bool {
         self.state == b'Z'
+    }
+
+    /// Running, or waiting for a processor.
+    pub(super) const fn is_runnable(&self) -> bool {
+        self.state == b'R'
     }
 
     /// Stopped by a signal or by a tracer.
@@ -68,7 +83,7 @@ mod tests {
     fn a_line_of_a_real_process() {
         let stat = Stat::parse(REAL).unwrap();
         assert_eq!(stat.state, b'S');
-        assert_eq!((stat.threads, stat.start_ticks), (1, 8_675_309));
+        assert_eq!((stat.threads, stat.start_ticks, stat.cpu_ticks), (1, 8_675_309, 4));
         assert!(!stat.is_kernel_thread() && !stat.is_zombie() && !stat.is_stopped());
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::RegistryError;
 use crate::config::NodeEntry;
-use crate::domain::node::{Node, Password, Tls, check_name};
+use crate::domain::node::{Node, Password, Tls, check_name, check_password_name};
 
 /// What an operator says of a node: an absent field leaves what is there, `null` clears it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -25,7 +25,7 @@ pub struct NodePatch {
     /// User of the RPC login.
     #[serde(default, deserialize_with = "given")]
     pub username: Option<Option<String>>,
-    /// Password of the RPC login.
+    /// Password of the RPC login, or where it is to be found; see [`Password::given`].
     #[serde(default, deserialize_with = "given_password")]
     pub password: Option<Option<Password>>,
     /// The daemon it uses.
@@ -58,7 +58,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 fn given_password<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<Password>>, D::Error> {
-    Ok(Some(Option::<String>::deserialize(deserializer)?.map(Password::new)))
+    Ok(Some(Option::<String>::deserialize(deserializer)?.map(Password::given)))
 }
 pub(super) fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {
     NodePatch {
@@ -168,6 +168,10 @@ pub(crate) fn check(node: &Node) -> Result<(), RegistryError> {
     // What is inside a sealed one is known once it is opened.
     let clear = node.password.as_ref().filter(|password| !password.is_sealed());
     text("password", clear.map_or("", Password::expose), 0)?;
+    if let Some(name) = node.password.as_ref().and_then(Password::name) {
+        check_password_name(name)
+            .map_err(|problem| RegistryError::Invalid { field: "password", problem })?;
+    }
     let path = node.pid_file.as_deref().unwrap_or("/");
     number("pid_file", path.len() <= 4096 && !path.is_empty(), "must have 1 to 4096 bytes")?;
     number("port", node.port > 0, "must be 1 to 65535")?;

@@ -1,6 +1,10 @@
-//! Passwords that stand in the registry as somebody else's ciphertext: opened when they are needed, kept nowhere.
+//! Passwords that do not stand in the registry in clear: sealed by us (`vault`), somebody else's ciphertext (`laravel`), or
+//! named only (`named`). The last two are opened when they are needed and kept nowhere.
 
+mod key_file;
 mod laravel;
+mod named;
+mod vault;
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +12,10 @@ use std::sync::Arc;
 use crate::config::Adopt;
 use crate::domain::node::Password;
 
+pub use key_file::{KeyFileError, read as read_key, read_or_make as make_key};
 pub use laravel::{Fault, KeyFault};
+pub use named::Missing;
+pub use vault::{NoKey, SealFault, Vault};
 
 /// The keys that open sealed passwords, in the order in which they are tried; cheap to clone.
 ///
@@ -49,6 +56,15 @@ pub enum Unreadable {
          adopt.laravel_previous_keys to those of before"
     )]
     WrongKey,
+    /// It is ours, and no key of ours opened it.
+    #[error(
+        "the password cannot be read: no key opens it; give the key it was sealed with as secrets.key_file, secrets.key or \
+         one of secrets.previous_keys, or set the password anew"
+    )]
+    Locked,
+    /// It is named, and not to be found there.
+    #[error("the password cannot be read")]
+    Missing(#[from] Missing),
     /// No key would help.
     #[error("the password cannot be read; save it in Laravel once more")]
     Text(#[from] Fault),
@@ -82,6 +98,12 @@ impl Secrets {
     pub fn open(&self, password: &Password) -> Result<Password, Unreadable> {
         if !password.is_sealed() {
             return Ok(password.clone());
+        }
+        if password.is_locked() {
+            return Err(Unreadable::Locked);
+        }
+        if let Some(name) = password.name() {
+            return Ok(named::look_up(name)?);
         }
         if self.keys.is_empty() {
             return Err(Unreadable::NoKey);

@@ -41,6 +41,15 @@ pub enum StoreError {
     /// A node of that name exists.
     #[error("a node named '{0}' exists already")]
     DuplicateName(String),
+    /// A password would stand in clear where others read it.
+    #[error(
+        "a password is stored in a shared database sealed only: set secrets.key_file or secrets.key, or name it, as \
+         env:NAME or file:/PATH"
+    )]
+    NoKey,
+    /// The keys that seal passwords.
+    #[error(transparent)]
+    Key(#[from] super::keys::KeyError),
     /// What stands in a row cannot be understood.
     #[error("a row of {table} cannot be read: {problem}")]
     Corrupt {

@@ -14,10 +14,12 @@ mod fleet;
 mod history;
 mod identity;
 mod instances;
+mod keys;
 mod migration_update;
 mod migrations;
 mod node_reads;
 mod nodes;
+mod origin;
 mod schema;
 mod server_lock;
 mod statements;
@@ -42,9 +44,11 @@ pub use findings::Finding;
 pub use fleet::{Fleet, Forgotten};
 pub use history::Place;
 pub use instances::{Beat, Holder, InstanceRow, Lease};
+pub use keys::KeyError as PasswordKeyError;
 pub use migrations::{Applied, StoredMigration, Tells};
 pub use node_reads::NodeVersion;
-pub use nodes::{NewNode, NodeWrite, Origin, StoredNode};
+pub use nodes::{NewNode, NodeWrite, StoredNode};
+pub use origin::Origin;
 pub use schema::{SchemaState, embedded};
 pub use server_lock::{LockHeld, ServerLock};
 pub use their_migrations::{TheirMigrations, TheirWrite};
@@ -54,6 +58,7 @@ pub use verdicts::VerdictWrite;
 use connect::{Opened, Recycle};
 use db::{Db, Session};
 use file::DatabaseFile;
+use keys::StoreKeys;
 
 /// How often a transaction is tried that others were in the way of.
 const TRIES: u32 = 8;
@@ -131,6 +136,8 @@ pub struct Store {
     recycle: Recycle,
     /// Only SQLite's.
     file: Option<DatabaseFile>,
+    /// What seals passwords.
+    keys: StoreKeys,
 }
 
 impl Store {
@@ -142,7 +149,10 @@ impl Store {
     pub async fn open(settings: &Database, open: Open) -> Result<Self, StoreError> {
         let store = Self::connect(settings, open).await?;
         match open {
-            Open::Create => Box::pin(store.migrate()).await?,
+            Open::Create => {
+                Box::pin(store.migrate()).await?;
+                Box::pin(store.seal_passwords()).await?;
+            }
             Open::Existing | Open::Reading => store.require_current_schema().await?,
         }
         Ok(store)
@@ -159,7 +169,8 @@ impl Store {
             // Three engines' ways to connect make a large future; callers need not carry it.
             match Box::pin(connect::open(settings, open)).await {
                 Ok(Opened { db, recycle, file }) => {
-                    return Ok(Self { db, settings: settings.clone(), recycle, file });
+                    let keys = StoreKeys::of(&settings.keys, file.as_ref(), open)?;
+                    return Ok(Self { db, settings: settings.clone(), recycle, file, keys });
                 }
                 Err(error) if error.is_absence() && tokio::time::Instant::now() < end => {
                     tracing::debug!(error = error.chain(), "the database does not answer yet");

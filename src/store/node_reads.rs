@@ -2,7 +2,7 @@
 
 use super::db::args;
 use super::events::{self, BATCH};
-use super::nodes::{NodeRow, select, stored};
+use super::nodes::{NodeRow, select};
 use super::{Engine, Store, StoreError, StoredNode, single};
 
 pub(super) const CHANGED: &str = select!("WHERE writer = ? AND change_seq > ? ORDER BY id");
@@ -58,7 +58,7 @@ impl Store {
         writer: &str,
         after: i64,
     ) -> Result<Vec<StoredNode>, StoreError> {
-        stored(single!(self, session => session.all(CHANGED, args![writer, after]))?)
+        self.stored(single!(self, session => session.all(CHANGED, args![writer, after]))?)
     }
 
     /// The nodes with these ids that there are.
@@ -73,7 +73,7 @@ impl Store {
                 single!(self, session => session.all(statement, args![&batch]))?;
             rows.extend(more);
         }
-        stored(rows)
+        self.stored(rows)
     }
 
     /// The nodes with these names that there are.
@@ -88,7 +88,7 @@ impl Store {
                 single!(self, session => session.all(statement, args![&batch]))?;
             rows.extend(more);
         }
-        stored(rows)
+        self.stored(rows)
     }
 
     /// The nodes that the configuration brought.
@@ -96,7 +96,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn nodes_of_config(&self) -> Result<Vec<StoredNode>, StoreError> {
-        stored(single!(self, session => session.all(OF_CONFIG, &[]))?)
+        self.stored(single!(self, session => session.all(OF_CONFIG, &[]))?)
     }
 
     /// The nodes that are mirrored from a table that is not ours, by id.
@@ -104,7 +104,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn adopted_nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
-        stored(single!(self, session => session.all(ADOPTED, &[]))?)
+        self.stored(single!(self, session => session.all(ADOPTED, &[]))?)
     }
 
     /// Of every node, by id, what tells whether it has to be read again.

@@ -2,40 +2,13 @@
 
 use super::db::{Arg, Session, args};
 use super::identity::IdentityColumns;
+use super::keys::StoreKeys;
+use super::origin::Origin;
 use super::{Store, StoreError, dialect, single, write};
 use crate::domain::node::{Method, Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Timestamp, Uptime};
-
-/// Where a node came from: only those of the configuration are pruned, those of a table that is not ours only mirrored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// `POST /nodes` or `procwarden nodes add`.
-    User,
-    /// `[[node]]`.
-    Config,
-    /// The table of `adopt.nodes`; its ids are kept.
-    Adopted,
-}
-
-impl Origin {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Config => "config",
-            Self::Adopted => "adopted",
-        }
-    }
-
-    fn parse(word: &str) -> Self {
-        match word {
-            "config" => Self::Config,
-            "adopted" => Self::Adopted,
-            _ => Self::User,
-        }
-    }
-}
 
 /// A node to be inserted. Its id is the database's, unless the node is adopted; else `node.id` is ignored.
 #[derive(Debug, Clone)]
@@ -120,6 +93,7 @@ pub(super) const UPDATE: &str = "UPDATE procwarden_nodes SET version = version +
 pub(super) const RESET: &str = "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
      worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, streak = 0, host_id = NULL, \
      boot_id = NULL, pid_ns = NULL, identity_pid = NULL, start_ticks = NULL, pidfd_inode = NULL WHERE id = ?";
+pub(super) const SET_PASSWORD: &str = "UPDATE procwarden_nodes SET password = ? WHERE id = ?";
 pub(super) const DELETE: &str = "DELETE FROM procwarden_nodes WHERE id = ?";
 
 /// A row as it stands; the same type for every engine.
@@ -175,12 +149,13 @@ impl TryFrom<NodeRow> for StoredNode {
             latency_ms: row.latency_ms.and_then(|ms| u32::try_from(ms).ok()),
             identity: identity.clone(),
             streak: u32::try_from(row.streak).unwrap_or(0),
+            busy_since: None,
         };
         let origin = Origin::parse(&row.origin);
         let password = row.password.map(match origin {
             // As it stands in their table.
             Origin::Adopted => Password::laravel,
-            Origin::User | Origin::Config => Password::new,
+            Origin::User | Origin::Config => Password::stored,
         });
         let node = Node {
             id: row.id,
@@ -215,17 +190,26 @@ impl TryFrom<NodeRow> for StoredNode {
     }
 }
 
-pub(super) fn stored(rows: Vec<NodeRow>) -> Result<Vec<StoredNode>, StoreError> {
-    rows.into_iter().map(StoredNode::try_from).collect()
-}
-
 impl Store {
+    /// Rows as nodes, with their passwords opened.
+    pub(super) fn stored(&self, rows: Vec<NodeRow>) -> Result<Vec<StoredNode>, StoreError> {
+        rows.into_iter().map(|row| self.stored_one(row)).collect()
+    }
+
+    fn stored_one(&self, row: NodeRow) -> Result<StoredNode, StoreError> {
+        let mut stored = StoredNode::try_from(row)?;
+        if let Some(password) = stored.node.password.as_mut() {
+            self.keys.open(stored.node.id, password);
+        }
+        Ok(stored)
+    }
+
     /// Every node, by id.
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Corrupt`].
     pub async fn nodes(&self) -> Result<Vec<StoredNode>, StoreError> {
-        stored(single!(self, session => session.all(ALL, &[]))?)
+        self.stored(single!(self, session => session.all(ALL, &[]))?)
     }
 
     /// A node by its id, or by its name.
@@ -241,14 +225,14 @@ impl Store {
             Some(id) => single!(self, session => session.first(BY_ID, args![id]))?,
             None => single!(self, session => session.first(BY_NAME, args![name]))?,
         };
-        row.map(StoredNode::try_from).transpose()
+        row.map(|row| self.stored_one(row)).transpose()
     }
 
     /// Writes the registry, all in one transaction. For each write the id of the node, or `None` if there is no such
     /// node, or not of that version: somebody else was faster.
     ///
     /// # Errors
-    /// [`StoreError::DuplicateName`], [`StoreError::Database`]: then nothing is written.
+    /// [`StoreError::DuplicateName`], [`StoreError::NoKey`], [`StoreError::Database`]: then nothing is written.
     pub async fn write_nodes(
         &self,
         writes: &[NodeWrite],
@@ -267,7 +251,7 @@ impl Store {
         now: Timestamp,
         step: &(dyn Fn() + Sync),
     ) -> Result<Vec<Option<i64>>, StoreError> {
-        write!(self, tx => write_all(tx, writes, now, step))
+        write!(self, tx => write_all(tx, &self.keys, writes, now, step))
     }
 
     /// How many nodes are not mirrored from a table that is not ours.
@@ -290,6 +274,7 @@ impl Store {
 
 async fn write_all(
     tx: &mut Session,
+    keys: &StoreKeys,
     writes: &[NodeWrite],
     now: Timestamp,
     step: &(dyn Fn() + Sync),
@@ -303,9 +288,9 @@ async fn write_all(
                 given = given.max(Some(new.node.id));
                 Some(new.node.id)
             }
-            NodeWrite::Insert(new) => Some(insert(tx, new, now).await?),
+            NodeWrite::Insert(new) => Some(insert(tx, keys, new, now).await?),
             NodeWrite::Update { node, version, reset } => {
-                update(tx, node, *version, *reset, now).await?.then_some(node.id)
+                update(tx, keys, node, (*version, *reset), now).await?.then_some(node.id)
             }
             NodeWrite::Delete(id) => (tx.execute(DELETE, args![*id]).await? > 0).then_some(*id),
         });
@@ -320,23 +305,37 @@ async fn write_all(
     Ok(written)
 }
 
-async fn insert(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<i64, StoreError> {
+async fn insert(
+    tx: &mut Session,
+    keys: &StoreKeys,
+    new: &NewNode,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
     let name = &new.node.name;
-    tx.execute(INSERT, &columns(new, now)).await.map_err(|error| duplicate(error, name))?;
+    let password = new.node.password.as_ref();
+    let as_it_is = password.and_then(Password::storable);
+    let columns = columns(new, as_it_is.as_deref(), now);
+    tx.execute(INSERT, &columns).await.map_err(|error| duplicate(error, name))?;
     // Read back: no way to ask for the new id is common to the engines.
-    Ok(tx.number(ID_OF, args![name]).await?.unwrap_or_default())
+    let id = tx.number(ID_OF, args![name]).await?.unwrap_or_default();
+    // What is sealed is bound to the id.
+    if let Some(password) = password.filter(|_| as_it_is.is_none()) {
+        tx.execute(SET_PASSWORD, args![&keys.seal(id, password)?, id]).await?;
+    }
+    Ok(id)
 }
 
 /// With the id that the node has already.
 async fn insert_as(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<(), StoreError> {
     let id = Arg::from(new.node.id);
-    let values: Vec<Arg<'_>> = std::iter::once(id).chain(columns(new, now)).collect();
+    let password = new.node.password.as_ref().map(Password::expose);
+    let values: Vec<Arg<'_>> = std::iter::once(id).chain(columns(new, password, now)).collect();
     let done = tx.execute(INSERT_AS, &values).await;
     done.map(drop).map_err(|error| duplicate(error, &new.node.name))
 }
 
 /// In the order of [`INSERT`].
-fn columns(new: &NewNode, now: Timestamp) -> [Arg<'_>; 18] {
+fn columns<'a>(new: &'a NewNode, password: Option<&'a str>, now: Timestamp) -> [Arg<'a>; 18] {
     let node = &new.node;
     [
         new.origin.as_str().into(),
@@ -349,7 +348,7 @@ fn columns(new: &NewNode, now: Timestamp) -> [Arg<'_>; 18] {
         i64::from(node.port).into(),
         node.tls.as_str().into(),
         (&node.username).into(),
-        node.password.as_ref().map(Password::expose).into(),
+        password.into(),
         (&node.daemon).into(),
         node.pid.into(),
         (&node.pid_file).into(),
@@ -363,11 +362,12 @@ fn columns(new: &NewNode, now: Timestamp) -> [Arg<'_>; 18] {
 /// When what is checked changed (`reset`), the verdict is forgotten: it was another node's.
 async fn update(
     tx: &mut Session,
+    keys: &StoreKeys,
     node: &Node,
-    version: i64,
-    reset: bool,
+    (version, reset): (i64, bool),
     now: Timestamp,
 ) -> Result<bool, StoreError> {
+    let password = node.password.as_ref().map(|it| keys.seal(node.id, it)).transpose()?;
     let changed = tx
         .execute(
             UPDATE,
@@ -380,7 +380,7 @@ async fn update(
                 i64::from(node.port),
                 node.tls.as_str(),
                 &node.username,
-                node.password.as_ref().map(Password::expose),
+                &password,
                 &node.daemon,
                 node.pid,
                 &node.pid_file,

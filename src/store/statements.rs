@@ -3,8 +3,8 @@
 use super::db::Session;
 use super::{Engine, Store, StoreError, dialect, single};
 use super::{
-    events, findings, fleet, history, instances, migration_update, migrations, node_reads, nodes,
-    schema,
+    events, findings, fleet, history, instances, keys, migration_update, migrations, node_reads,
+    nodes, schema,
 };
 
 /// Name and text of each.
@@ -51,6 +51,8 @@ const ALL: &[(&str, &str)] = &[
     ("migrations::INSERT", migrations::INSERT),
     ("migrations::ID_OF", migrations::ID_OF),
     ("migration_update::WRITTEN", migration_update::WRITTEN),
+    ("keys::UNSEALED", keys::UNSEALED),
+    ("keys::RESEAL", keys::RESEAL),
     ("nodes::ALL", nodes::ALL),
     ("nodes::BY_ID", nodes::BY_ID),
     ("nodes::BY_NAME", nodes::BY_NAME),
@@ -66,6 +68,7 @@ const ALL: &[(&str, &str)] = &[
     ("nodes::ID_OF", nodes::ID_OF),
     ("nodes::UPDATE", nodes::UPDATE),
     ("nodes::RESET", nodes::RESET),
+    ("nodes::SET_PASSWORD", nodes::SET_PASSWORD),
     ("nodes::DELETE", nodes::DELETE),
     ("schema::NEWEST", schema::NEWEST),
 ];

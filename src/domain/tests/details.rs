@@ -34,6 +34,7 @@ fn api(seen: ApiSeen) -> ApiFacts {
         seen,
         latency: None,
         unreadable: None,
+        silence: None,
     }
 }
 
@@ -322,7 +323,7 @@ fn every_reason_has_one_word_of_its_own() {
     for reason in Reason::ALL {
         assert_eq!(Reason::parse(reason.as_str()), Some(reason));
     }
-    assert_eq!(Reason::parse("busy"), None);
+    assert_eq!(Reason::parse("Busy"), None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod attempts;
+mod busy;
 mod details;
 mod disappears;
 mod ends;
@@ -15,6 +16,7 @@ mod properties;
 mod report;
 mod sequences;
 mod shares;
+mod sleep;
 mod stalled;
 mod uptime;
 mod verdict;

@@ -38,6 +38,7 @@ fn api(seen: ApiSeen) -> Observation {
         seen,
         latency,
         unreadable: None,
+        silence: None,
     })
 }
 
@@ -72,7 +73,7 @@ fn states(thresholds: Thresholds, looks: &[Observation]) -> Vec<&'static str> {
 
 #[test]
 fn a_turn_needs_as_many_looks_in_a_row_as_the_threshold_says() {
-    let thresholds = |failure, success| Thresholds { failure, success };
+    let thresholds = |failure, success| Thresholds { failure, success, ..Thresholds::default() };
     for (failure, success, looks, expected) in [
         (1, 1, "+-+-", "+-+-"),
         (3, 1, "+--+---", "++++++-"),
@@ -94,7 +95,7 @@ fn a_turn_needs_as_many_looks_in_a_row_as_the_threshold_says() {
 
 #[test]
 fn a_proof_of_death_passes_the_failure_threshold() {
-    let thresholds = Thresholds { failure: 5, success: 1 };
+    let thresholds = Thresholds { failure: 5, ..Thresholds::default() };
     for (seen, expected) in [
         (PidSeen::Gone, "down"),
         (PidSeen::Zombie, "down"),
@@ -108,7 +109,7 @@ fn a_proof_of_death_passes_the_failure_threshold() {
 
 #[test]
 fn a_process_that_is_dead_with_its_port_closed_is_proven_dead_by_a_full_look_too() {
-    let thresholds = Thresholds { failure: 5, success: 1 };
+    let thresholds = Thresholds { failure: 5, ..Thresholds::default() };
     let look = |seen, at_port, answer| {
         let process = PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None };
         let at_port = PortFacts {
@@ -123,6 +124,7 @@ fn a_process_that_is_dead_with_its_port_closed_is_proven_dead_by_a_full_look_too
             seen: answer,
             latency: None,
             unreadable: None,
+            silence: None,
         };
         Observation::Full(process, at_port, answer)
     };
@@ -142,7 +144,7 @@ fn a_process_that_is_dead_with_its_port_closed_is_proven_dead_by_a_full_look_too
 
 #[test]
 fn the_last_look_is_told_even_where_it_does_not_turn_the_state() {
-    let thresholds = Thresholds { failure: 2, success: 1 };
+    let thresholds = Thresholds { failure: 2, ..Thresholds::default() };
     let first = evaluate(&node(), &Verdict::default(), &up(), thresholds, at(0));
     let second = evaluate(&node(), &first, &refused(), thresholds, at(30));
     assert_eq!((second.state, second.reason), (State::Up, Some(Reason::PortClosed)));
@@ -219,7 +221,8 @@ fn a_full_look_is_up_exactly_when_its_api_is() {
     };
     let process =
         |seen| PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None };
-    let answer = |seen| ApiFacts { url: "".into(), seen, latency: None, unreadable: None };
+    let answer =
+        |seen| ApiFacts { url: "".into(), seen, latency: None, unreadable: None, silence: None };
     let closed = || PortSeen::Closed("111: Connection refused".into());
     let refused = || ApiSeen::Refused("Connection refused".into());
     let version = || ApiSeen::Version(1);

@@ -163,8 +163,14 @@ pub struct NodeFields {
     /// User of the RPC login.
     #[schema(max_length = 255)]
     username: Option<String>,
-    /// Password of the RPC login; never given back.
-    #[schema(max_length = 255, write_only)]
+    /// Password of the RPC login; never given back. Or where it is to be found, looked up at each login: `env:NAME`, a
+    /// variable of procwarden's environment, or `file:/PATH`, a file that it can read. A password that begins like that is
+    /// written with `text:` before it.
+    #[schema(
+        max_length = 255,
+        write_only,
+        pattern = "^(env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\\x00-\\x1f\\x7f-\\x9f]*|(?!env:|file:)[^\\x00-\\x1f\\x7f-\\x9f]*)$"
+    )]
     password: Option<String>,
     /// Address of the daemon it uses; shown only.
     #[schema(max_length = 255)]

@@ -208,7 +208,14 @@ impl Entry {
     pub(super) fn is_slow(&self) -> bool {
         matches!(
             self.view.verdict.reason,
-            Some(Reason::ApiTimeout | Reason::ConnectTimeout | Reason::Dns)
+            Some(
+                Reason::ApiTimeout
+                    | Reason::Busy
+                    | Reason::Hung
+                    | Reason::ProcessStopped
+                    | Reason::ConnectTimeout
+                    | Reason::Dns
+            )
         )
     }
 

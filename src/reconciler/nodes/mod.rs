@@ -28,7 +28,7 @@ use crate::checker::{Checked, Checker};
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::details::{details, tell_end};
-use crate::domain::verdict::{State, Thresholds, evaluate, window};
+use crate::domain::verdict::{State, evaluate, window};
 use crate::domain::{Exit, Here, Node, Observation};
 use crate::events::Hub;
 use crate::gauges::{Gauges, Loop, Queue, TURNS_WITHIN};
@@ -191,6 +191,7 @@ impl Reconciler {
     pub async fn run(mut self, token: CancellationToken) -> Result<(), StoreError> {
         loop {
             self.keep_figures();
+            self.passes.turn(clock::uptime());
             timed("checks started", || self.start_due());
             timed("a job started", || self.start_job());
             timed("rows taken over", || self.take_some());
@@ -336,10 +337,7 @@ impl Reconciler {
     }
 
     fn judge(&mut self, outcome: &Outcome) {
-        let thresholds = Thresholds {
-            failure: self.parts.settings.nodes.failure_threshold,
-            success: self.parts.settings.nodes.success_threshold,
-        };
+        let thresholds = self.parts.settings.nodes.thresholds();
         let Some(entry) = self.entries.get_mut(&outcome.id) else { return };
         let previous = &entry.view.verdict;
         let (node, checked) = (&entry.view.node, &outcome.checked);

@@ -93,6 +93,8 @@ fn a_password_may_come_from_standard_input() {
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 0);
     assert!(!stdout(&output).contains("hunter2"));
+    let exported = parsed(&warden.cli(&["nodes", "export", "--secrets"]));
+    assert_eq!(exported["nodes"][0]["password"], "hunter2", "without the end of the line");
     let row = &crate::support::db::nodes(warden.database())[0];
-    assert_eq!(row["password"], "hunter2", "without the end of the line");
+    assert!(row["password"].as_str().unwrap().starts_with("procwarden-sealed:1:"));
 }

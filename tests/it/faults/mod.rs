@@ -2,6 +2,7 @@
 #![cfg(feature = "failpoints")]
 
 mod batches;
+mod clocks;
 mod database;
 mod kill;
 mod races;

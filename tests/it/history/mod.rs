@@ -46,14 +46,17 @@ async fn a_node_that_turned_is_told_page_by_page_with_its_uptime() {
     assert_eq!(turns(&quiet), [""; 0], "what it is since its first check is no turn");
     assert_eq!(quiet["uptime"]["24h"]["ratio"], 1.0, "and known all the same");
     wallet.stop().await;
-    becomes(&warden, "n", "down", Some("api_timeout")).await;
+    becomes(&warden, "n", "down", Some("process_stopped")).await;
     wallet.cont();
     becomes(&warden, "n", "up", None).await;
     wallet.kill();
     let row = becomes(&warden, "n", "down", Some("port_closed")).await;
     let answer = warden.get("/nodes/n/history").await;
     assert_eq!(answer.status, 200, "{:#}", answer.json);
-    assert_eq!(turns(&answer.json), ["up down port_closed", "down up -", "up down api_timeout"]);
+    assert_eq!(
+        turns(&answer.json),
+        ["up down port_closed", "down up -", "up down process_stopped"]
+    );
     let newest = &answer.json["history"][0];
     assert_eq!(newest["instance"], "test-1");
     assert!(newest["at"].as_str().unwrap() >= row["since"].as_str().unwrap(), "{newest}");
@@ -70,7 +73,7 @@ async fn a_node_that_turned_is_told_page_by_page_with_its_uptime() {
     assert_eq!(turns(&first), ["up down port_closed"]);
     let next = first["next"].as_str().unwrap();
     let second = warden.get(&format!("/nodes/n/history?limit=2&before={next}")).await.json;
-    assert_eq!(turns(&second), ["down up -", "up down api_timeout"]);
+    assert_eq!(turns(&second), ["down up -", "up down process_stopped"]);
     assert_eq!(second["next"], Value::Null);
     let told = cli(&warden, &["history", "node", "n", "--limit", "1", "--output", "json"]);
     assert_eq!(told["history"], first["history"]);

@@ -1,4 +1,4 @@
-//! A wallet server whose daemon hangs: alive, listening, silent.
+//! A wallet server whose daemon hangs: alive, listening, silent, idle.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const CREATE: Duration = Duration::from_mins(2);
 const REFRESH: Duration = Duration::from_secs(90);
 
 #[tokio::test]
-async fn a_daemon_that_hangs_makes_its_wallet_server_time_out() {
+async fn a_daemon_that_hangs_makes_its_wallet_server_hang() {
     let monerod = Monerod::start().await;
     let options = WalletOptions { daemon: Some(monerod.port()), ..Default::default() };
     let wallet = Wallet::start_with(options).await;
@@ -34,13 +34,13 @@ async fn a_daemon_that_hangs_makes_its_wallet_server_time_out() {
     warden
         .until("/nodes/status", REFRESH, |answer| {
             let node = &answer.json["nodes"][0];
-            (node["state"] == "down" && node["reason"] == "api_timeout").then_some(())
+            (node["state"] == "down" && node["reason"] == "hung").then_some(())
         })
         .await;
     // Nothing is wrong with the process itself.
     live(&warden, "hung", "pid", true, None).await;
     live(&warden, "hung", "port", true, None).await;
-    let full = live(&warden, "hung", "full", false, Some("api_timeout")).await;
+    let full = live(&warden, "hung", "full", false, Some("hung")).await;
     assert_eq!(full["message"], "Port is occupied but API is not responding");
     monerod.cont();
     becomes(&warden, "hung", "up", None).await;

@@ -1,11 +1,13 @@
 //! Nodes against the real `monero-wallet-rpc` and `monerod`, and against servers that misbehave on purpose.
 
+mod busy;
 mod garbage;
 mod healthy;
 mod hung_daemon;
 mod pids;
 mod placement;
 mod registry;
+mod secrets;
 
 mod stopped;
 mod taken;

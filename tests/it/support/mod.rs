@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "a toolbox: not every tool is used in every feature set")]
 
 pub mod authority;
+pub mod canary;
 pub mod database;
 pub mod db;
 pub mod engine;

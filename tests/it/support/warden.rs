@@ -12,12 +12,13 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::canary;
 use super::database::Database;
 use super::engine::Engine;
 use super::poll::eventually;
 use super::ports::HeldPort;
 use super::program::{Program, clean_command};
-use super::warden_config::{TOKEN, WardenConfig};
+use super::warden_config::{KEY, TOKEN, WardenConfig};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_procwarden");
 const READY: Duration = Duration::from_secs(30);
@@ -177,6 +178,11 @@ impl Warden {
             .or("database.url", self.database.url())
             .or("events.enabled", std::env::var("PROCWARDEN_TEST_EVENTS").as_deref() != Ok("off"))
             .or("migrations.lock_dir", self.lock_dir().to_str().unwrap());
+        // Passwords are stored on a server sealed only, and all instances need the same key.
+        let config = match self.database.engine() {
+            Engine::Sqlite => config,
+            _ => config.or("secrets.key", KEY),
+        };
         fs::write(self.config_path(), config.to_toml()).unwrap();
     }
 
@@ -358,10 +364,29 @@ impl Warden {
     }
 }
 
+impl Drop for Warden {
+    /// Ended, it must have left no secret anywhere.
+    fn drop(&mut self) {
+        let cmdline = self.program.as_ref().map(|it| format!("/proc/{}/cmdline", it.pid()));
+        let cmdline = cmdline.and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        self.program = None;
+        if std::thread::panicking() {
+            return;
+        }
+        canary::assert_none("the command line", &cmdline);
+        let mut leaks = canary::leaks_of(self.dir());
+        leaks.extend(canary::leaks_in(&self.database));
+        leaks.dedup();
+        assert!(leaks.is_empty(), "{leaks:?}; the log:\n{}", self.log());
+    }
+}
+
 async fn try_send(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
     let answer = request.send().await?;
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     let body = answer.bytes().await?.to_vec();
+    canary::assert_none("an answer", &body);
+    canary::assert_none("an answer's head", format!("{headers:?}").as_bytes());
     let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
     Ok(Answer { status, headers, body, json })
 }

@@ -8,6 +8,9 @@ use serde_json::Value;
 /// The token of writes.
 pub const TOKEN: &str = "test-token";
 
+/// The key that seals passwords on a shared database.
+pub const KEY: &str = "cHJvY3dhcmRlbi1zZWFscy13aXRoLXRoaXMtaW4tdGU=";
+
 /// Keys of the configuration, with short times for tests.
 ///
 /// Values are JSON, which TOML reads as well for strings, numbers, booleans and lists of them.
