@@ -12,6 +12,7 @@ use super::query::Params;
 use crate::clock;
 use crate::domain::Uptime;
 use crate::events::{Hub, Source, Watch};
+use crate::gauges::Loop;
 
 /// Values of `?exclude=`.
 pub const COMPONENTS: [&str; 4] = ["nodes", "migrations", "database", "server"];
@@ -59,6 +60,10 @@ pub struct Components {
     /// Of what the kernel does not tell, and why; not said where reads need a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_trouble: Option<String>,
+    /// By how much the node loop came late to what was due, at worst in the last minute or two, in milliseconds.
+    pub nodes_lag_ms: u64,
+    /// The same of the loop of migrations; 0 where there is none.
+    pub migrations_lag_ms: u64,
     /// `ok` or `draining`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub server: &'static str,
@@ -106,7 +111,8 @@ fn turns(component: &str) -> bool {
 
 fn look(state: &AppState) -> Components {
     let snapshot = state.0.parts.published.load();
-    let now = clock::uptime();
+    let (both, gauges) = (clock::now(), &state.0.parts.gauges);
+    let now = both.up;
     let migrations = &snapshot.migrations;
     // This route asks for no token, and the text names paths and processes.
     let (events, events_trouble) = watches(&state.0.parts.events);
@@ -124,6 +130,8 @@ fn look(state: &AppState) -> Components {
         events,
         events_trouble: events_trouble.filter(|_| open),
         database: if state.store_trouble() { "degraded" } else { "ok" },
+        nodes_lag_ms: gauges.lag_ms(Loop::Nodes, both),
+        migrations_lag_ms: state.migrations().map_or(0, |_| gauges.lag_ms(Loop::Migrations, both)),
         server: if state.draining() { "draining" } else { "ok" },
     }
 }
