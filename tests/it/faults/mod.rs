@@ -4,5 +4,5 @@
 mod batches;
 mod database;
 mod kill;
+mod matrix;
 mod races;
-mod soak;
