@@ -37,13 +37,13 @@ matrix! {
     killed_after_the_first_row_is_inserted: Fault::Kill("row-inserted", 1);
     killed_before_the_flip: Fault::Kill("before-flip", 1);
     killed_after_the_flip: Fault::Kill("after-flip", 1);
-    killed_before_the_removal: Fault::Kill("before-removal", 1);
+    killed_before_the_removal: Fault::Kill("before-removal", 1), "slow: a moment close to others";
     killed_before_the_lock_is_set_aside: Fault::Kill("lock-before-rename", 1);
     killed_while_the_lock_is_aside: Fault::Kill("lock-renamed", 1);
     killed_once_the_lock_is_compared: Fault::Kill("lock-compared", 1);
     killed_once_the_lock_is_unlinked: Fault::Kill("lock-unlinked", 1);
     killed_before_the_first_publication: Fault::Kill("before-publish", 1);
-    killed_before_a_later_publication: Fault::Kill("before-publish", 4);
+    killed_before_a_later_publication: Fault::Kill("before-publish", 4), "slow: a moment close to others";
     killed_at_every_step_one_after_the_other: Fault::KillAtEach(&[
         "row-inserted", "before-flip", "after-flip", "lock-before-rename", "lock-renamed", "lock-compared",
     ]);
@@ -52,14 +52,14 @@ matrix! {
     killed_before_the_record: Fault::Kill("before-record", 1);
     killed_after_the_record: Fault::Kill("after-record", 1);
     killed_before_the_heartbeat: Fault::Kill("before-beat", 1);
-    killed_after_the_heartbeat: Fault::Kill("after-beat", 2);
+    killed_after_the_heartbeat: Fault::Kill("after-beat", 2), "slow: a moment close to others";
     killed_before_the_nodes_are_published: Fault::Kill("nodes-before-publish", 1);
-    killed_once_the_nodes_are_published: Fault::Kill("nodes-published", 2);
+    killed_once_the_nodes_are_published: Fault::Kill("nodes-published", 2), "slow: a moment close to others";
     // and in a transaction, whoever's: of a record, of the first row, of a flip.
     killed_in_the_first_transaction: Fault::Kill("in-transaction", 1);
     killed_in_the_second_transaction: Fault::Kill("in-transaction", 2);
-    killed_in_the_third_transaction: Fault::Kill("in-transaction", 3);
-    killed_in_the_fourth_transaction: Fault::Kill("in-transaction", 4);
+    killed_in_the_third_transaction: Fault::Kill("in-transaction", 3), "slow: a moment close to others";
+    killed_in_the_fourth_transaction: Fault::Kill("in-transaction", 4), "slow: a moment close to others";
 
     // The database.
     the_database_is_held: Fault::Held, "slow: a held table is a failure only after the limits of three statements";

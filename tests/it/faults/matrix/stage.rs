@@ -293,20 +293,31 @@ impl Stage {
         .await;
     }
 
-    /// The events of nodes are these and no others; that one could not be looked at is none of them.
+    /// The nodes turned like this and not otherwise. That one could not be looked at for a while is no turn, and may be on
+    /// record only where that was so.
     fn recorded_flips(&self, wanted: &[(&str, &[&str])]) {
-        let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let began = |name: &str| if matches!(name, "down" | "rises") { "down" } else { "up" };
+        // By name: its turns, and whether it is unknown now.
+        let mut seen: BTreeMap<String, (Vec<String>, bool)> = BTreeMap::new();
         for event in db::events_of(self.warden.database(), "node") {
             let text = |key: &str| event[key].as_str().unwrap_or("-").to_owned();
-            let states = seen.entry(text("name")).or_default();
-            if text("state") != "unknown" && states.last() != Some(&text("state")) {
-                states.push(text("state"));
-            } else {
-                assert!(self.blind && text("state") == "unknown", "{event}; {}", self.warden.log());
+            let (name, state) = (text("name"), text("state"));
+            let (turns, is_unknown) = seen.entry(name.clone()).or_default();
+            let last = turns.last().map_or(began(&name), String::as_str).to_owned();
+            if state == "unknown" {
+                assert!(self.blind && !*is_unknown, "{event}; {}", self.warden.log());
+                *is_unknown = true;
+                continue;
+            }
+            assert!(state != last || *is_unknown, "doubled: {event}; {}", self.warden.log());
+            *is_unknown = false;
+            if state != last {
+                turns.push(state);
             }
         }
-        // Up, unknown, up again is no turn of the node.
-        seen.retain(|name, states| !(states.is_empty() || name == "stays" && *states == ["up"]));
+        let turned = seen.into_iter().filter(|(_, (turns, _))| !turns.is_empty());
+        let seen: BTreeMap<String, Vec<String>> =
+            turned.map(|(name, (turns, _))| (name, turns)).collect();
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let scene = wanted.iter().map(|(name, states)| ((*name).to_owned(), states.to_vec()));
         for (name, states) in scene.chain(self.also.clone()) {
