@@ -69,7 +69,8 @@ function monitor_tile() {
   const status = ready?.status ?? "unknown";
   const live = state.instances.filter((it) => it.state === "live");
   const beat = Math.max(...state.instances.map((it) => time_of(it.last_beat)), -Infinity);
-  const lag = ready?.components?.lag_ms;
+  const late = ready?.components;
+  const lag = late && Math.max(late.nodes_lag_ms, late.migrations_lag_ms);
   const pass = Math.max(...live.map((it) => it.tick_ms), 0);
   const parts = Object.entries(ready?.components ?? {}).filter(([name, value]) => t(`component.${name}`) !== `component.${name}`
     && !["ok", "off"].includes(value));

@@ -31,6 +31,7 @@ pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &
         Err(Unreached::Dns(text)) => PortSeen::Dns(text),
         Err(Unreached::Refused(error)) => PortSeen::Closed(numbered(&error)),
         Err(Unreached::Io(error)) => PortSeen::Io(numbered(&error)),
+        Err(Unreached::Unable(error)) => PortSeen::Unable(numbered(&error)),
     };
     PortFacts { host: node.host.clone(), port: node.port, seen, listener, latency }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,7 +21,12 @@ pub enum Unreached {
     Refused(io::Error),
     /// The network said something else.
     Io(io::Error),
+    /// Nothing was tried: this process, or this machine, lacks what it takes. It says nothing of the node.
+    Unable(io::Error),
 }
+
+/// Before it is tried again, where we lacked something.
+const LACK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Connects to the first of the host's addresses that takes us, within `limit` all together.
 ///
@@ -50,7 +56,7 @@ pub async fn connect(
         let share = now + end.saturating_duration_since(now) / left;
         let mut address = *address;
         address.set_port(port);
-        last = match timeout_at(share, one(address)).await {
+        last = match timeout_at(share, able(address, share)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(why)) => why,
             Err(_) => Unreached::Timeout,
@@ -58,6 +64,26 @@ pub async fn connect(
     }
     names.doubt(host, &addresses);
     Err(last)
+}
+
+/// Tries again until `end` where it is on us.
+async fn able(address: SocketAddr, end: Instant) -> Result<TcpStream, Unreached> {
+    loop {
+        match one(address).await {
+            Err(Unreached::Unable(_)) if Instant::now() + LACK_PAUSE * 2 < end => {
+                tokio::time::sleep(LACK_PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Descriptors or memory: of this process, or of the machine.
+fn is_lack(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+    )
 }
 
 /// The addresses of a host, within `limit`; none where the name does not resolve.
@@ -71,13 +97,14 @@ async fn one(address: SocketAddr) -> Result<TcpStream, Unreached> {
     let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => Unreached::Refused(error),
         io::ErrorKind::TimedOut => Unreached::Timeout,
+        _ if is_lack(&error) => Unreached::Unable(error),
         _ => Unreached::Io(error),
     })?;
     // Where nobody listens on a port of the ephemeral range, the kernel may pick that very port for our end
     // and TCP connects us with ourselves (simultaneous open, RFC 9293 section 3.5).
     if matches!((stream.local_addr(), stream.peer_addr()), (Ok(ours), Ok(theirs)) if ours == theirs)
     {
-        let code = rustix::io::Errno::CONNREFUSED.raw_os_error();
+        let code = Errno::CONNREFUSED.raw_os_error();
         return Err(Unreached::Refused(io::Error::from_raw_os_error(code)));
     }
     stream.set_nodelay(true).map_err(Unreached::Io)?;

@@ -185,6 +185,7 @@ fn unreached(why: Unreached, limits: Limits) -> ApiSeen {
         Unreached::Dns(text) => ApiSeen::Dns(text),
         Unreached::Refused(error) => ApiSeen::Refused(plain(&error)),
         Unreached::Io(error) => ApiSeen::Io(plain(&error)),
+        Unreached::Unable(error) => ApiSeen::Unable(plain(&error)),
     }
 }
 

@@ -34,6 +34,11 @@ impl Finding {
         Self { works: Some(false), reason: Some(reason), message }
     }
 
+    /// Nothing was learned of the node: what is missing is ours.
+    const fn untold(message: &'static str) -> Self {
+        Self { works: None, reason: Some(Reason::Io), message }
+    }
+
     /// Does it certainly work?
     #[must_use]
     pub const fn is_up(&self) -> bool {
@@ -81,6 +86,7 @@ fn find_port(facts: &PortFacts) -> Finding {
         PortSeen::Timeout(_) => Finding::down(FREE, Reason::ConnectTimeout),
         PortSeen::Dns(_) => Finding::down(FREE, Reason::Dns),
         PortSeen::Io(_) => Finding::down(FREE, Reason::Io),
+        PortSeen::Unable(_) => Finding::untold(FREE),
     }
 }
 
@@ -106,6 +112,7 @@ fn find_api(facts: &ApiFacts) -> Finding {
         ApiSeen::Tls(_) => Finding::down(FAILED, Reason::Tls),
         ApiSeen::Dns(_) => Finding::down(FAILED, Reason::Dns),
         ApiSeen::Io(_) => Finding::down(FAILED, Reason::Io),
+        ApiSeen::Unable(_) => Finding::untold(FAILED),
     }
 }
 
@@ -220,7 +227,10 @@ fn port_details(facts: &PortFacts) -> Map<String, Value> {
     let error = match &facts.seen {
         PortSeen::Open | PortSeen::Taken => None,
         PortSeen::Timeout(limit) => Some(timed_out(*limit)),
-        PortSeen::Closed(text) | PortSeen::Dns(text) | PortSeen::Io(text) => Some(text.clone()),
+        PortSeen::Closed(text)
+        | PortSeen::Dns(text)
+        | PortSeen::Io(text)
+        | PortSeen::Unable(text) => Some(text.clone()),
     };
     if let Some(error) = error {
         map.insert("error".into(), error.into());
@@ -266,7 +276,8 @@ fn api_details(facts: &ApiFacts) -> Map<String, Value> {
         | ApiSeen::Refused(text)
         | ApiSeen::Tls(text)
         | ApiSeen::Dns(text)
-        | ApiSeen::Io(text) => {
+        | ApiSeen::Io(text)
+        | ApiSeen::Unable(text) => {
             map.insert("error".into(), text.clone().into());
         }
     }

@@ -272,6 +272,8 @@ pub enum PortSeen {
     Dns(String),
     /// Another error of the network.
     Io(String),
+    /// We could not look, for want of descriptors or memory.
+    Unable(String),
 }
 
 /// What the RPC server answered.
@@ -342,4 +344,6 @@ pub enum ApiSeen {
     Dns(String),
     /// The connection broke.
     Io(String),
+    /// We could not ask, for want of descriptors or memory.
+    Unable(String),
 }

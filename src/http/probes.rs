@@ -12,7 +12,7 @@ use super::query::Params;
 use crate::clock;
 use crate::domain::Uptime;
 use crate::events::{Hub, Source, Watch};
-use crate::gauges::{Gauges, Loop};
+use crate::gauges::Loop;
 
 /// Values of `?exclude=`.
 pub const COMPONENTS: [&str; 4] = ["nodes", "migrations", "database", "server"];
@@ -60,9 +60,10 @@ pub struct Components {
     /// Of what the kernel does not tell, and why; said only to who may read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_trouble: Option<String>,
-    /// How late the later of the loops of nodes and migrations was at most in the last one or two minutes, milliseconds.
-    #[schema(minimum = 0)]
-    pub lag_ms: u64,
+    /// By how much the node loop came late to what was due, at worst in the last minute or two, in milliseconds.
+    pub nodes_lag_ms: u64,
+    /// The same of the loop of migrations; 0 where there is none.
+    pub migrations_lag_ms: u64,
     /// `ok` or `draining`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub server: &'static str,
@@ -114,7 +115,8 @@ fn turns(component: &str) -> bool {
 
 fn look(state: &AppState, tells_all: bool) -> Components {
     let snapshot = state.0.parts.published.load();
-    let now = clock::uptime();
+    let (both, gauges) = (clock::now(), &state.0.parts.gauges);
+    let now = both.up;
     let migrations = &snapshot.migrations;
     // This route asks for no token, and the text names paths and processes.
     let (events, events_trouble) = watches(&state.0.parts.events);
@@ -130,15 +132,11 @@ fn look(state: &AppState, tells_all: bool) -> Components {
         migrations_trouble: migrations.trouble.clone().filter(|_| tells_all),
         events,
         events_trouble: events_trouble.filter(|_| tells_all),
-        lag_ms: lag(&state.0.parts.gauges),
         database: if state.store_trouble() { "degraded" } else { "ok" },
+        nodes_lag_ms: gauges.lag_ms(Loop::Nodes, both),
+        migrations_lag_ms: state.migrations().map_or(0, |_| gauges.lag_ms(Loop::Migrations, both)),
         server: if state.draining() { "draining" } else { "ok" },
     }
-}
-
-fn lag(gauges: &Gauges) -> u64 {
-    let now = clock::now();
-    Loop::ALL.map(|it| gauges.lag_ms(it, now)).into_iter().max().unwrap_or(0)
 }
 
 /// Whether the kernel tells us of all that is watched; where not, of what and why.

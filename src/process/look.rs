@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fstat, fstatfs, openat};
@@ -13,8 +14,7 @@ use rustix::io::{Errno, read, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process};
 
 use super::stat::Stat;
-use super::{Processes, exit, pid_max};
-use crate::clock;
+use super::{Processes, boot_by_the_wall, exit, pid_max};
 use crate::domain::process::{Alive, DeathProof, Unknowable};
 use crate::domain::{Exit, Identity, Presence, Timestamp};
 
@@ -193,7 +193,7 @@ impl Processes {
             return Presence::Unknown(Unknowable::KernelThread);
         }
         Presence::Alive(Alive {
-            started: identity.start_ticks.map(|ticks| self.wall_time(ticks)),
+            started: identity.start_ticks.map(|ticks| self.earliest_start(ticks)),
             stopped: stat.is_some_and(|stat| stat.is_stopped()),
             identity,
         })
@@ -216,12 +216,12 @@ impl Processes {
         if identifies { fstat(pidfd).ok().map(|stat| stat.st_ino) } else { None }
     }
 
-    /// The moment of boot by the wall clock as it is set now, plus the ticks. The kernel's `btime` is the same
-    /// difference of the same clocks, cut to seconds, and costs reading all of `/proc/stat`.
-    fn wall_time(&self, ticks: u64) -> Timestamp {
-        let now = clock::now();
+    /// By the earliest moment of boot that the wall clock has told since we run: a clock that was set forward after a lock
+    /// was written must not make its job look younger than the lock.
+    fn earliest_start(&self, ticks: u64) -> Timestamp {
+        let now = boot_by_the_wall();
+        let boot = self.inner.earliest_boot.fetch_min(now, Ordering::Relaxed).min(now);
         let after_boot = u128::from(ticks) * 1000 / u128::from(self.inner.ticks);
-        let boot = now.wall.0.saturating_sub(now.up.0);
         Timestamp(boot.saturating_add(i64::try_from(after_boot).unwrap_or(i64::MAX)))
     }
 

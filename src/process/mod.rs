@@ -21,6 +21,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -34,6 +35,7 @@ pub use program::Program;
 pub use sockets::{ListenerSight, is_local};
 pub use usage::Usage;
 
+use crate::clock;
 use crate::domain::Here;
 use crate::domain::process::INITIAL_PID_NS;
 
@@ -60,6 +62,8 @@ struct Inner {
     pid_max: i64,
     /// Clock ticks in a second, the unit of start times.
     ticks: u64,
+    /// The earliest moment of boot that the wall clock told; milliseconds.
+    earliest_boot: AtomicI64,
     /// Whether a pidfd's inode identifies a process; learned from the first pidfd.
     pidfs: OnceLock<bool>,
     sockets: sockets::Cache,
@@ -84,6 +88,7 @@ impl Processes {
             pid_max: pid_max(),
             ticks: rustix::param::clock_ticks_per_second().max(1),
             pidfs: OnceLock::new(),
+            earliest_boot: AtomicI64::new(boot_by_the_wall()),
             sockets: sockets::Cache::default(),
             ends: ends::Ends::default(),
         };
@@ -101,6 +106,13 @@ impl Processes {
     pub fn in_initial_namespace(&self) -> bool {
         self.inner.here.pid_ns == INITIAL_PID_NS
     }
+}
+
+/// When this machine was booted, by the wall clock as it is set now; milliseconds. The kernel's `btime` is the same
+/// difference of the same clocks, cut to seconds, and costs reading all of `/proc/stat`.
+fn boot_by_the_wall() -> i64 {
+    let now = clock::now();
+    now.wall.0.saturating_sub(now.up.0)
 }
 
 /// `/etc/machine-id`, or the host name where there is none (`machine-id(5)`: `uninitialized` is none).

@@ -22,4 +22,6 @@ mod metrics;
 mod migrations;
 mod nodes;
 mod packaging;
+mod soak;
+mod stress;
 mod support;

@@ -319,6 +319,25 @@ fn each_sight_of_a_port_has_its_words() {
 }
 
 #[test]
+fn what_we_lack_says_nothing_of_a_node() {
+    let text = || "Too many open files".to_owned();
+    let looks = [
+        Observation::Api(api(ApiSeen::Unable(text()))),
+        Observation::Port(port(PortSeen::Unable(text()))),
+        Observation::Full(
+            pid(PidSeen::Running),
+            port(PortSeen::Unable(text())),
+            api(ApiSeen::Unable(text())),
+        ),
+    ];
+    for look in looks {
+        let found = find(&look);
+        assert_eq!((found.works, found.reason), (None, Some(Reason::Io)), "{look:?}");
+        assert!(details(&look, AT).to_string().contains("Too many open files"), "{look:?}");
+    }
+}
+
+#[test]
 fn every_reason_has_one_word_of_its_own() {
     for reason in Reason::ALL {
         assert_eq!(Reason::parse(reason.as_str()), Some(reason));

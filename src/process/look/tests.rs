@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, geteuid, kill_process};
 
 use super::*;
+use crate::clock;
 use crate::domain::process::OtherNamespaces;
 
 /// A child that is killed and reaped with the test.
@@ -254,6 +255,7 @@ fn without_proc_a_process_still_lives() {
         pid_max: 1 << 22,
         ticks: 100,
         pidfs: std::sync::OnceLock::new(),
+        earliest_boot: i64::MAX.into(),
         sockets: crate::process::sockets::Cache::default(),
         ends: crate::process::ends::Ends::default(),
     };

@@ -85,7 +85,11 @@ impl Reconciler {
             self.views.all_turned();
         }
         self.rules = Some(look.rules);
+        crate::failpoint::at("migrations-judged");
         let removable = self.write(judged, now, look.began.into()).await;
+        if !removable.is_empty() {
+            crate::failpoint::at("before-removal");
+        }
         self.remove(removable).await;
         if let (Some(Whole { trouble: None, .. }), Some(rules)) = (&look.whole, self.rules.clone())
         {

@@ -166,10 +166,16 @@ impl Watched {
         }
     }
 
-    /// The migrations of processes that have ended.
+    /// The migrations of processes that the set told the end of. It tells each once, so that is noted at once: a look at
+    /// everything that begins before these are looked at has to know as well.
     pub(super) fn keys_of(&self, tokens: &[u64]) -> BTreeSet<Key> {
         let book = self.book();
-        tokens.iter().filter_map(|token| book.keys.get(token)).flatten().cloned().collect()
+        let of_them: BTreeSet<Key> =
+            tokens.iter().filter_map(|token| book.keys.get(token)).flatten().cloned().collect();
+        for held in of_them.iter().filter_map(|key| book.by_key.get(key)) {
+            held.ended.store(true, Ordering::Relaxed);
+        }
+        of_them
     }
 
     /// How it ended is told once its parent has reaped it: when to ask again; none if it is not for us to ask, or enough.
@@ -318,6 +324,20 @@ mod tests {
         assert_eq!(watched.living(&key(1)), None);
         end(launcher);
         end(worker);
+    }
+
+    /// The set tells an end once; whoever was told of it may have had no time to look.
+    #[tokio::test]
+    async fn an_end_that_was_told_is_known_to_whoever_looks_next() {
+        let exits = Exits::new().unwrap();
+        let (watched, processes) = (Watched::new(Some(exits), 1000), Processes::new().unwrap());
+        let child = sleeper();
+        watched.look(&key(1), i64::from(child.id()), &processes);
+        end(child);
+        let tokens = watched.exits().unwrap().next().await.unwrap();
+        assert_eq!(watched.keys_of(&tokens), BTreeSet::from([key(1)]));
+        watched.poll();
+        assert_eq!(watched.living(&key(1)), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock;
 use crate::domain::Now;
+use crate::failpoint;
 use crate::store::{Beat, Fleet, Lease, NodeVersion, Store, StoreError, StoredNode, VerdictWrite};
 
 /// What is asked of the store.
@@ -104,11 +105,14 @@ async fn run(store: &Store, lease: &Lease, job: Job) -> Result<Done, StoreError>
             Done::Synced(Box::new(sync(store, lease, beat, &known).await?))
         }
         Job::Record(sent) => {
+            failpoint::at("before-record");
             let left = store.record_verdicts(lease, &sent, clock::now().wall).await?;
+            failpoint::at("after-record");
             Done::Recorded { sent, left }
         }
         Job::Claim(asked) => {
             let taken = store.claim(lease, &asked).await?;
+            failpoint::at("nodes-claimed");
             Done::Claimed { asked, taken }
         }
         Job::Forget(name, after) => {
@@ -126,7 +130,9 @@ async fn sync(
 ) -> Result<Synced, StoreError> {
     let beaten = beat.is_some();
     if let Some(beat) = beat {
+        failpoint::at("before-beat");
         store.beat(lease, &beat).await?;
+        failpoint::at("after-beat");
     }
     // Before the rows: what is written in between is read again, not missed.
     let fleet = store.fleet().await?;

@@ -349,6 +349,7 @@ impl Reconciler {
             tell_end(&mut data, pid, exit);
             verdict.data = Some(data.to_string());
         }
+        crate::failpoint::at("node-judged");
         let flipped = verdict.flipped_from(previous);
         let turned = verdict.changed_from(previous);
         if flipped {

@@ -34,6 +34,7 @@ impl Reconciler {
     }
 
     pub(super) fn publish(&mut self) {
+        crate::failpoint::at("nodes-before-publish");
         let window = self.window();
         self.parts.published.publish_nodes(NodesPart {
             generation: 0,
@@ -44,6 +45,7 @@ impl Reconciler {
             last_pass: self.passes.last,
             nodes: self.entries.values().map(|it| Arc::clone(&it.view)).collect(),
         });
+        crate::failpoint::at("nodes-published");
         self.pace.published = true;
         self.pace.published_at = Instant::now();
         self.pace.changed = None;

@@ -3,12 +3,11 @@
 mod conflicts;
 mod fleet;
 mod frozen;
-mod full;
 mod galera;
 mod network;
-mod own;
+pub mod own;
 mod pooler;
-mod proxy;
+pub mod proxy;
 mod refused;
 mod replica;
 mod scene;

@@ -21,21 +21,6 @@ async fn scene() -> Option<(Own, Proxy, Scene)> {
     Some((server, proxy, scene))
 }
 
-#[tokio::test]
-async fn cut_and_mended() {
-    let Some((server, proxy, mut scene)) = scene().await else { return };
-    proxy.cut();
-    scene.act().await;
-    // The server is there all the while, and has heard of nothing.
-    let database = Database::at(server.url());
-    assert!(db::nodes(&database).iter().all(|row| row["state"] == "up"));
-    assert!(db::migrations(&database).iter().all(|row| row["status"] == "in_progress"));
-    assert!(db::events(&database).is_empty());
-    proxy.mend();
-    scene.end().await;
-    scene.goes_on().await;
-}
-
 /// The server keeps the rows of a transaction whose end never comes for a little while, not for ever.
 #[tokio::test]
 async fn cut_in_the_middle_of_a_transaction() {

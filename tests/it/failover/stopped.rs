@@ -7,28 +7,6 @@ use super::own::Own;
 use super::scene::{Scene, config};
 use crate::support::{Warden, eventually};
 
-#[tokio::test]
-async fn a_clean_stop() {
-    let Some(mut server) = Own::start() else { return };
-    let mut scene = Scene::begin(config(&server.url())).await;
-    server.stop();
-    scene.act().await;
-    server.restart();
-    scene.end().await;
-    scene.goes_on().await;
-}
-
-#[tokio::test]
-async fn killed_under_writes() {
-    let Some(mut server) = Own::start() else { return };
-    let mut scene = Scene::begin(config(&server.url())).await;
-    server.kill9();
-    scene.act().await;
-    server.restart();
-    scene.end().await;
-    scene.goes_on().await;
-}
-
 /// What the killed service knew alone is seen again by the next one; what was committed stands.
 #[tokio::test]
 async fn the_service_is_killed_as_well_and_waits_for_the_server() {

@@ -5,5 +5,5 @@ mod batches;
 mod clocks;
 mod database;
 mod kill;
+mod matrix;
 mod races;
-mod soak;

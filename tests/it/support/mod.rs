@@ -12,6 +12,7 @@ pub mod guardian;
 pub mod haproxy;
 pub mod job;
 pub mod kernel;
+pub mod light;
 pub mod mariadb;
 pub mod monerod;
 pub mod nginx;

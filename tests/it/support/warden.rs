@@ -20,7 +20,16 @@ use super::ports::HeldPort;
 use super::program::{Program, clean_command};
 use super::warden_config::{KEY, TOKEN, WardenConfig};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_procwarden");
+/// The program: the one that was built with the tests, unless `PROCWARDEN_TEST_BINARY` names another.
+fn binary() -> &'static str {
+    static BINARY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    BINARY.get_or_init(|| {
+        let given = std::env::var("PROCWARDEN_TEST_BINARY").ok();
+        given.unwrap_or_else(|| env!("CARGO_BIN_EXE_procwarden").to_owned())
+    })
+}
+
+/// Longest wait for it.
 const READY: Duration = Duration::from_secs(30);
 
 /// A whole answer.
@@ -117,7 +126,7 @@ impl Warden {
     pub fn launch_under(&mut self, wrapper: &[&str]) {
         assert!(self.program.is_none(), "it runs already");
         let (config, log) = (self.config_path(), self.log_path());
-        let service = [BINARY, "--config", config.to_str().unwrap(), "serve"];
+        let service = [binary(), "--config", config.to_str().unwrap(), "serve"];
         let mut words = wrapper.iter().chain(&service);
         let program = words.next().expect("never empty");
         self.program =
@@ -350,7 +359,7 @@ impl Warden {
     /// The same with this on standard input.
     pub fn cli_reading(&self, args: &[&str], input: &str) -> Output {
         let mut child = clean_command("timeout", self.dir.path(), self.config.environment())
-            .args(["60", BINARY, "--config"])
+            .args(["60", binary(), "--config"])
             .arg(self.config_path())
             .args(args)
             .stdin(Stdio::piped())
