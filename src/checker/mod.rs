@@ -8,6 +8,8 @@ mod answer;
 pub mod bench;
 mod connection;
 mod digest;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod kept;
 mod names;
 mod pid;

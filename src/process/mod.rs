@@ -9,6 +9,8 @@ mod details;
 mod ends;
 mod exit;
 mod exits;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod look;
 mod namespaces;
 mod program;
