@@ -66,3 +66,18 @@ need_rust() {
     command -v cargo >/dev/null \
         || fail "no cargo: install Rust with  curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y  and try again"
 }
+
+# need_python_tools: what tests/api/requirements.txt lists, in a place of its own; sets tools to where its programs are.
+need_python_tools() {
+    need python3=python3 '/usr/lib/python3*/ensurepip/__init__.py=python3-venv'
+    local place=${CARGO_TARGET_DIR:-target}/python want=tests/api/requirements.txt
+    if ! cmp -s "$want" "$place/installed"; then
+        say "installing $want"
+        rm -rf "$place"
+        python3 -m venv "$place"
+        "$place/bin/pip" install --quiet --disable-pip-version-check -r "$want"
+        cp "$want" "$place/installed"
+    fi
+    # shellcheck disable=SC2034 # Read by who sources this.
+    tools=$(realpath "$place")/bin
+}

@@ -78,6 +78,8 @@ pub mod config;
 pub mod domain;
 pub mod events;
 pub mod failpoint;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod gauges;
 pub mod history;
 pub mod http;

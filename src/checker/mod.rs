@@ -9,6 +9,8 @@ mod answer;
 pub mod bench;
 mod connection;
 mod digest;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod kept;
 mod names;
 mod pid;

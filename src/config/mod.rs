@@ -10,6 +10,8 @@ mod adopt_values;
 mod container;
 mod database;
 mod fault;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod grants;
 mod history;
 mod keys;

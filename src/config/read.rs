@@ -76,7 +76,7 @@ pub(super) fn load_with(args: &Overrides, system_file: &Path) -> Result<Loaded, 
     Ok(Loaded { settings, warnings, origins })
 }
 
-fn read_settings(
+pub(super) fn read_settings(
     found: &Gathered,
     settings: &mut Settings,
     faults: &mut Vec<Fault>,

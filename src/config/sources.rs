@@ -138,7 +138,7 @@ impl Gathered {
     }
 
     /// A TOML file: sections (only in the main one) and `[[node]]`.
-    fn toml(&mut self, path: &Path, text: &str, is_main: bool) {
+    pub(super) fn toml(&mut self, path: &Path, text: &str, is_main: bool) {
         let source = Source::File(path.to_path_buf());
         let tables = match File::from_str(text, FileFormat::Toml).collect() {
             Ok(tables) => tables,

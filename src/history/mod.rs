@@ -103,7 +103,8 @@ pub fn place(text: &str) -> Option<Place> {
     let mut parts = text.splitn(3, '.');
     let at = parts.next()?.parse().ok()?;
     let seq = parts.next()?.parse().ok()?;
-    let instance = percent_decode_str(parts.next()?).decode_utf8().ok()?.into_owned();
+    // What is no UTF-8 is the name of no instance.
+    let instance = percent_decode_str(parts.next()?).decode_utf8_lossy().into_owned();
     Some(Place { at, instance, seq })
 }
 

@@ -17,6 +17,8 @@ mod event_filter;
 mod event_frames;
 mod event_listener;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod glance;
 mod health;
 mod history;

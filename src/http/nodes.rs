@@ -230,7 +230,7 @@ pub async fn get(
 #[utoipa::path(
     post, path = "/nodes", tag = "nodes", operation_id = "create_node",
     security(("token" = [])),
-    request_body = super::openapi::NodeFields,
+    request_body = super::openapi::NewNode,
     responses(
         (status = 201, description = "The node", body = NodeAnswer, headers(("Location" = String))),
         (status = 400, response = super::openapi::BadRequest),

@@ -54,11 +54,32 @@ impl<S: Sync> FromRequest<S> for Object {
         }
         let bytes = read(request.into_body()).await?;
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(map)) => Ok(Self(map)),
+            Ok(Value::Object(map)) => Ok(Self(with_whole_numbers(map))),
             Ok(_) => Err(invalid("the body must be a JSON object".to_owned())),
             Err(error) => Err(invalid(format!("the body is not JSON: {error}"))),
         }
     }
+}
+
+/// 2^53 - 1, the largest integer that every JSON reader keeps exact (RFC 8259, section 6).
+const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
+
+/// JSON has one kind of number, and some writers make `18082.0` of a whole one.
+fn with_whole_numbers(mut map: Map<String, Value>) -> Map<String, Value> {
+    for value in map.values_mut() {
+        let whole = value.as_f64().filter(|_| value.is_f64()).and_then(exact);
+        if let Some(whole) = whole {
+            *value = whole.into();
+        }
+    }
+    map
+}
+
+/// The whole number that this is, where it is one that every reader keeps exact.
+fn exact(number: f64) -> Option<i64> {
+    let fits = number.fract() == 0.0 && number.abs() <= MAX_EXACT;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within bounds")]
+    fits.then_some(number as i64)
 }
 
 /// 400 for a body as a whole.

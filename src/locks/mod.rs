@@ -10,6 +10,8 @@ mod classify;
 mod fields;
 mod file;
 mod found;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gate;
 mod look;
 mod missing;

@@ -10,6 +10,8 @@ mod effort;
 mod ends;
 mod exit;
 mod exits;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod look;
 mod namespaces;
 mod program;

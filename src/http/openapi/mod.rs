@@ -4,13 +4,15 @@ mod health;
 mod params;
 pub mod words;
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
-use utoipa::openapi::path::PathItem;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Ref, RefOr};
+use utoipa::openapi::{Ref, RefOr, Required};
 use utoipa::{Modify, OpenApi, ToResponse, ToSchema};
 
 use super::error::ProblemBody;
@@ -85,7 +87,7 @@ const LEFT_OUT: [(&str, &[&str]); 13] = [
 ];
 
 /// Bodies of requests, whose members are required as they say themselves.
-const REQUESTS: [&str; 3] = ["NodeFields", "ReportFields", "SessionFields"];
+const REQUESTS: [&str; 4] = ["NewNode", "NodeFields", "ReportFields", "SessionFields"];
 
 /// The health routes, which know no limit.
 const UNCOUNTED: [&str; 4] = ["/health", "/livez", "/readyz", "/nodes/{id}/health"];
@@ -128,6 +130,38 @@ impl Modify for Finish {
             let members = object.properties.keys();
             object.required =
                 members.filter(|it| !left_out.contains(&it.as_str())).cloned().collect();
+        }
+        new_node(&mut components.schemas);
+        for (path, item) in &mut openapi.paths.paths {
+            let operations = [&mut item.get, &mut item.options, &mut item.head, &mut item.delete];
+            operations.into_iter().flatten().for_each(empty_words);
+            if path == "/session"
+                && let Some(RefOr::T(body)) =
+                    item.post.as_mut().and_then(|it| it.request_body.as_mut())
+            {
+                body.required = Some(Required::False);
+            }
+        }
+    }
+}
+
+/// A new node is said as any other, but has to have a name and a port.
+fn new_node(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let Some(RefOr::T(Schema::Object(fields))) = schemas.get("NodeFields") else { return };
+    let mut fields = fields.clone();
+    fields.description = Some("A node that is not there yet.".to_owned());
+    fields.required = vec!["name".to_owned(), "port".to_owned()];
+    schemas.insert("NewNode".to_owned(), Schema::Object(fields).into());
+}
+
+/// Words that may be left empty, as a form sends what is not chosen; an empty `method` is a 400.
+fn empty_words(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        if let ("scope" | "state" | "force" | "verbose", Some(RefOr::T(Schema::Object(word)))) =
+            (parameter.name.as_str(), parameter.schema.as_mut())
+        {
+            word.enum_values.iter_mut().for_each(|words| words.push("".into()));
         }
     }
 }
@@ -187,7 +221,7 @@ pub fn described() -> String {
 /// This description
 #[utoipa::path(
     get, path = "/openapi.yaml", tag = "health", operation_id = "openapi",
-    responses((status = 200, description = "OpenAPI 3.1", body = String, content_type = "application/yaml")),
+    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/yaml")),
 )]
 pub async fn get() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], OPENAPI)

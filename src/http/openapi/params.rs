@@ -42,6 +42,7 @@ pub struct PageQuery {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// The `next` of the page before.
+    #[param(pattern = r"^([0-9]{1,18}\.[0-9]{1,18}\.([A-Za-z0-9]|%[0-9A-F]{2})*)?$")]
     before: Option<String>,
 }
 
@@ -87,7 +88,7 @@ pub struct MigrationPath {
 pub struct UuidQuery {
     /// Which of several migrations with this id. A read without it takes the newest by `created_at`; a write is
     /// then 409 `ambiguous`.
-    #[param(max_length = 64)]
+    #[param(max_length = 64, pattern = r"^([!-.0-~]([ -.0-~]*[!-.0-~])?)?$")]
     mb_project_uuid: Option<String>,
 }
 
@@ -146,13 +147,23 @@ pub struct MigrationFilters {
 pub struct NodeFields {
     /// Unique; no `/`, no control characters, no space at the ends, not `.`, `..`, `status` or all digits.
     /// Required for a new node.
-    #[schema(min_length = 1, max_length = 128, nullable = false)]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        nullable = false,
+        pattern = r"^(?!([0-9]+|\.{1,2}|status)$)[^\s/\x00-\x1f\x7f-\x9f]([^/\x00-\x1f\x7f-\x9f]*[^\s/\x00-\x1f\x7f-\x9f])?$"
+    )]
     name: Option<String>,
     /// What people call it.
-    #[schema(max_length = 255)]
+    #[schema(max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     title: Option<String>,
     /// Host name or address, without scheme or port; `127.0.0.1` for a new node.
-    #[schema(min_length = 1, max_length = 255, nullable = false)]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        nullable = false,
+        pattern = r"^(?![\[\]]*$)[^ /@?#\x00-\x1f\x7f-\x9f]+$"
+    )]
     host: Option<String>,
     /// Required for a new node.
     #[schema(minimum = 1, maximum = 65535, nullable = false)]
@@ -161,7 +172,7 @@ pub struct NodeFields {
     #[schema(nullable = false, value_type = NodeTls, required = false)]
     tls: Option<String>,
     /// User of the RPC login.
-    #[schema(max_length = 255)]
+    #[schema(max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     username: Option<String>,
     /// Password of the RPC login; never given back. Or where it is to be found, looked up at each login: `env:NAME`, a
     /// variable of procwarden's environment, or `file:/PATH`, a file that it can read. A password that begins like that is
@@ -173,7 +184,7 @@ pub struct NodeFields {
     )]
     password: Option<String>,
     /// Address of the daemon it uses; shown only.
-    #[schema(max_length = 255)]
+    #[schema(max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     daemon: Option<String>,
     /// Its PID; not together with `pid_file`.
     #[schema(minimum = 1, maximum = 2_147_483_647)]
@@ -182,16 +193,29 @@ pub struct NodeFields {
     #[schema(min_length = 1, max_length = 4096)]
     pid_file: Option<String>,
     /// File name of its program; `monero-wallet-rpc` for a new node.
-    #[schema(min_length = 1, max_length = 255, nullable = false)]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        nullable = false,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     process_name: Option<String>,
     /// Whether it is checked and counted.
     #[schema(nullable = false)]
     available: Option<bool>,
     /// The instance that answers for it, or `any`; null: where it was registered if it has a PID, a PID file or a
     /// loopback host, else any.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(?!([0-9]+|\.{1,2}|status)$)[^\s/\x00-\x1f\x7f-\x9f]([^/\x00-\x1f\x7f-\x9f]*[^\s/\x00-\x1f\x7f-\x9f])?$"
+    )]
     instance: Option<String>,
 }
+
+/// A node that is not there yet: as [`NodeFields`], name and port required.
+#[derive(Serialize, ToSchema)]
+pub struct NewNode {}
 
 /// A runner's word about its end.
 #[derive(Serialize, ToSchema)]
@@ -207,7 +231,7 @@ pub struct ReportFields {
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     run: Option<i64>,
     /// Which of several migrations with this id; also lets a run be reported that was never seen.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-~]([ -.0-~]*[!-.0-~])?$")]
     mb_project_uuid: Option<String>,
 }
 
@@ -256,11 +280,9 @@ pub struct ReadyQuery {
     #[param(inline)]
     verbose: Option<Flag>,
     /// Components that do not count, divided by commas.
-    #[param(
-        pattern = "^(nodes|migrations|database|server)(,(nodes|migrations|database|server))*$"
-    )]
+    #[param(pattern = "^,*((nodes|migrations|database|server)(,+|$))*$")]
     exclude: Option<String>,
     /// Components that must be `ok`.
-    #[param(pattern = "^database$")]
+    #[param(pattern = "^,*(database(,+|$))*$")]
     require: Option<String>,
 }

@@ -95,9 +95,15 @@ impl Reconciler {
             let removal =
                 blocking(&self.parts.dir, move || dir.remove(&found, next.run, &instance)).await?;
             let removal = match removal {
-                Ok(removal @ (Removal::Removed | Removal::Vanished)) => removal,
+                Ok(removal @ Removal::Removed) => removal,
                 Ok(other) => {
+                    // A runner that removed it meanwhile has ended its run itself: the usual rules say how.
                     self.give_back(&stored, now.wall).await?;
+                    if matches!(other, Removal::Vanished) {
+                        self.lock_went(&key);
+                        self.publish();
+                        self.wake_in(Duration::ZERO);
+                    }
                     return Ok(Taken { file: lock.file.clone(), removal: other });
                 }
                 Err(error) => {
