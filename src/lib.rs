@@ -86,6 +86,7 @@ pub mod locks;
 pub mod mask;
 pub mod metrics;
 pub mod monitor;
+pub mod notify;
 pub mod pid_file;
 pub mod process;
 pub mod reactor;

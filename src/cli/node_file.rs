@@ -195,6 +195,7 @@ mod tests {
             available: false,
             instance: "here".into(),
             placement: Some("any".into()),
+            maintenance_until: None,
             identity: None,
         }
     }

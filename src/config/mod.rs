@@ -7,6 +7,7 @@
 mod adopt;
 mod adopt_rules;
 mod adopt_values;
+mod alerts;
 mod container;
 mod database;
 mod fault;
@@ -27,6 +28,7 @@ mod their_database;
 mod their_env;
 
 pub use adopt::*;
+pub use alerts::{Alerts, SmtpTls};
 pub use database::Engine;
 pub use fault::{Fault, Faults};
 pub use grants::grants;

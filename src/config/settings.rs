@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::adopt::Adopt;
+use super::alerts::Alerts;
 use super::history::History;
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub migrations: Migrations,
     /// `[adopt]`
     pub adopt: Adopt,
+    /// `[alerts]`
+    pub alerts: Alerts,
     /// `[events]`
     pub events: Events,
     /// `[log]`

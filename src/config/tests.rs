@@ -13,6 +13,7 @@ use crate::domain::Method;
 
 mod adopt;
 mod adopt_env;
+mod alerts;
 mod files;
 mod nodes;
 mod shared;

@@ -5,11 +5,14 @@
 //! replayed, compared and put into a table of test cases.
 
 pub mod adopt;
+pub mod alert;
+pub mod alert_text;
 pub mod details;
 pub mod fleet;
 pub mod migration;
 pub mod node;
 pub mod observation;
+pub mod plain;
 pub mod process;
 pub mod reconcile;
 pub mod report;

@@ -59,6 +59,12 @@ pub struct Components {
     /// Of what the kernel does not tell, and why; not said where reads need a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_trouble: Option<String>,
+    /// `ok`, `failing` (what is to be told waits, and was tried) or `off` (nobody is to be told).
+    #[schema(value_type = super::openapi::words::AlertsStatus, example = "off")]
+    pub alerts: &'static str,
+    /// What waits, since when, and why; not said where reads need a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts_trouble: Option<String>,
     /// `ok` or `draining`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub server: &'static str,
@@ -111,6 +117,7 @@ fn look(state: &AppState) -> Components {
     // This route asks for no token, and the text names paths and processes.
     let (events, events_trouble) = watches(&state.0.parts.events);
     let open = state.settings().server.read_token.is_none();
+    let (alerts, alerts_trouble) = alerts(state);
     Components {
         nodes: part(snapshot.nodes.valid_until, now),
         migrations: match (state.migrations(), part(migrations.valid_until, now)) {
@@ -123,9 +130,22 @@ fn look(state: &AppState) -> Components {
         migrations_trouble: migrations.trouble.clone().filter(|_| open),
         events,
         events_trouble: events_trouble.filter(|_| open),
+        alerts,
+        alerts_trouble: alerts_trouble.filter(|_| open),
         database: if state.store_trouble() { "degraded" } else { "ok" },
         server: if state.draining() { "draining" } else { "ok" },
     }
+}
+
+/// Whether alerts get through; where not, what waits.
+fn alerts(state: &AppState) -> (&'static str, Option<String>) {
+    let channels = state.settings().alerts.channels();
+    if channels.is_empty() {
+        return ("off", None);
+    }
+    let senders = state.0.parts.gauges.alerts();
+    let troubles: Vec<_> = channels.iter().filter_map(|it| senders.of(*it).trouble(*it)).collect();
+    if troubles.is_empty() { ("ok", None) } else { ("failing", Some(troubles.join("; "))) }
 }
 
 /// Whether the kernel tells us of all that is watched; where not, of what and why.

@@ -185,6 +185,9 @@ pub struct NodeFields {
     /// loopback host, else any.
     #[schema(min_length = 1, max_length = 128)]
     instance: Option<String>,
+    /// Until then it makes no alerts; null ends the maintenance.
+    #[schema(format = DateTime)]
+    maintenance_until: Option<String>,
 }
 
 /// A runner's word about its end.

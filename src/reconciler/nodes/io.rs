@@ -7,7 +7,9 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock;
 use crate::domain::Now;
-use crate::store::{Beat, Fleet, Lease, NodeVersion, Store, StoreError, StoredNode, VerdictWrite};
+use crate::store::{
+    Beat, Fleet, Lease, NodeVersion, Standing, Store, StoreError, StoredNode, VerdictWrite,
+};
 
 /// What is asked of the store.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(super) enum Job {
     Record(Vec<VerdictWrite>),
     /// Take nodes over: id and the epoch of the owner.
     Claim(Vec<(i64, i64)>),
+    /// Tell of what stands, and of instances that are lost or back.
+    Tell(Vec<Standing>),
     /// Forget an instance that is lost for that long.
     Forget(String, std::time::Duration),
 }
@@ -45,6 +49,7 @@ pub(super) enum Done {
     Recorded { sent: Vec<VerdictWrite>, left: BTreeSet<i64> },
     Claimed { asked: Vec<(i64, i64)>, taken: BTreeSet<i64> },
     Forgotten,
+    Told,
 }
 
 /// What the database says.
@@ -110,6 +115,10 @@ async fn run(store: &Store, lease: &Lease, job: Job) -> Result<Done, StoreError>
         Job::Claim(asked) => {
             let taken = store.claim(lease, &asked).await?;
             Done::Claimed { asked, taken }
+        }
+        Job::Tell(instances) => {
+            store.tell_standing(lease, &instances, clock::now().wall).await?;
+            Done::Told
         }
         Job::Forget(name, after) => {
             store.forget(&name, None, after).await?;
