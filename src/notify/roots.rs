@@ -26,15 +26,3 @@ pub(super) async fn trusting() -> Result<ClientConfig, SendError> {
         .map_err(|error| SendError::new(error.to_string()))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
-
-/// A configuration that trusts nobody, for a client that speaks no TLS.
-///
-/// # Errors
-/// When the cryptography at hand supports no version of TLS.
-pub(super) fn none() -> Result<ClientConfig, SendError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::ALL_VERSIONS)
-        .map_err(|error| SendError::new(error.to_string()))?;
-    Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}

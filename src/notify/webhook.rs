@@ -1,14 +1,26 @@
 //! The webhook: a POST of JSON, signed with HMAC-SHA-256 over its time and its body.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use http_body_util::Full;
+use hyper::client::conn::http1::handshake;
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use sha2::Sha256;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use url::{Host, Position, Url};
 
 use super::{SendError, roots};
 use crate::causes::chain;
@@ -24,8 +36,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Limit of the whole exchange. The answer's body is not read.
 const EXCHANGE: Duration = Duration::from_secs(10);
 
-const SIGNATURE: HeaderName = HeaderName::from_static("x-procwarden-signature");
-const DELIVERY: HeaderName = HeaderName::from_static("x-procwarden-delivery");
+const SIGNATURE: &str = "x-procwarden-signature";
+const DELIVERY: &str = "x-procwarden-delivery";
 
 /// The body.
 #[derive(Serialize)]
@@ -37,10 +49,14 @@ struct Body<'a> {
     alerts: &'a [Alert],
 }
 
+/// One connection for each message: a kept one would be one that the other side has closed by the next.
 #[derive(Debug)]
 pub(super) struct Webhook {
-    client: Client,
     url: Url,
+    /// Without brackets.
+    host: String,
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
     secret: Password,
 }
 
@@ -49,52 +65,86 @@ impl Webhook {
         let (Some(url), Some(secret)) = (&settings.webhook_url, &settings.webhook_secret) else {
             return Err(SendError::new("no webhook is configured"));
         };
-        let url = Url::parse(url.expose()).map_err(|_| SendError::new("the URL is none"))?;
-        let mut builder = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(EXCHANGE)
-            // One message in a while: a connection that is kept is one that the other side has closed.
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("procwarden/", env!("CARGO_PKG_VERSION")));
-        if url.scheme() == "https" {
-            builder = builder.tls_backend_preconfigured(roots::trusting().await?);
-        } else {
-            // Without a word about TLS the client would look for a provider of the whole process.
-            builder = builder.tls_backend_preconfigured(roots::none()?);
-        }
-        let client = builder.build().map_err(failed)?;
-        Ok(Self { client, url, secret: secret.clone() })
+        let none = || SendError::new("the URL is none");
+        let url = Url::parse(url.expose()).map_err(|_| none())?;
+        let host = match url.host().ok_or_else(none)? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        };
+        let tls = match url.scheme() {
+            "https" => Some(Arc::new(roots::trusting().await?)),
+            _ => None,
+        };
+        let port = url.port_or_known_default().ok_or_else(none)?;
+        Ok(Self { url, host, port, tls, secret: secret.clone() })
     }
 
     pub(super) async fn send(&self, id: &str, alerts: &[Alert]) -> Result<String, SendError> {
         let body = Body { version: 1, delivery: id, summary: summary(alerts), alerts };
-        let body = serde_json::to_vec(&body).map_err(|error| SendError::new(error.to_string()))?;
-        let signature = signature(&self.secret, clock::now().wall.secs(), &body)?;
-        let header = |text: &str| {
-            HeaderValue::from_str(text).map_err(|error| SendError::new(error.to_string()))
-        };
-        let request = self
-            .client
-            .post(self.url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(SIGNATURE, header(&signature)?)
-            .header(DELIVERY, header(id)?)
-            .body(body);
-        let answer = request.send().await.map_err(failed)?;
-        let status = answer.status();
+        let body = serde_json::to_vec(&body).map_err(|error| failed(&error))?;
+        let request = self.request(id, body)?;
+        let late = || SendError::new(format!("no answer within {} s", EXCHANGE.as_secs()));
+        let exchange = tokio::time::timeout(EXCHANGE, self.exchange(request));
+        let status = exchange.await.unwrap_or_else(|_| Err(late()))?;
         if status.is_success() {
             return Ok(format!("answered {}", status.as_u16()));
         }
         let more = if status.is_redirection() { "; redirects are not followed" } else { "" };
         Err(SendError::new(format!("answered {}{more}", status.as_u16())))
     }
+
+    fn request(&self, id: &str, body: Vec<u8>) -> Result<Request<Full<Bytes>>, SendError> {
+        let signature = signature(&self.secret, clock::now().wall.secs(), &body)?;
+        let mut request = Request::post(&self.url[Position::BeforePath..Position::AfterQuery])
+            .header(HOST, &self.url[Position::BeforeHost..Position::AfterPort])
+            .header(USER_AGENT, concat!("procwarden/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONNECTION, "close")
+            .header(SIGNATURE, signature)
+            .header(DELIVERY, id);
+        if !self.url.username().is_empty() {
+            let (user, password) = (self.url.username(), self.url.password().unwrap_or_default());
+            let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+            let login = format!("{}:{}", decoded(user), decoded(password));
+            request =
+                request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
+        }
+        request.body(Full::new(body.into())).map_err(|error| failed(&error))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<StatusCode, SendError> {
+        let connect = TcpStream::connect((self.host.as_str(), self.port));
+        let late = || SendError::new(format!("no connection within {} s", CONNECT.as_secs()));
+        let stream = tokio::time::timeout(CONNECT, connect).await.map_err(|_| late())?;
+        let stream = stream.map_err(|error| failed(&error))?;
+        let Some(config) = &self.tls else { return spoken(stream, request).await };
+        let name = ServerName::try_from(self.host.clone()).map_err(|error| failed(&error))?;
+        let tls = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+        spoken(tls.map_err(|error| failed(&error))?, request).await
+    }
 }
 
-/// The URL may have a secret in it, so it is not said.
-fn failed(error: reqwest::Error) -> SendError {
-    SendError::new(chain(&error.without_url()))
+/// One request over this connection; the status of its answer.
+async fn spoken(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> Result<StatusCode, SendError> {
+    let (mut sender, connection) =
+        handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    let mut connection = std::pin::pin!(connection);
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // It may have brought the answer with its end.
+        _ = &mut connection => answer.await,
+    };
+    answer.map(|answer| answer.status()).map_err(|error| failed(&error))
+}
+
+fn failed(error: &dyn std::error::Error) -> SendError {
+    SendError::new(chain(error))
 }
 
 /// `t=<seconds>,v1=<hex of HMAC-SHA-256 over "<seconds>.<body>">`: the time is signed too, so that a receiver can refuse
