@@ -29,7 +29,7 @@ class Keep:
 
 def check(server, session, envelope, mechanism, data):
     good = (data.login.decode(), data.password.decode()) == (user, password)
-    return AuthResult(success=good, auth_data=data.login if good else None)
+    return AuthResult(success=good, handled=False, auth_data=data.login if good else None)
 
 
 context = None
