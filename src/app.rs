@@ -259,7 +259,7 @@ impl App {
         let (store, gauges) = (self.monitor.store().clone(), self.gauges.clone());
         let send = notify::run(store, alerts.clone(), gauges, stop.clone());
         spawn(tasks, "alerts", stop, async move {
-            send.await;
+            Box::pin(send).await;
             Ok(())
         });
     }

@@ -86,6 +86,7 @@ impl Sender {
     #[must_use]
     pub fn trouble(&self, channel: Channel) -> Option<String> {
         let Waiting { pending, oldest, attempts } = self.waiting();
+        let attempts = attempts.max(1);
         let error = self.error();
         if pending == 0 || (attempts < 2 && error.is_none()) {
             return None;

@@ -8,11 +8,12 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::io::{Done, Job, Outcome};
-use super::{
-    LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, ROWS_AT_ONCE, Reconciler, SYNC_EVERY, TELL_EVERY,
-};
+use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, ROWS_AT_ONCE, Reconciler, SYNC_EVERY};
 use crate::clock;
 use crate::store::{Beat, Fleet, StoreError, VerdictWrite};
+
+/// How often it is looked for what is to be told and was not, because nothing was written about it.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 impl Reconciler {
     /// Starts the next job, if one is due and none is under way.

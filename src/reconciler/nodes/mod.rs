@@ -58,9 +58,6 @@ const RECORD_SHARE: u32 = 10;
 /// come more often.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// How often it is looked for what is to be told and was not, because nothing was written about it.
-const TELL_EVERY: Duration = Duration::from_secs(5);
-
 /// How long the last words may take at the end, each.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
