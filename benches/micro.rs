@@ -57,6 +57,7 @@ fn node(id: i64) -> Node {
         available: true,
         instance: "bench".to_owned(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     }
 }

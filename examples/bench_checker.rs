@@ -302,6 +302,7 @@ fn node(at: SocketAddr, id: i64, options: &Options) -> Node {
         available: true,
         instance: "bench".to_owned(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     }
 }

@@ -21,6 +21,7 @@ use crate::history::prune;
 use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
+use crate::notify;
 use crate::process::descriptor_limit;
 use crate::reconciler::{migrations, nodes};
 use crate::registry::{Registry, RegistryError};
@@ -251,6 +252,20 @@ impl App {
         });
     }
 
+    /// Nobody who is told nothing is waited for.
+    fn spawn_sender(&self, tasks: &mut Tasks, stop: &CancellationToken) {
+        let alerts = &self.settings.alerts;
+        if alerts.channels().is_empty() {
+            return;
+        }
+        let (store, gauges) = (self.monitor.store().clone(), self.gauges.clone());
+        let send = notify::run(store, alerts.clone(), gauges, stop.clone());
+        spawn(tasks, "alerts", stop, async move {
+            Box::pin(send).await;
+            Ok(())
+        });
+    }
+
     fn spawn_reconcilers(
         &mut self,
         tasks: &mut Tasks,
@@ -290,6 +305,7 @@ impl App {
             prune.await;
             Ok(())
         });
+        self.spawn_sender(tasks, stop);
         if self.settings.migrations.lock_dir.is_none() {
             // Nobody watches them here, and what is recorded of them is still the record.
             let (store, published) = (store.clone(), Arc::clone(&published));

@@ -1,12 +1,16 @@
 //! Figures of the loops, kept nowhere else: written by the loops, read by `/metrics` and by whoever tells the service
 //! manager that they turn.
 
+mod alerts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock;
 use crate::domain::{Now, Timestamp, Uptime};
+
+pub use alerts::{Sender, Senders, Waiting};
 
 /// A loop that has nothing to do turns at least this often all the same.
 pub const TURNS_WITHIN: Duration = Duration::from_secs(5);
@@ -80,6 +84,7 @@ struct Inner {
     loops: [Turning; Loop::ALL.len()],
     queues: [AtomicU64; Queue::ALL.len()],
     store_errors: AtomicU64,
+    alerts: Senders,
 }
 
 /// Of one loop.
@@ -129,6 +134,7 @@ impl Default for Gauges {
             loops: Default::default(),
             queues: Default::default(),
             store_errors: AtomicU64::new(0),
+            alerts: Senders::default(),
         }))
     }
 }
@@ -203,6 +209,12 @@ impl Gauges {
     #[must_use]
     pub fn store_errors(&self) -> u64 {
         self.0.store_errors.load(Ordering::Relaxed)
+    }
+
+    /// How it stands with the sending of alerts.
+    #[must_use]
+    pub fn alerts(&self) -> &Senders {
+        &self.0.alerts
     }
 
     fn of(&self, it: Loop) -> &Turning {

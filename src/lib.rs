@@ -88,6 +88,7 @@ pub mod locks;
 pub mod mask;
 pub mod metrics;
 pub mod monitor;
+pub mod notify;
 pub mod pid_file;
 pub mod process;
 pub mod reactor;

@@ -142,7 +142,7 @@ impl Monitor {
     /// [`MonitorError`]; with [`Open::Existing`] also if there is no database or its schema is older.
     pub async fn open(settings: &Settings, open: Open) -> Result<Self, MonitorError> {
         let secrets = Secrets::new(&settings.adopt)?;
-        let store = Store::open(&settings.database, open).await?;
+        let store = Store::open(&settings.database, open).await?.alerting(settings.alerts.rules());
         let processes = Processes::new()?;
         let nodes = &settings.nodes;
         let limits =

@@ -278,6 +278,7 @@ impl Registry {
             available: true,
             instance: self.instance.clone(),
             placement: None,
+            maintenance_until: None,
             identity: None,
         };
         let node = merged(&blank, patch)?;
@@ -359,6 +360,7 @@ mod tests {
             available: true,
             instance: "here".into(),
             placement: None,
+            maintenance_until: None,
             identity: None,
         }
     }

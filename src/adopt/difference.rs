@@ -100,6 +100,7 @@ mod tests {
             available,
             instance: "here".into(),
             placement: None,
+            maintenance_until: None,
             identity: None,
         };
         let verdict = Verdict {

@@ -114,6 +114,7 @@ fn node(theirs: &TheirNode) -> Result<Node, String> {
         available: theirs.available,
         instance: String::new(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     };
     check(&node).map_err(|error| error.to_string())?;

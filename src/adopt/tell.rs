@@ -146,6 +146,7 @@ mod tests {
             available: true,
             instance: "here".into(),
             placement: None,
+            maintenance_until: None,
             identity: None,
         };
         let verdict = Verdict {

@@ -245,6 +245,7 @@ fn target_of(node: &Node) -> Node {
         available: node.available,
         instance: String::new(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     }
 }

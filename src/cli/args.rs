@@ -112,6 +112,9 @@ pub enum Command {
     History(HistoryCommand),
     /// The instances that use this database, by their heartbeats.
     Instances(InstancesArgs),
+    /// Who is told when something dies ([alerts]).
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// What living beside the earlier monitor has shown.
     #[command(subcommand)]
     Adopt(AdoptCommand),
@@ -260,6 +263,17 @@ pub enum AdoptCommand {
     },
 }
 
+/// `alerts`.
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// Send one test message through each configured channel now, and say what came of it (exit 1 if one failed).
+    Test {
+        /// How it is shown.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
 /// `migrations`.
 #[derive(Debug, Subcommand)]
 pub enum MigrationsCommand {
@@ -389,6 +403,9 @@ mod tests {
             "procwarden instances forget",
             "procwarden instances forget a --move-to",
             "procwarden instances nonsense",
+            "procwarden alerts",
+            "procwarden alerts nonsense",
+            "procwarden nodes set a --maintenance-until tomorrow",
         ] {
             assert_eq!(read(bad).unwrap_err(), Exit::Usage, "{bad}");
         }

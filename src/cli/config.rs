@@ -2,7 +2,7 @@
 
 use super::output::{Answer, dash, printable_lines};
 use crate::config::{
-    Adopt, HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings,
+    Adopt, Alerts, HealthScope, Loaded, LogFormat, MinWorking, NodeEntry, ScopeSetting, Settings,
     StatusPlace, grants, known_keys,
 };
 use crate::locks::LockDir;
@@ -143,7 +143,31 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
         },
         "log.file" => path(&log.file),
         "log.level" => log.level.clone(),
-        _ => return adopt_value(&settings.adopt, key),
+        _ => {
+            return adopt_value(&settings.adopt, key)
+                .or_else(|| alerts_value(&settings.alerts, key));
+        }
+    })
+}
+
+/// The same for `[alerts]`.
+fn alerts_value(alerts: &Alerts, key: &str) -> Option<String> {
+    let secret = |given: bool| if given { HIDDEN.to_owned() } else { dash() };
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(dash);
+    Some(match key {
+        "alerts.webhook_url" => secret(alerts.webhook_url.is_some()),
+        "alerts.webhook_secret" => secret(alerts.webhook_secret.is_some()),
+        "alerts.smtp_host" => text(&alerts.smtp_host),
+        "alerts.smtp_port" => alerts.port().to_string(),
+        "alerts.smtp_tls" => alerts.smtp_tls.as_str().to_owned(),
+        "alerts.smtp_user" => text(&alerts.smtp_user),
+        "alerts.smtp_password" => secret(alerts.smtp_password.is_some()),
+        "alerts.mail_from" => text(&alerts.mail_from),
+        "alerts.mail_to" if alerts.mail_to.is_empty() => dash(),
+        "alerts.mail_to" => alerts.mail_to.join(", "),
+        "alerts.on" => alerts.on.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "),
+        "alerts.group_wait" => humantime::format_duration(alerts.group_wait).to_string(),
+        _ => return None,
     })
 }
 
@@ -190,6 +214,9 @@ mod tests {
         let mut settings = Settings::default();
         settings.server.token = vec![Token::of("hunter2")];
         settings.database.url = Password::new("postgres://u:hunter2@h/db?sslkey=hunter2".into());
+        settings.alerts.webhook_url = Some(Password::new("https://h/hunter2".into()));
+        settings.alerts.webhook_secret = Some(Password::new("hunter2".into()));
+        settings.alerts.smtp_password = Some(Password::new("hunter2".into()));
         settings.adopt.laravel_key = Some(Password::new("hunter2".into()));
         settings.adopt.laravel_previous_keys = vec![Password::new("hunter2".into())];
         for info in known_keys().iter().filter(|info| !info.key.starts_with("node.")) {

@@ -77,6 +77,9 @@ pub enum CliError {
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] TelemetryError),
+    /// What is asked for needs settings that are not given.
+    #[error("{0}")]
+    NotConfigured(&'static str),
     /// It cannot be told.
     #[error("{0}")]
     CouldNotTell(String),
@@ -124,6 +127,7 @@ impl CliError {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Config(_)
+            | Self::NotConfigured(_)
             | Self::Log(_)
             | Self::Monitor(MonitorError::Key(_))
             | Self::PidFile(PidFileError::Io { .. }) => Exit::Config,

@@ -131,6 +131,7 @@ mod tests {
             tick_ms: 3,
             nodes: 10_000,
             locks: 200,
+            alerted: None,
         };
         let rows = [row];
         let text = shown(&rows, Format::Table, 80, Timestamp(120_000)).text;

@@ -4,6 +4,7 @@
 //! its own; it writes verdicts only with `status --save`, and not while a server runs.
 
 mod adopt;
+mod alerts;
 mod args;
 mod completions;
 mod config;
@@ -38,8 +39,8 @@ use crate::telemetry::{self, Telemetry};
 use screen::Screen;
 
 pub use args::{
-    AdoptCommand, Cli, Command, Global, HistoryCommand, InstancesArgs, InstancesCommand,
-    MigrationsCommand, Output, PageArgs, ServeArgs, Shell, StatusArgs, parse,
+    AdoptCommand, AlertsCommand, Cli, Command, Global, HistoryCommand, InstancesArgs,
+    InstancesCommand, MigrationsCommand, Output, PageArgs, ServeArgs, Shell, StatusArgs, parse,
 };
 pub use exit::{CliError, Exit};
 pub use nagios::failed as nagios_failure;
@@ -97,6 +98,7 @@ const fn needs_name(command: &Command) -> bool {
             | Command::History(_)
             | Command::Instances(_)
             | Command::Adopt(_)
+            | Command::Alerts(_)
             | Command::Health { .. }
     )
 }
@@ -135,6 +137,7 @@ impl Prepared {
             Command::Migrations(command) => migrations::run(&settings, command, screen).await,
             Command::History(command) => history::run(&settings, command, width).await,
             Command::Instances(args) => instances::run(&settings, args, screen).await,
+            Command::Alerts(command) => alerts::run(&settings, &command).await,
             Command::Adopt(command) => adopt::run(&settings, command, width).await,
             Command::Migrate { status: true, .. } => migrate::status(&settings, width).await,
             Command::Migrate { verify: true, .. } => migrate::verify(&settings).await,

@@ -205,6 +205,7 @@ mod tests {
             available: false,
             instance: "here".into(),
             placement: Some("any".into()),
+            maintenance_until: None,
             identity: None,
         }
     }

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::args::Output;
 use super::exit::CliError;
 use crate::config::TableName;
+use crate::domain::Timestamp;
 use crate::domain::node::{Password, Tls};
 use crate::registry::NodePatch;
 
@@ -179,9 +180,16 @@ pub struct NodeOptions {
     /// The instance that answers for it, or any.
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
+    /// Until then it makes no alerts, such as 2030-01-31T18:00:00Z; it is checked as ever.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub maintenance_until: Option<Timestamp>,
     /// What people call it.
     #[arg(long)]
     pub title: Option<String>,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "must be a time such as 2030-01-31T18:00:00Z".to_owned())
 }
 
 /// What `--clear` forgets.
@@ -196,6 +204,7 @@ pub enum Field {
     Pid,
     PidFile,
     Instance,
+    MaintenanceUntil,
 }
 
 impl NodeOptions {
@@ -217,6 +226,7 @@ impl NodeOptions {
             pid_file: self.pid_file.map(Some).or_else(|| self.pid.is_some().then_some(None)),
             process_name: self.process_name,
             instance: self.instance.map(Some),
+            maintenance_until: self.maintenance_until.map(Some),
             title: self.title.map(Some),
             ..NodePatch::default()
         })
@@ -246,6 +256,7 @@ pub(super) fn clear(patch: &mut NodePatch, field: Field) -> Result<(), CliError>
         Field::Pid => patch.pid.replace(None).flatten().is_some(),
         Field::PidFile => patch.pid_file.replace(None).flatten().is_some(),
         Field::Instance => patch.instance.replace(None).flatten().is_some(),
+        Field::MaintenanceUntil => patch.maintenance_until.replace(None).flatten().is_some(),
     };
     if given {
         let text = "--clear and a value are given for the same field".to_owned();

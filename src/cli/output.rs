@@ -1,7 +1,6 @@
 //! What a command answers: gathered, then written once, with nothing in it that a terminal would obey.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 
 use super::exit::Exit;
 use crate::domain::Timestamp;
+use crate::domain::plain::{escaped, is_harmful};
 
 /// `--output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -93,25 +93,7 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
 }
 
 fn escape(text: &str, keep: fn(char) -> bool) -> Cow<'_, str> {
-    let harmful = |c: char| (c.is_control() || is_deceptive(c)) && !keep(c);
-    if !text.contains(harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if harmful(c) {
-            // Writing to a String cannot fail.
-            let _ = write!(safe, "{}", c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    Cow::Owned(safe)
-}
-
-/// Zero-width and bidirectional controls, line and paragraph separators (Unicode UAX #9, section 2).
-const fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    escaped(text, |c| is_harmful(c) && !keep(c))
 }
 
 /// How long something takes or took: `41 s`, `3 min`, `5 h`, `2 d`.

@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::adopt::{AdoptMode, TheirEnv};
+use super::alerts::SmtpTls;
 use super::database::DatabaseTls;
 use super::parse::Problem;
 use super::raw::Raw;
 use super::settings::{HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
 use crate::domain::Method;
-use crate::domain::node::{Tls, check_name};
+use crate::domain::node::{Password, Tls, check_name};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -359,6 +360,36 @@ static KEYS: &[KeyInfo] = &[
     key("adopt.env_file", Kind::Path, "",
         "Where that is; .env in the working directory by default.",
         |s, raw| raw.path().map(|v| s.adopt.env_file = Some(v))),
+
+    key("alerts.webhook_url", Kind::Secret, "",
+        "Where alerts are posted as JSON, signed; without one there is no webhook.",
+        |s, raw| super::alerts::webhook_url(raw).map(|v| s.alerts.webhook_url = Some(v))),
+    key("alerts.webhook_secret", Kind::Secret, "", "The key of the signature (HMAC-SHA-256).",
+        |s, raw| super::alerts::key(raw).map(|v| s.alerts.webhook_secret = Some(v))),
+    key("alerts.smtp_host", Kind::Text, "",
+        "The mail server that takes the alerts; without one no mail is sent.",
+        |s, raw| super::alerts::host(raw).map(|v| s.alerts.smtp_host = Some(v))),
+    key("alerts.smtp_port", Kind::Integer, "",
+        "Its port; by default 587 with starttls, 465 with tls, 25 with off.",
+        |s, raw| raw.integer(1, 65_535).map(|v| s.alerts.smtp_port = Some(v))),
+    key("alerts.smtp_tls", Kind::Word(&["starttls", "tls", "off"]), "\"starttls\"",
+        "starttls (or no mail is sent), tls from the first byte, or off.",
+        |s, raw| raw.word(&SmtpTls::ALL.map(|t| (t.as_str(), t))).map(|v| s.alerts.smtp_tls = v)),
+    key("alerts.smtp_user", Kind::Text, "", "Its user, where it wants one.",
+        |s, raw| raw.short_text().map(|v| s.alerts.smtp_user = Some(v))),
+    key("alerts.smtp_password", Kind::Secret, "", "That user's password.",
+        |s, raw| raw.short_text().map(|v| s.alerts.smtp_password = Some(Password::new(v)))),
+    key("alerts.mail_from", Kind::Text, "",
+        "Who sends the mails, such as \"procwarden <warden@example.org>\".",
+        |s, raw| super::alerts::mailbox(raw).map(|v| s.alerts.mail_from = Some(v))),
+    key("alerts.mail_to", Kind::List, "", "Who gets them.",
+        |s, raw| super::alerts::mailboxes(raw).map(|v| s.alerts.mail_to = v)),
+    key("alerts.on", Kind::List, "[\"node_down\", \"migration_error\", \"migration_stalled\", \"instance_lost\"]",
+        "What is told, each with its end.",
+        |s, raw| super::alerts::kinds(raw).map(|v| s.alerts.on = v)),
+    key("alerts.group_wait", Kind::Duration, "\"30s\"",
+        "How long the first alert waits for others, so that they are one message, 0s to 1h.",
+        |s, raw| raw.duration(Duration::ZERO, 60 * MINUTE).map(|v| s.alerts.group_wait = v)),
 
     key("events.enabled", Kind::Bool, "true",
         "Whether the kernel is asked to tell of ends of processes and of changed locks at once; looking goes on beside.",

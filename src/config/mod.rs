@@ -7,6 +7,7 @@
 mod adopt;
 mod adopt_rules;
 mod adopt_values;
+mod alerts;
 mod container;
 mod database;
 mod fault;
@@ -32,6 +33,7 @@ mod their_env;
 mod token;
 
 pub use adopt::*;
+pub use alerts::{Alerts, SmtpTls};
 pub use database::{DatabaseTls, Engine};
 pub use fault::{Fault, Faults};
 pub use grants::grants;

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::adopt_rules;
+use super::alerts;
 use super::database::{self, DatabaseTls, Engine};
 use super::fault::{Fault, Faults};
 use super::keys::{Set, known_keys};
@@ -67,6 +68,7 @@ pub(super) fn load_with(args: &Overrides, system_file: &Path) -> Result<Loaded, 
     faults.extend(check_forgetting(&found, &settings));
     token::finish(&mut found, args, &mut settings, &mut faults);
     faults.extend(check_open_reads(&found, &settings));
+    alerts::finish(&found, &mut faults);
     adopt_rules::finish(&found, &mut settings, &mut faults);
     secrets::finish(&settings, &mut faults);
     if !faults.is_empty() {
@@ -180,6 +182,7 @@ fn warnings(found: &Gathered, settings: &Settings) -> Vec<String> {
         );
     }
     warnings.extend(warnings_of_access(settings));
+    warnings.extend(alerts::warnings(settings));
     warnings.extend(adopt_rules::warnings(found, settings));
     let readable = |path: &&PathBuf| path.metadata().is_ok_and(|meta| meta.mode() & 0o004 != 0);
     for path in found.secret_files.iter().filter(readable) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::adopt::Adopt;
+use super::alerts::Alerts;
 use super::database::DatabaseTls;
 use super::history::History;
 use super::secrets::Keys;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub migrations: Migrations,
     /// `[adopt]`
     pub adopt: Adopt,
+    /// `[alerts]`
+    pub alerts: Alerts,
     /// `[events]`
     pub events: Events,
     /// `[log]`

@@ -14,6 +14,7 @@ use crate::domain::Method;
 mod access;
 mod adopt;
 mod adopt_env;
+mod alerts;
 mod files;
 mod nodes;
 mod shared;

@@ -6,11 +6,14 @@
 
 pub mod access;
 pub mod adopt;
+pub mod alert;
+pub mod alert_text;
 pub mod details;
 pub mod fleet;
 pub mod migration;
 pub mod node;
 pub mod observation;
+pub mod plain;
 pub mod process;
 pub mod reconcile;
 pub mod report;

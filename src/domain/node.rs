@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::process::Identity;
+use super::time::Timestamp;
 
 /// The program that a node is unless it says otherwise.
 pub const DEFAULT_PROCESS_NAME: &str = "monero-wallet-rpc";
@@ -271,6 +272,8 @@ pub struct Node {
     pub instance: String,
     /// Who shall answer for it by its operator's word: an instance's name, or [`ANY`]; none: see `domain::fleet`.
     pub placement: Option<String>,
+    /// Until then it makes no alerts; it is checked and shown as ever.
+    pub maintenance_until: Option<Timestamp>,
     /// The process that was last observed to be this node.
     pub identity: Option<Identity>,
 }

@@ -26,6 +26,7 @@ pub async fn run(
     retain: Duration,
     token: CancellationToken,
 ) {
+    let kept = retain;
     let retain = i64::try_from(retain.as_millis()).unwrap_or(i64::MAX);
     let mut pause = REST;
     loop {
@@ -43,6 +44,14 @@ pub async fn run(
             Ok(false) => {}
             // What is wrong with the database is said by those that cannot do without it.
             Err(error) => tracing::debug!(error = error.chain(), "old events stay"),
+        }
+        match store.prune_outbox(kept, STEP).await {
+            Ok(given_up) => {
+                for (channel, alerts) in given_up {
+                    tracing::warn!(channel, alerts, "alerts that could not be sent are given up");
+                }
+            }
+            Err(error) => tracing::debug!(error = error.chain(), "old alerts stay"),
         }
     }
 }

@@ -93,6 +93,7 @@ fn facts(state: &AppState, snapshot: Snapshot, fleet: bool) -> Facts {
         usage: Usage::now(),
         intervals: [Some(settings.nodes.interval), migrations],
         watches: watches.to_vec(),
+        channels: settings.alerts.channels(),
         database_fails: state.store_trouble(),
     }
 }

@@ -67,6 +67,9 @@ pub struct NodeBody {
     /// The instance that it belongs to, or `any`: by its operator's word, else where it was registered if it has a PID,
     /// a PID file or a loopback host.
     pub instance: String,
+    /// Until then it makes no alerts; it is checked and shown as ever. Null: no maintenance was announced.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub maintenance_until: Option<Timestamp>,
     /// The instance that answers for it now; null for one whose instance was forgotten, until it is taken.
     #[schema(example = "host-1")]
     pub owner: Option<String>,
@@ -136,6 +139,7 @@ pub fn body(node: &Node, verdict: &Verdict, told: Told<'_>) -> NodeBody {
             Placement::Any => ANY.to_owned(),
             Placement::On(name) => name.to_owned(),
         },
+        maintenance_until: node.maintenance_until,
         owner: told.owner.map(str::to_owned),
         state: told.state.as_str(),
         reason: told.reason.map(Reason::as_str),
@@ -261,7 +265,7 @@ pub async fn create(
 /// Change a node
 ///
 /// An absent field stays as it is; null clears a field that may be empty. Ends the node's kept connection. Of an adopted
-/// node only `tls`, `pid_file`, `process_name` and `instance` are changed here.
+/// node only `tls`, `pid_file`, `process_name`, `instance` and `maintenance_until` are changed here.
 #[utoipa::path(
     patch, path = "/nodes/{id}", tag = "nodes", operation_id = "update_node",
     security(("token" = [])),
@@ -313,7 +317,7 @@ pub async fn remove(
 }
 
 /// What a body may say, with what is allowed; `true` where null clears the field.
-const FIELDS: [(&str, bool, &str); 13] = [
+const FIELDS: [(&str, bool, &str); 14] = [
     ("name", false, "must be a string"),
     ("title", true, "must be a string or null"),
     ("host", false, "must be a string"),
@@ -327,6 +331,7 @@ const FIELDS: [(&str, bool, &str); 13] = [
     ("process_name", false, "must be a string"),
     ("available", false, "must be true or false"),
     ("instance", true, "must be the name of an instance, any or null"),
+    ("maintenance_until", true, "must be a time of RFC 3339 such as 2030-01-31T18:00:00Z or null"),
 ];
 
 /// Reads a body field by field, so that a fault names its field and a password is never repeated.

@@ -64,6 +64,12 @@ pub struct Components {
     pub nodes_lag_ms: u64,
     /// The same of the loop of migrations; 0 where there is none.
     pub migrations_lag_ms: u64,
+    /// `ok`, `failing` (what is to be told waits, and was tried) or `off` (nobody is to be told).
+    #[schema(value_type = super::openapi::words::AlertsStatus, example = "off")]
+    pub alerts: &'static str,
+    /// What waits, since when, and why; said only to who may read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts_trouble: Option<String>,
     /// `ok` or `draining`.
     #[schema(value_type = super::openapi::words::ComponentStatus, example = "ok")]
     pub server: &'static str,
@@ -120,6 +126,7 @@ fn look(state: &AppState, tells_all: bool) -> Components {
     let migrations = &snapshot.migrations;
     // This route asks for no token, and the text names paths and processes.
     let (events, events_trouble) = watches(&state.0.parts.events);
+    let (alerts, alerts_trouble) = alerts(state);
     Components {
         nodes: part(snapshot.nodes.valid_until, now),
         migrations: match (state.migrations(), part(migrations.valid_until, now)) {
@@ -132,11 +139,24 @@ fn look(state: &AppState, tells_all: bool) -> Components {
         migrations_trouble: migrations.trouble.clone().filter(|_| tells_all),
         events,
         events_trouble: events_trouble.filter(|_| tells_all),
+        alerts,
+        alerts_trouble: alerts_trouble.filter(|_| tells_all),
         database: if state.store_trouble() { "degraded" } else { "ok" },
         nodes_lag_ms: gauges.lag_ms(Loop::Nodes, both),
         migrations_lag_ms: state.migrations().map_or(0, |_| gauges.lag_ms(Loop::Migrations, both)),
         server: if state.draining() { "draining" } else { "ok" },
     }
+}
+
+/// Whether alerts get through; where not, what waits.
+fn alerts(state: &AppState) -> (&'static str, Option<String>) {
+    let channels = state.settings().alerts.channels();
+    if channels.is_empty() {
+        return ("off", None);
+    }
+    let senders = state.0.parts.gauges.alerts();
+    let troubles: Vec<_> = channels.iter().filter_map(|it| senders.of(*it).trouble(*it)).collect();
+    if troubles.is_empty() { ("ok", None) } else { ("failing", Some(troubles.join("; "))) }
 }
 
 /// Whether the kernel tells us of all that is watched; where not, of what and why.

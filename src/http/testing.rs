@@ -259,6 +259,7 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         available: true,
         instance: "host-1".to_owned(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     };
     NodeView { node, verdict, standing: Standing::Mine }

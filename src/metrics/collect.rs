@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Exposition, Family, Format, Kind, Value};
+use crate::domain::alert::Channel;
 use crate::domain::migration::{self, Migration, Status};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::State;
@@ -42,6 +43,8 @@ pub struct Facts {
     pub intervals: [Option<Duration>; Loop::ALL.len()],
     /// What the kernel tells of, and one of [`WATCHES`].
     pub watches: Vec<(&'static str, &'static str)>,
+    /// Where alerts are sent.
+    pub channels: Vec<Channel>,
     /// The database failed when it was asked last.
     pub database_fails: bool,
 }
@@ -117,6 +120,20 @@ const EVENTS: Family = Family::gauge(
     "procwarden_events_source",
     "1 for how it is learned of: ok (the kernel tells), polling (by looking) or off (not watched).",
 );
+const ALERTS_PENDING: Family =
+    Family::gauge("procwarden_alerts_pending", "Alerts of the whole fleet that wait to be sent.");
+const ALERTS_OLDEST: Family = Family::gauge(
+    "procwarden_alerts_oldest_timestamp_seconds",
+    "When the oldest alert that waits was made, since the Unix epoch. None if none waits.",
+)
+.unit(SECONDS);
+const ALERTS_SENT: Family =
+    Family::gauge("procwarden_alerts_sent", "Alerts that this instance sent.").kind(Kind::Counter);
+const ALERT_FAILURES: Family = Family::gauge(
+    "procwarden_alert_failures",
+    "Times that this instance could not send a message with alerts.",
+)
+.kind(Kind::Counter);
 const BUILD: Family = Family::gauge("procwarden_build", "Which program this is.").kind(Kind::Info);
 const STARTED: Family = Family::gauge(
     "process_start_time_seconds",
@@ -141,6 +158,7 @@ pub fn collect(facts: &Facts, format: Format) -> String {
     of_migrations(facts, &mut text);
     of_record(facts, &mut text);
     of_loops(facts, &mut text);
+    of_alerts(facts, &mut text);
     of_process(facts, &mut text);
     text.finish()
 }
@@ -280,6 +298,32 @@ fn of_loops(facts: &Facts, text: &mut Exposition) {
         for word in WATCHES {
             text.sample(&[("source", source), ("state", word)], word == *seen);
         }
+    }
+}
+
+/// Nothing where nobody is to be told.
+fn of_alerts(facts: &Facts, text: &mut Exposition) {
+    if facts.channels.is_empty() {
+        return;
+    }
+    let all = || facts.channels.iter().map(|it| (it.as_str(), facts.gauges.alerts().of(*it)));
+    text.family(ALERTS_PENDING);
+    for (channel, sender) in all() {
+        text.sample(&[("channel", channel)], sender.waiting().pending);
+    }
+    text.family(ALERTS_OLDEST);
+    for (channel, sender) in all() {
+        if let Some(Timestamp(at)) = sender.waiting().oldest {
+            text.sample(&[("channel", channel)], Value::Millis(at));
+        }
+    }
+    text.family(ALERTS_SENT);
+    for (channel, sender) in all() {
+        text.sample(&[("channel", channel)], sender.sent_total());
+    }
+    text.family(ALERT_FAILURES);
+    for (channel, sender) in all() {
+        text.sample(&[("channel", channel)], sender.failures_total());
     }
 }
 

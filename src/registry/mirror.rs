@@ -180,6 +180,7 @@ mod tests {
             tick_ms: 0,
             nodes: 0,
             locks: 0,
+            alerted: None,
         };
         let (beats, said_goodbye) = (row(1_100), row(0));
         for (row, now, live, lost) in [

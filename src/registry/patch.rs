@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::RegistryError;
 use crate::config::NodeEntry;
+use crate::domain::Timestamp;
 use crate::domain::node::{Node, Password, Tls, check_name, check_password_name};
 
 /// What an operator says of a node: an absent field leaves what is there, `null` clears it.
@@ -44,6 +45,9 @@ pub struct NodePatch {
     /// The instance that answers for it, or [`crate::domain::node::ANY`].
     #[serde(default, deserialize_with = "given")]
     pub instance: Option<Option<String>>,
+    /// Until then it makes no alerts.
+    #[serde(default, deserialize_with = "given")]
+    pub maintenance_until: Option<Option<Timestamp>>,
 }
 
 /// Tells `null` from an absent field.
@@ -76,6 +80,7 @@ pub(super) fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {
         process_name: entry.process_name.clone(),
         available: entry.available.filter(|_| is_new),
         instance: entry.instance.clone().map(Some),
+        maintenance_until: None,
     }
 }
 
@@ -97,7 +102,7 @@ pub(super) fn ours_of(patch: NodePatch) -> Result<NodePatch, RegistryError> {
     .collect();
     if !theirs.is_empty() {
         let problem = format!(
-            "{}: stands in the table that adopt.nodes names: change it there (here: tls, pid_file, process_name, instance)",
+            "{}: stands in the table that adopt.nodes names: change it there (here: tls, pid_file, process_name, instance, maintenance_until)",
             theirs.join(", ")
         );
         return Err(RegistryError::Adopted(problem));
@@ -136,6 +141,7 @@ pub(super) fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryEr
     node.pid = patch.pid.unwrap_or(node.pid);
     node.pid_file = patch.pid_file.unwrap_or(node.pid_file);
     node.process_name = patch.process_name.unwrap_or(node.process_name);
+    node.maintenance_until = patch.maintenance_until.unwrap_or(node.maintenance_until);
     node.available = patch.available.unwrap_or(node.available);
     check(&node)?;
     Ok(node)

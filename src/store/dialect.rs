@@ -394,6 +394,23 @@ pub(super) const fn insert_events(engine: Engine) -> &'static str {
     }
 }
 
+/// What waits in the outbox for a channel: how many alerts, since when, how often the most tried was tried, and whether
+/// something is due. The sum of whole numbers is a decimal on the servers.
+pub(super) const fn outbox_state(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite | Engine::Postgres => {
+            "SELECT CAST(COALESCE(SUM(alerts), 0) AS BIGINT) AS pending, MIN(created_at) AS oldest, \
+             COALESCE(MAX(attempts), 0) AS attempts, MIN(next_at) AS next_at, NOW_MS() AS now \
+             FROM procwarden_outbox WHERE channel = ?"
+        }
+        Engine::MySql => {
+            "SELECT CAST(COALESCE(SUM(alerts), 0) AS SIGNED) AS pending, MIN(created_at) AS oldest, \
+             COALESCE(MAX(attempts), 0) AS attempts, MIN(next_at) AS next_at, NOW_MS() AS now \
+             FROM procwarden_outbox WHERE channel = ?"
+        }
+    }
+}
+
 /// The columns that a statement of MySQL takes from the fields of a row, by their numbers.
 #[cfg(test)]
 pub(super) fn numbered(statement: &str) -> Vec<String> {

@@ -96,6 +96,8 @@ pub struct InstanceRow {
     pub nodes: i64,
     /// Locks it answers for.
     pub locks: i64,
+    /// Since when its loss is told of, epoch milliseconds by the database's clock.
+    pub alerted: Option<i64>,
 }
 
 impl InstanceRow {
@@ -116,7 +118,7 @@ impl InstanceRow {
 macro_rules! columns {
     () => {
         "name, host_id, boot_id, pid_ns, pid, start_ticks, version, since, last_beat, expires_at, lease_ms, epoch, seq, \
-         swept_at, swept_up, swept_db, window_ms, tick_ms, nodes, locks "
+         swept_at, swept_up, swept_db, window_ms, tick_ms, nodes, locks, alerted "
     };
 }
 pub(super) use columns;

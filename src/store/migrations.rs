@@ -8,8 +8,9 @@ use super::events::{self, NewEvent, next_seq};
 use super::identity::IdentityColumns;
 use super::migration_update::{Update, update};
 use super::{
-    Lease, Store, StoreError, TheirMigrations, TheirWrite, single, their_migrations, write,
+    Lease, Store, StoreError, TheirMigrations, TheirWrite, alerts, single, their_migrations, write,
 };
+use crate::domain::alert::{self, News, Rules};
 use crate::domain::migration::{DirMark, Key, Mark, Migration, Reason, Source, State, Status};
 use crate::domain::reconcile::{Basis, Write};
 use crate::domain::{Exit, Timestamp};
@@ -270,12 +271,12 @@ impl Store {
         tells: Option<Tells<'_>>,
         now: Timestamp,
     ) -> Result<Vec<Applied>, StoreError> {
-        match write!(self, tx => apply(tx, lease, writes, tells, now)) {
+        match write!(self, tx => apply(tx, &self.alerts, lease, writes, tells, now)) {
             // Two instances inserted the same key at once. Nothing stands of ours; the second look finds the other's row.
             Err(StoreError::Database(sqlx::Error::Database(error)))
                 if error.is_unique_violation() =>
             {
-                write!(self, tx => apply(tx, lease, writes, tells, now))
+                write!(self, tx => apply(tx, &self.alerts, lease, writes, tells, now))
             }
             result => result,
         }
@@ -284,6 +285,7 @@ impl Store {
 
 async fn apply(
     tx: &mut Session,
+    rules: &Rules,
     lease: &Lease,
     writes: &[(Option<i64>, Write)],
     tells: Option<Tells<'_>>,
@@ -330,6 +332,14 @@ async fn apply(
     let told = targets.iter().flatten().filter(stands).filter(|(_, _, told)| *told);
     let events = told.map(|(id, row, _)| event(*id, row)).collect();
     events::insert(tx, &lease.name, now, seq, events).await?;
+    if rules.wants_any() {
+        let stand = targets.iter().zip(writes).filter_map(|(target, (_, write))| {
+            let (_, row, told) = target.as_ref().filter(stands)?;
+            told.then(|| alert::of_migration(write.basis(), row))
+        });
+        let news: Vec<News> = stand.flatten().collect();
+        alerts::tell(tx, rules, (&lease.name, seq), now, news).await?;
+    }
     let applied = |target: &Option<Target<'_>>| match target.as_ref().filter(stands) {
         Some((id, row, _)) => {
             Applied::Done(Box::new(StoredMigration { id: *id, row: Migration::clone(row) }))

@@ -3,6 +3,7 @@
 //! One store for three engines: each query is written once (`db.rs` runs it, `dialect.rs` has what differs). Rows that
 //! change together change in one transaction: a flip, its event and its outbox rows.
 
+mod alerts;
 mod connect;
 mod db;
 mod dialect;
@@ -20,6 +21,7 @@ mod migrations;
 mod node_reads;
 mod nodes;
 mod origin;
+mod outbox;
 mod schema;
 mod server_lock;
 mod statements;
@@ -32,11 +34,14 @@ mod verdicts;
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Database;
+use crate::domain::alert::Rules;
 
 pub use crate::config::Engine;
+pub use alerts::Standing;
 pub use error::StoreError;
 pub use events::{Event, RecordedEvent};
 pub use file::sqlite_path;
@@ -49,6 +54,7 @@ pub use migrations::{Applied, StoredMigration, Tells};
 pub use node_reads::NodeVersion;
 pub use nodes::{NewNode, NodeWrite, StoredNode};
 pub use origin::Origin;
+pub use outbox::{Delivery, OutboxState};
 pub use schema::{SchemaState, embedded};
 pub use server_lock::{LockHeld, ServerLock};
 pub use their_migrations::{TheirMigrations, TheirWrite};
@@ -134,6 +140,8 @@ pub struct Store {
     db: Db,
     settings: Database,
     recycle: Recycle,
+    /// What is told to whom of what is written here.
+    alerts: Arc<Rules>,
     /// Only SQLite's.
     file: Option<DatabaseFile>,
     /// What seals passwords.
@@ -169,8 +177,16 @@ impl Store {
             // Three engines' ways to connect make a large future; callers need not carry it.
             match Box::pin(connect::open(settings, open)).await {
                 Ok(Opened { db, recycle, file }) => {
+                    let alerts = Arc::default();
                     let keys = StoreKeys::of(&settings.keys, file.as_ref(), open)?;
-                    return Ok(Self { db, settings: settings.clone(), recycle, file, keys });
+                    return Ok(Self {
+                        db,
+                        settings: settings.clone(),
+                        recycle,
+                        alerts,
+                        file,
+                        keys,
+                    });
                 }
                 Err(error) if error.is_absence() && tokio::time::Instant::now() < end => {
                     tracing::debug!(error = error.chain(), "the database does not answer yet");
@@ -179,6 +195,12 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The same, which makes these alerts of what turns; none by default.
+    #[must_use]
+    pub fn alerting(self, rules: Rules) -> Self {
+        Self { alerts: Arc::new(rules), ..self }
     }
 
     /// Which engine it is.

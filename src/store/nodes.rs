@@ -60,7 +60,7 @@ pub struct StoredNode {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, version, origin, instance, placement, owner, owner_epoch, name, title, host, port, tls, username, \
+            "SELECT id, version, origin, instance, placement, maintenance_until, owner, owner_epoch, name, title, host, port, tls, username, \
              password, daemon, pid, pid_file, process_name, available, state, reason, message, method, worked_data, \
              checked_at, since, latency_ms, streak, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode \
              FROM procwarden_nodes ",
@@ -77,17 +77,17 @@ pub(super) const REVISION: &str = "SELECT revision FROM procwarden_revision WHER
 pub(super) const BUMP: &str =
     "UPDATE procwarden_revision SET revision = revision + 1 WHERE name = 'nodes'";
 pub(super) const INSERT: &str = "INSERT INTO procwarden_nodes \
-     (version, origin, instance, placement, owner, name, title, host, port, tls, username, password, daemon, pid, \
+     (version, origin, instance, placement, maintenance_until, owner, name, title, host, port, tls, username, password, daemon, pid, \
      pid_file, process_name, available, state, message, worked, created_at, updated_at) \
-     VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+     VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
 pub(super) const INSERT_AS: &str = "INSERT INTO procwarden_nodes \
-     (id, version, origin, instance, placement, owner, name, title, host, port, tls, username, password, daemon, pid, \
-     pid_file, process_name, available, state, message, worked, created_at, updated_at) \
-     VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+     (id, version, origin, instance, placement, maintenance_until, owner, name, title, host, port, tls, username, password, daemon, \
+     pid, pid_file, process_name, available, state, message, worked, created_at, updated_at) \
+     VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
 pub(super) const COUNT_OWN: &str =
     "SELECT COUNT(*) FROM procwarden_nodes WHERE origin <> 'adopted'";
 pub(super) const ID_OF: &str = "SELECT id FROM procwarden_nodes WHERE name = ?";
-pub(super) const UPDATE: &str = "UPDATE procwarden_nodes SET version = version + 1, instance = ?, placement = ?, name = ?, title = ?, \
+pub(super) const UPDATE: &str = "UPDATE procwarden_nodes SET version = version + 1, instance = ?, placement = ?, maintenance_until = ?, name = ?, title = ?, \
      host = ?, port = ?, tls = ?, username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
      available = ?, updated_at = ? WHERE id = ? AND version = ?";
 pub(super) const RESET: &str = "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
@@ -104,6 +104,7 @@ pub(super) struct NodeRow {
     origin: String,
     instance: String,
     placement: Option<String>,
+    maintenance_until: Option<i64>,
     owner: Option<String>,
     owner_epoch: i64,
     name: String,
@@ -177,6 +178,7 @@ impl TryFrom<NodeRow> for StoredNode {
             available: row.available != 0,
             instance: row.instance,
             placement: row.placement,
+            maintenance_until: row.maintenance_until.map(Timestamp),
             identity,
         };
         Ok(Self {
@@ -335,12 +337,13 @@ async fn insert_as(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<()
 }
 
 /// In the order of [`INSERT`].
-fn columns<'a>(new: &'a NewNode, password: Option<&'a str>, now: Timestamp) -> [Arg<'a>; 18] {
+fn columns<'a>(new: &'a NewNode, password: Option<&'a str>, now: Timestamp) -> [Arg<'a>; 19] {
     let node = &new.node;
     [
         new.origin.as_str().into(),
         (&node.instance).into(),
         (&node.placement).into(),
+        node.maintenance_until.map(|until| until.0).into(),
         (&new.owner).into(),
         (&node.name).into(),
         (&node.title).into(),
@@ -374,6 +377,7 @@ async fn update(
             args![
                 &node.instance,
                 &node.placement,
+                node.maintenance_until.map(|until| until.0),
                 &node.name,
                 &node.title,
                 &node.host,

@@ -3,12 +3,22 @@
 use super::db::Session;
 use super::{Engine, Store, StoreError, dialect, single};
 use super::{
-    events, findings, fleet, history, instances, keys, migration_update, migrations, node_reads,
-    nodes, schema,
+    alerts, events, findings, fleet, history, instances, keys, migration_update, migrations,
+    node_reads, nodes, outbox, schema,
 };
 
 /// Name and text of each.
 const ALL: &[(&str, &str)] = &[
+    ("alerts::TURNED_DOWN", alerts::TURNED_DOWN),
+    ("alerts::MARK_TURNED_DOWN", alerts::MARK_TURNED_DOWN),
+    ("alerts::TURNED_UP", alerts::TURNED_UP),
+    ("alerts::MARK_TURNED_UP", alerts::MARK_TURNED_UP),
+    ("alerts::STANDS_DOWN", alerts::STANDS_DOWN),
+    ("alerts::MARK_DOWN", alerts::MARK_DOWN),
+    ("alerts::IS_OVER", alerts::IS_OVER),
+    ("alerts::MARK_OVER", alerts::MARK_OVER),
+    ("alerts::MARK_LOST", alerts::MARK_LOST),
+    ("alerts::MARK_BACK", alerts::MARK_BACK),
     ("events::NEXT_SEQ", events::NEXT_SEQ),
     ("events::READ_SEQ", events::READ_SEQ),
     ("events::LAST", events::LAST),
@@ -70,6 +80,17 @@ const ALL: &[(&str, &str)] = &[
     ("nodes::RESET", nodes::RESET),
     ("nodes::SET_PASSWORD", nodes::SET_PASSWORD),
     ("nodes::DELETE", nodes::DELETE),
+    ("outbox::INSERT", outbox::INSERT),
+    ("outbox::DUE", outbox::DUE),
+    ("outbox::TAKE", outbox::TAKE),
+    ("outbox::NEW_DUE", outbox::NEW_DUE),
+    ("outbox::NEW", outbox::NEW),
+    ("outbox::GROUP", outbox::GROUP),
+    ("outbox::READ", outbox::READ),
+    ("outbox::AGAIN", outbox::AGAIN),
+    ("outbox::DONE", outbox::DONE),
+    ("outbox::OLD", outbox::OLD),
+    ("outbox::DROP", outbox::DROP),
     ("schema::NEWEST", schema::NEWEST),
 ];
 
@@ -84,6 +105,7 @@ const PER_ENGINE: &[(&str, PerEngine)] = &[
     ("node_reads::by_ids", node_reads::by_ids),
     ("node_reads::by_names", node_reads::by_names),
     ("dialect::insert_events", dialect::insert_events),
+    ("dialect::outbox_state", dialect::outbox_state),
 ];
 
 impl Store {

@@ -60,6 +60,7 @@ fn node(name: &str) -> NewNode {
             available: true,
             instance: "a".to_owned(),
             placement: None,
+            maintenance_until: None,
             identity: None,
         },
         origin: Origin::User,

@@ -8,7 +8,8 @@ use super::db::{Session, args};
 use super::events::{self, BATCH, NewEvent, next_seq};
 use super::fleet::CLAIMED;
 use super::identity::IdentityColumns;
-use super::{Engine, Lease, Store, StoreError, dialect, write};
+use super::{Engine, Lease, Store, StoreError, alerts, dialect, write};
+use crate::domain::alert::Rules;
 use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Method, Timestamp};
 
@@ -96,12 +97,13 @@ impl Store {
         if writes.is_empty() {
             return Ok(BTreeSet::new());
         }
-        write!(self, tx => record(tx, lease, writes, now))
+        write!(self, tx => record(tx, &self.alerts, lease, writes, now))
     }
 }
 
 async fn record(
     tx: &mut Session,
+    rules: &Rules,
     lease: &Lease,
     writes: &[VerdictWrite],
     now: Timestamp,
@@ -117,6 +119,7 @@ async fn record(
     }
     let turned = writes.iter().filter(|it| it.flip && !left.contains(&it.id));
     events::insert(tx, &lease.name, now, seq, turned.map(event).collect()).await?;
+    alerts::of_verdicts(tx, rules, &lease.name, (seq, now), writes).await?;
     Ok(left)
 }
 

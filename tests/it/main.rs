@@ -10,6 +10,7 @@
 )]
 
 mod adopt;
+mod alerts;
 mod cli;
 mod events;
 mod failover;

@@ -44,6 +44,7 @@ pub fn node(port: u16) -> Node {
         available: true,
         instance: "i".into(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     }
 }

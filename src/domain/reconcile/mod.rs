@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::migration::{DirMark, Key, Lock, Migration, Reason, Status};
+use super::migration::{DirMark, Key, Lock, Migration, Reason, State, Status};
 use super::process::{Alive, DeathProof, Exit, Here, OtherNamespaces, Presence};
 use super::time::{Now, Timestamp, Uptime};
 
@@ -126,6 +126,8 @@ pub struct Basis {
     pub run: i64,
     /// The status.
     pub status: Status,
+    /// What was seen; implied by the last write, for whoever tells what turned.
+    pub state: State,
     /// The instance: what was seen of another one's process says nothing about its row.
     pub instance: String,
     /// The last write.
@@ -139,6 +141,7 @@ impl Basis {
         Self {
             run: row.run,
             status: row.status,
+            state: row.state,
             instance: row.instance.clone(),
             updated_at: row.updated_at,
         }
@@ -161,6 +164,17 @@ pub enum Write {
         /// A status turned, another run began, or it stalled or goes on: an event in the same transaction.
         flip: bool,
     },
+}
+
+impl Write {
+    /// What must stand in the row; none if there is none yet.
+    #[must_use]
+    pub const fn basis(&self) -> Option<&Basis> {
+        match self {
+            Self::Update { basis, .. } => Some(basis),
+            Self::None | Self::Insert(_) => None,
+        }
+    }
 }
 
 /// What would happen to a migration, in the contract's words.

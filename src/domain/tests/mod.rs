@@ -1,6 +1,7 @@
 //! The judgement, sentence by sentence: tables of cases over a small world whose clocks, processes and lock are made up.
 
 mod adopt;
+mod alert;
 mod attempts;
 mod busy;
 mod details;

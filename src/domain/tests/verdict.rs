@@ -27,6 +27,7 @@ pub fn node() -> Node {
         available: true,
         instance: "here".into(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     }
 }

@@ -72,7 +72,7 @@ problems! {
 /// Members that are left out where there is nothing to say; every other member of an answer is there, null at worst.
 const LEFT_OUT: [(&str, &[&str]); 13] = [
     ("Changes", &["error", "status_updated_at", "monitor_updated"]),
-    ("Components", &["migrations_trouble", "events_trouble"]),
+    ("Components", &["migrations_trouble", "events_trouble", "alerts_trouble"]),
     ("EventData", &["name", "mb_project_uuid"]),
     ("Health", &["note"]),
     ("ExitBody", &["code", "signal"]),

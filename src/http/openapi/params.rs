@@ -211,6 +211,9 @@ pub struct NodeFields {
         pattern = r"^(?!([0-9]+|\.{1,2}|status)$)[^\s/\x00-\x1f\x7f-\x9f]([^/\x00-\x1f\x7f-\x9f]*[^\s/\x00-\x1f\x7f-\x9f])?$"
     )]
     instance: Option<String>,
+    /// Until then it makes no alerts; null ends the maintenance.
+    #[schema(format = DateTime)]
+    maintenance_until: Option<String>,
 }
 
 /// A node that is not there yet: as [`NodeFields`], name and port required.

@@ -77,6 +77,8 @@ words! {
     ComponentStatus = vec!["ok", "unpublished", "stale", "degraded", "draining", "off"];
     /// Whether the kernel tells us of processes and locks.
     EventsStatus = vec!["ok", "polling", "off"];
+    /// Whether alerts get through.
+    AlertsStatus = vec!["ok", "failing", "off"];
     /// Whether an event is on record.
     EventKind = vec!["observed", "flip"];
     /// Why a file could not be judged.

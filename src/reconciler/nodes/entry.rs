@@ -296,6 +296,7 @@ mod tests {
             available: true,
             instance: "here".into(),
             placement: None,
+            maintenance_until: None,
             identity: None,
         };
         let checked_at = Some(Timestamp(1));

@@ -8,7 +8,7 @@ use super::io::Synced;
 use crate::domain::fleet::{Patience, Placement, Share, to_claim};
 use crate::domain::{Now, Timestamp, Uptime};
 use crate::snapshot::{FleetPart, InstanceView, Standing};
-use crate::store::{Fleet, InstanceRow};
+use crate::store::{self, Fleet, InstanceRow};
 
 /// A part of the window after which what an owner vouches for is taken over into its nodes' views: not at each beat.
 const VOUCH_SHARE: u32 = 4;
@@ -181,6 +181,21 @@ impl View {
     /// second changes nothing.
     pub(super) fn speaks_for_the_lost(&self) -> bool {
         !self.sole && self.live.first() == Some(&self.me)
+    }
+
+    /// Is it on us to say what one of the live ones has to?
+    pub(super) fn speaks(&self) -> bool {
+        self.sole || self.speaks_for_the_lost()
+    }
+
+    /// Instances whose loss, or whose return, is to be told.
+    pub(super) fn news(&self) -> Vec<store::Standing> {
+        let told = |other: &Other| other.row.alerted.is_some();
+        let all = self
+            .rows
+            .iter()
+            .filter(|(_, it)| !self.sole && ((it.lost && !told(it)) || (it.live && told(it))));
+        all.map(|(name, it)| store::Standing { name: name.clone(), lost: it.lost }).collect()
     }
 
     /// An instance that has been lost for `after`.

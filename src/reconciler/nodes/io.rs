@@ -8,7 +8,9 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::clock;
 use crate::domain::Now;
 use crate::failpoint;
-use crate::store::{Beat, Fleet, Lease, NodeVersion, Store, StoreError, StoredNode, VerdictWrite};
+use crate::store::{
+    Beat, Fleet, Lease, NodeVersion, Standing, Store, StoreError, StoredNode, VerdictWrite,
+};
 
 /// What is asked of the store.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) enum Job {
     Record(Vec<VerdictWrite>),
     /// Take nodes over: id and the epoch of the owner.
     Claim(Vec<(i64, i64)>),
+    /// Tell of what stands, and of instances that are lost or back.
+    Tell(Vec<Standing>),
     /// Forget an instance that is lost for that long.
     Forget(String, std::time::Duration),
 }
@@ -46,6 +50,7 @@ pub(super) enum Done {
     Recorded { sent: Vec<VerdictWrite>, left: BTreeSet<i64> },
     Claimed { asked: Vec<(i64, i64)>, taken: BTreeSet<i64> },
     Forgotten,
+    Told,
 }
 
 /// What the database says.
@@ -114,6 +119,10 @@ async fn run(store: &Store, lease: &Lease, job: Job) -> Result<Done, StoreError>
             let taken = store.claim(lease, &asked).await?;
             failpoint::at("nodes-claimed");
             Done::Claimed { asked, taken }
+        }
+        Job::Tell(instances) => {
+            store.tell_standing(lease, &instances, clock::now().wall).await?;
+            Done::Told
         }
         Job::Forget(name, after) => {
             store.forget(&name, None, after).await?;

@@ -12,6 +12,9 @@ use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, ROWS_AT_ONCE, Reconciler, S
 use crate::clock;
 use crate::store::{Beat, Fleet, StoreError, VerdictWrite};
 
+/// How often it is looked for what is to be told and was not, because nothing was written about it.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
 impl Reconciler {
     /// Starts the next job, if one is due and none is under way.
     pub(super) fn start_job(&mut self) {
@@ -36,8 +39,8 @@ impl Reconciler {
         if self.pace.reload || self.plan || !self.known.stale.is_empty() {
             return Some(synced_at);
         }
-        let sync = synced_at + self.sync_every();
-        Some(self.record_due().map_or(sync, |due| due.min(sync)))
+        let due = [Some(synced_at + self.sync_every()), self.record_due(), self.tell_due()];
+        due.into_iter().flatten().min()
     }
 
     /// A heartbeat goes with it, so a shorter one quickens it: its lease would end in between.
@@ -53,6 +56,14 @@ impl Reconciler {
             PUBLISH_EVERY
         };
         (!self.dirty.is_empty()).then(|| self.pace.recorded_at + pause)
+    }
+
+    /// What is to be told and was not, because nothing was written about it, is looked for by one of us.
+    fn tell_due(&self) -> Option<Instant> {
+        // Before the first pass the record may be of long ago.
+        let passed = self.passes.swept.is_some();
+        let tells = passed && self.parts.store.makes_alerts() && self.fleet.speaks();
+        tells.then(|| self.pace.told_at.map_or(self.pace.started, |at| at + TELL_EVERY))
     }
 
     /// Two reads in a row only if there is nothing to write: a slow database would be read for ever.
@@ -89,6 +100,10 @@ impl Reconciler {
                 tracing::info!(instance = name, "lost for long, forgotten");
                 return Some(Job::Forget(name.to_owned(), after));
             }
+        }
+        if self.tell_due().is_some_and(|due| due <= now) {
+            self.pace.told_at = Some(now);
+            return Some(Job::Tell(self.fleet.news()));
         }
         if self.record_due().is_none_or(|due| due > now) {
             return None;
@@ -190,6 +205,7 @@ impl Reconciler {
                 self.taken(&asked, &taken);
                 self.plan = true;
             }
+            Done::Told => self.store_works(),
             Done::Forgotten => {
                 self.store_works();
                 self.pace.reload = true;

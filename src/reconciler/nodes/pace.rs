@@ -38,6 +38,8 @@ pub(super) struct Pace {
     pub(super) beaten: bool,
     /// When the database failed us last.
     pub(super) failed_at: Option<Instant>,
+    /// When it was looked last for what is to be told.
+    pub(super) told_at: Option<Instant>,
 }
 
 impl Pace {
@@ -60,6 +62,7 @@ impl Pace {
             passed: false,
             beaten: false,
             failed_at: None,
+            told_at: None,
         }
     }
 

@@ -50,6 +50,7 @@ fn node(port: u16) -> Node {
         available: true,
         instance: "i".into(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     }
 }

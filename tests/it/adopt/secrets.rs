@@ -161,6 +161,7 @@ fn node(port: u16, password: Password) -> Node {
         available: true,
         instance: "i".into(),
         placement: None,
+        maintenance_until: None,
         identity: None,
     }
 }

@@ -27,12 +27,14 @@ pub mod program;
 pub mod prometheus;
 pub mod promtool;
 pub mod raw;
+pub mod receiver;
 pub mod server;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]
 mod setup_tests;
 pub mod shape;
+pub mod smtp;
 pub mod sql;
 pub mod template;
 #[cfg(test)]

@@ -1,0 +1,1 @@
+ALTER TABLE procwarden_instances ADD COLUMN alerted BIGINT

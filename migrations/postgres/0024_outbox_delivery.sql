@@ -1,0 +1,1 @@
+ALTER TABLE procwarden_outbox ADD COLUMN delivery VARCHAR(64), ADD COLUMN alerts BIGINT NOT NULL DEFAULT 1

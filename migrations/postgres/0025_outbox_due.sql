@@ -1,0 +1,1 @@
+CREATE INDEX procwarden_outbox_due ON procwarden_outbox (channel, next_at)
