@@ -12,6 +12,7 @@ mod kept;
 mod names;
 mod pid;
 mod port;
+mod question;
 mod reach;
 mod rpc;
 mod slot;
@@ -201,7 +202,9 @@ impl Inner {
                 let _turn = slot.turn().await;
                 let node = slot.target();
                 let password = rpc::password(node, &inner.secrets);
-                let (facts, connection) = rpc::ask(node, &password, slot.take(), &inner.ways).await;
+                let asked = slot.question();
+                let (facts, connection) =
+                    rpc::ask(node, asked, &password, slot.take(), &inner.ways).await;
                 slot.keep(connection.and_then(|connection| inner.places.take(connection)));
                 (facts, clock::now())
             }

@@ -1,4 +1,4 @@
-//! One `get_version` of a node: connect if need be, log in if asked, read the answer, all inside its limits.
+//! One question to a node: connect if need be, log in if asked, read the answer, all inside its limits.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Limits;
-use super::answer;
 use super::connection::{Answer, Broken, Connection};
 use super::digest::{self, Login, Session};
 use super::names::Names;
+use super::question::Parts;
 use super::reach::{self, Unreached, plain};
 use super::tls::Configs;
 use crate::causes::chain;
@@ -17,9 +17,6 @@ use crate::domain::Node;
 use crate::domain::node::Password;
 use crate::domain::observation::{ApiFacts, ApiSeen};
 use crate::secrets::{Secrets, Unreadable};
-
-/// The only path that the real server answers.
-const PATH: &str = "/json_rpc";
 
 /// Most requests of one exchange: without a nonce, with it, and once more when it was called stale.
 const MOST_REQUESTS: u32 = 3;
@@ -47,11 +44,12 @@ pub fn password(node: &Node, secrets: &Secrets) -> Result<Option<Password>, Unre
     sealed.map(|password| secrets.open(password)).transpose()
 }
 
-/// Asks a node for its version over `kept`, or over a new connection; without a login if the password is unreadable.
+/// Puts its question to a node over `kept`, or over a new connection; without a login if the password is unreadable.
 ///
 /// The connection is given back when it is fit for the next exchange.
 pub async fn ask(
     node: &Node,
+    question: &Parts,
     password: &Result<Option<Password>, Unreadable>,
     kept: Option<Connection>,
     ways: &Ways,
@@ -62,10 +60,18 @@ pub async fn ask(
         }
         _ => None,
     };
-    let ended = exchange(node, login, kept, ways).await;
+    let ended = exchange(Asked { node, question, login }, kept, ways).await;
     let unreadable = password.as_ref().err().map(|error| chain(error).into());
     let facts = ApiFacts { url: node.url(), seen: ended.seen, latency: ended.latency, unreadable };
     (facts, ended.connection.filter(Connection::is_fit))
+}
+
+/// Who is asked what, and as whom.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    node: &'a Node,
+    question: &'a Parts,
+    login: Option<Login<'a>>,
 }
 
 /// How an exchange ended.
@@ -86,18 +92,13 @@ impl Ended {
     }
 }
 
-async fn exchange(
-    node: &Node,
-    login: Option<Login<'_>>,
-    kept: Option<Connection>,
-    ways: &Ways,
-) -> Ended {
+async fn exchange(asked: Asked<'_>, kept: Option<Connection>, ways: &Ways) -> Ended {
     let mut end = None;
     if let Some(mut connection) = kept
         && connection.is_quiet().await
     {
         let until = Instant::now() + ways.limits.api_timeout;
-        match timeout_at(until, Talk::new(node, login, connection).run()).await {
+        match timeout_at(until, Talk::new(asked, connection).run()).await {
             Err(_) => return Ended::timed_out(ways.limits),
             Ok(Ok(ended)) => return ended,
             // The server has closed it since the last check, most often because it restarted: nothing was
@@ -107,12 +108,13 @@ async fn exchange(
         }
     }
     // Apart, so that what most checks hold is small.
-    Box::pin(anew(node, login, end, ways)).await
+    Box::pin(anew(asked, end, ways)).await
 }
 
 /// An exchange over a new connection, until `end` if there is one.
-async fn anew(node: &Node, login: Option<Login<'_>>, end: Option<Instant>, ways: &Ways) -> Ended {
+async fn anew(asked: Asked<'_>, end: Option<Instant>, ways: &Ways) -> Ended {
     let Ways { limits, names, tls } = ways;
+    let node = asked.node;
     let config = match tls.get(node.tls).await {
         Ok(config) => config,
         Err(text) => return Ended::early(ApiSeen::Tls(text)),
@@ -134,7 +136,7 @@ async fn anew(node: &Node, login: Option<Login<'_>>, end: Option<Instant>, ways:
         let connection = Connection::open(stream, &node.host, config)
             .await
             .map_err(|broken| Failed { broken, answered: false })?;
-        Talk::new(node, login, connection).run().await
+        Talk::new(asked, connection).run().await
     };
     match timeout_at(until, whole).await {
         Err(_) => Ended::timed_out(*limits),
@@ -176,16 +178,15 @@ impl Failed {
 
 /// One exchange over one connection: up to [`MOST_REQUESTS`] requests, one after the other.
 struct Talk<'a> {
-    node: &'a Node,
-    login: Option<Login<'a>>,
+    asked: Asked<'a>,
     connection: Connection,
     began: Instant,
     answered: bool,
 }
 
 impl<'a> Talk<'a> {
-    fn new(node: &'a Node, login: Option<Login<'a>>, connection: Connection) -> Self {
-        Self { node, login, connection, began: Instant::now(), answered: false }
+    fn new(asked: Asked<'a>, connection: Connection) -> Self {
+        Self { asked, connection, began: Instant::now(), answered: false }
     }
 
     async fn run(mut self) -> Result<Ended, Failed> {
@@ -205,21 +206,22 @@ impl<'a> Talk<'a> {
                 Ok(request) => request,
                 Err(seen) => return Ok(seen),
             };
-            let answer = self.connection.ask(request.as_bytes()).await?;
+            let question = self.asked.question;
+            let reads = |status| question.reads(status);
+            let answer = self.connection.ask(request.as_bytes(), reads).await?;
             self.answered = true;
-            match answer.head.status {
-                200 => {
-                    if let Some(session) = self.connection.session.as_mut() {
-                        session.accepted = true;
-                    }
-                    return Ok(answer::read(answer.body(), &id));
+            let status = answer.head.status;
+            if status == 401 && (self.asked.login.is_some() || !question.takes(status)) {
+                if let Some(seen) = self.challenged(answer) {
+                    return Ok(seen);
                 }
-                401 => {
-                    if let Some(seen) = self.challenged(answer) {
-                        return Ok(seen);
-                    }
+            } else if question.takes(status) {
+                if let Some(session) = self.connection.session.as_mut() {
+                    session.accepted = true;
                 }
-                other => return Ok(ApiSeen::HttpStatus(other)),
+                return Ok(question.read(status, answer.body(), &id));
+            } else {
+                return Ok(ApiSeen::HttpStatus(status));
             }
         }
         self.connection.session = None;
@@ -230,7 +232,7 @@ impl<'a> Talk<'a> {
     fn challenged(&mut self, answer: Answer) -> Option<ApiSeen> {
         let challenges = answer.head.challenges;
         let session = self.connection.session.take();
-        if self.login.is_none() {
+        if self.asked.login.is_none() {
             return Some(refused("the server asks for a login and the node has none"));
         }
         let basic = challenges.iter().any(|challenge| challenge.is("Basic"));
@@ -258,28 +260,30 @@ impl<'a> Talk<'a> {
 
     /// Head and body in one piece, so that they are one packet.
     fn request(&mut self, id: &str) -> Result<String, ApiSeen> {
-        let Node { host, port, .. } = self.node;
+        let Asked { node: Node { host, port, .. }, question, login } = self.asked;
+        let Parts { verb, path, headers, body, .. } = question;
         let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
         if !is_sendable(host) {
             return Err(ApiSeen::Dns("the host is no name that can be asked for".to_owned()));
         }
         let mut text = String::with_capacity(ROOM);
         // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "POST {PATH} HTTP/1.1\r\nHost: {open}{host}{close}:{port}\r\nContent-Type: application/json\r\n\
-             Accept: application/json\r\n"
-        );
-        if let (Some(session), Some(login)) = (self.connection.session.as_mut(), self.login) {
-            let authorization = session.answer(login, "POST", PATH);
+        let _ =
+            write!(text, "{verb} {path} HTTP/1.1\r\nHost: {open}{host}{close}:{port}\r\n{headers}");
+        if let (Some(session), Some(login)) = (self.connection.session.as_mut(), login) {
+            let authorization = session.answer(login, verb, path);
             if !is_sendable(&authorization) {
                 return Err(refused("the user name has characters that HTTP cannot send"));
             }
             let _ = write!(text, "Authorization: {authorization}\r\n");
         }
-        let (before, after) = (r#"{"jsonrpc":"2.0","id":""#, r#"","method":"get_version"}"#);
-        let length = before.len() + id.len() + after.len();
-        let _ = write!(text, "Content-Length: {length}\r\n\r\n{before}{id}{after}");
+        match body {
+            Some((before, after)) => {
+                let length = before.len() + id.len() + after.len();
+                let _ = write!(text, "Content-Length: {length}\r\n\r\n{before}{id}{after}");
+            }
+            None => text.push_str("\r\n"),
+        }
         Ok(text)
     }
 }

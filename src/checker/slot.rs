@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 
 use super::Checked;
 use super::connection::Connection;
+use super::question::{Parts, Question};
 use crate::domain::observation::ApiFacts;
 use crate::domain::{Method, Node, Now};
 
@@ -68,6 +69,7 @@ struct Recent {
 /// All that is held for one node.
 pub struct Slot {
     node: Node,
+    question: Question,
     /// One check of each method but `api`.
     runs: [Flight<Checked>; 3],
     /// One RPC exchange, shared by `api` and `full`, and when it ended.
@@ -88,6 +90,7 @@ impl Slot {
     pub fn new(node: &Node, before: Option<&Self>) -> Self {
         Self {
             node: target_of(node),
+            question: Question::of(&node.service),
             runs: Default::default(),
             api: Flight::default(),
             kept: Mutex::new(None),
@@ -130,6 +133,12 @@ impl Slot {
     #[must_use]
     pub const fn target(&self) -> &Node {
         &self.node
+    }
+
+    /// What it is asked.
+    #[must_use]
+    pub fn question(&self) -> &Parts {
+        self.question.parts()
     }
 
     /// The checks of a method; none of `api`, whose exchange is all of it.
@@ -205,6 +214,7 @@ fn target_of(node: &Node) -> Node {
         title: None,
         host: node.host.clone(),
         port: node.port,
+        service: node.service.clone(),
         tls: node.tls,
         username: node.username.clone(),
         password: node.password.clone(),

@@ -11,6 +11,7 @@ use super::screen::{Colour, Screen};
 use super::table::{Kind, Table};
 use crate::config::Settings;
 use crate::domain::node::Node;
+use crate::domain::service::Param;
 use crate::monitor::Monitor;
 use crate::registry::{Batched, NodePatch};
 use crate::store::Open;
@@ -45,13 +46,19 @@ fn exported(node: &Node, secrets: bool) -> Map<String, Value> {
         "title": node.title,
         "host": node.host,
         "port": node.port,
+        "kind": node.service.kind,
+        "rpc_method": node.service.param(Param::RpcMethod),
+        "path": node.service.param(Param::Path),
+        "expect_status": node.service.param(Param::ExpectStatus),
+        "expect_field": node.service.param(Param::ExpectField),
+        "expect_value": node.service.param(Param::ExpectValue),
         "tls": node.tls,
         "username": node.username,
         PASSWORD: node.password.as_ref().map(|it| it.expose().to_owned()),
         "daemon": node.daemon,
         "pid": node.pid,
         "pid_file": node.pid_file,
-        "process_name": node.process_name,
+        "process_name": Some(&node.process_name).filter(|name| !name.is_empty()),
         "available": node.available,
         "instance": node.placement,
     });
@@ -185,6 +192,7 @@ mod tests {
             title: Some("t".into()),
             host: "127.0.0.1".into(),
             port: 18_082,
+            service: crate::domain::Service::default(),
             tls: Tls::Verify,
             username: Some("u".into()),
             password: Some(Password::new("s3cret".into())),

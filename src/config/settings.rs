@@ -8,6 +8,7 @@ use super::adopt::Adopt;
 use super::history::History;
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls};
+use crate::domain::service::Kind;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -209,6 +210,8 @@ pub struct Nodes {
     pub success_threshold: u32,
     /// Remove nodes that came from this instance's configuration and left it.
     pub prune: bool,
+    /// Register the servers that run on this host.
+    pub discover: bool,
 }
 
 impl Default for Nodes {
@@ -223,6 +226,7 @@ impl Default for Nodes {
             failure_threshold: 1,
             success_threshold: 1,
             prune: false,
+            discover: false,
         }
     }
 }
@@ -246,6 +250,18 @@ pub struct NodeEntry {
     pub host: Option<String>,
     /// Required for a new node.
     pub port: Option<u16>,
+    /// Defaults to `monero-wallet-rpc` for a new node.
+    pub kind: Option<Kind>,
+    /// The JSON-RPC method of kind `json-rpc`.
+    pub rpc_method: Option<String>,
+    /// Where it is asked.
+    pub path: Option<String>,
+    /// HTTP statuses that are right.
+    pub expect_status: Option<String>,
+    /// JSON pointer to what must be in the answer.
+    pub expect_field: Option<String>,
+    /// What must stand there.
+    pub expect_value: Option<String>,
     /// Defaults to `off` for a new node.
     pub tls: Option<Tls>,
     /// User of the RPC login.
@@ -258,7 +274,7 @@ pub struct NodeEntry {
     pub pid: Option<i64>,
     /// A file with its PID.
     pub pid_file: Option<String>,
-    /// Defaults to `monero-wallet-rpc` for a new node.
+    /// Defaults to that of its kind for a new node.
     pub process_name: Option<String>,
     /// Applies to a new node only: later the operator's word counts.
     pub available: Option<bool>,

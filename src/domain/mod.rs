@@ -6,6 +6,7 @@
 
 pub mod adopt;
 pub mod details;
+pub mod discover;
 pub mod fleet;
 pub mod migration;
 pub mod node;
@@ -13,6 +14,7 @@ pub mod observation;
 pub mod process;
 pub mod reconcile;
 pub mod report;
+pub mod service;
 pub mod time;
 pub mod uptime;
 pub mod verdict;
@@ -24,4 +26,5 @@ pub use migration::{Key, Migration};
 pub use node::{Method, Node};
 pub use observation::Observation;
 pub use process::{Exit, Here, Identity, Presence};
+pub use service::{Kind, Service};
 pub use time::{Now, Timestamp, Uptime};

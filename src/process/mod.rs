@@ -12,6 +12,7 @@ mod exits;
 mod look;
 mod namespaces;
 mod program;
+mod servers;
 mod sockets;
 mod stat;
 mod usage;

@@ -6,7 +6,7 @@ use super::{Store, StoreError, dialect, single, write};
 use crate::domain::node::{Method, Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
-use crate::domain::{Timestamp, Uptime};
+use crate::domain::{Service, Timestamp, Uptime};
 
 /// Where a node came from: only those of the configuration are pruned, those of a table that is not ours only mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, version, origin, instance, placement, owner, owner_epoch, name, title, host, port, tls, username, \
-             password, daemon, pid, pid_file, process_name, available, state, reason, message, method, worked_data, \
+             password, daemon, pid, pid_file, process_name, kind, params, available, state, reason, message, method, worked_data, \
              checked_at, since, latency_ms, streak, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode \
              FROM procwarden_nodes ",
             $rest
@@ -105,18 +105,18 @@ pub(super) const BUMP: &str =
     "UPDATE procwarden_revision SET revision = revision + 1 WHERE name = 'nodes'";
 pub(super) const INSERT: &str = "INSERT INTO procwarden_nodes \
      (version, origin, instance, placement, owner, name, title, host, port, tls, username, password, daemon, pid, \
-     pid_file, process_name, available, state, message, worked, created_at, updated_at) \
-     VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+     pid_file, process_name, kind, params, available, state, message, worked, created_at, updated_at) \
+     VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
 pub(super) const INSERT_AS: &str = "INSERT INTO procwarden_nodes \
      (id, version, origin, instance, placement, owner, name, title, host, port, tls, username, password, daemon, pid, \
-     pid_file, process_name, available, state, message, worked, created_at, updated_at) \
-     VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+     pid_file, process_name, kind, params, available, state, message, worked, created_at, updated_at) \
+     VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
 pub(super) const COUNT_OWN: &str =
     "SELECT COUNT(*) FROM procwarden_nodes WHERE origin <> 'adopted'";
 pub(super) const ID_OF: &str = "SELECT id FROM procwarden_nodes WHERE name = ?";
 pub(super) const UPDATE: &str = "UPDATE procwarden_nodes SET version = version + 1, instance = ?, placement = ?, name = ?, title = ?, \
      host = ?, port = ?, tls = ?, username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
-     available = ?, updated_at = ? WHERE id = ? AND version = ?";
+     kind = ?, params = ?, available = ?, updated_at = ? WHERE id = ? AND version = ?";
 pub(super) const RESET: &str = "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
      worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, streak = 0, host_id = NULL, \
      boot_id = NULL, pid_ns = NULL, identity_pid = NULL, start_ticks = NULL, pidfd_inode = NULL WHERE id = ?";
@@ -143,6 +143,8 @@ pub(super) struct NodeRow {
     pid: Option<i64>,
     pid_file: Option<String>,
     process_name: String,
+    kind: String,
+    params: Option<String>,
     available: i64,
     state: String,
     reason: Option<String>,
@@ -182,6 +184,8 @@ impl TryFrom<NodeRow> for StoredNode {
             Origin::Adopted => Password::laravel,
             Origin::User | Origin::Config => Password::new,
         });
+        let service = Service::stored(&row.kind, row.params.as_deref())
+            .map_err(|why| corrupt(format!("node {}: {why}", row.id)))?;
         let node = Node {
             id: row.id,
             name: row.name,
@@ -189,6 +193,7 @@ impl TryFrom<NodeRow> for StoredNode {
             host: row.host,
             port: u16::try_from(row.port)
                 .map_err(|_| corrupt(format!("node {}: port {}", row.id, row.port)))?,
+            service,
             tls: row
                 .tls
                 .parse::<Tls>()
@@ -306,21 +311,25 @@ async fn write_all(
 
 async fn insert(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<i64, StoreError> {
     let name = &new.node.name;
-    tx.execute(INSERT, &columns(new, now)).await.map_err(|error| duplicate(error, name))?;
+    let params = new.node.service.params_text();
+    tx.execute(INSERT, &columns(new, params.as_deref(), now))
+        .await
+        .map_err(|error| duplicate(error, name))?;
     // Read back: no way to ask for the new id is common to the engines.
     Ok(tx.number(ID_OF, args![name]).await?.unwrap_or_default())
 }
 
 /// With the id that the node has already.
 async fn insert_as(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<(), StoreError> {
-    let id = Arg::from(new.node.id);
-    let values: Vec<Arg<'_>> = std::iter::once(id).chain(columns(new, now)).collect();
+    let (id, params) = (Arg::from(new.node.id), new.node.service.params_text());
+    let values: Vec<Arg<'_>> =
+        std::iter::once(id).chain(columns(new, params.as_deref(), now)).collect();
     let done = tx.execute(INSERT_AS, &values).await;
     done.map(drop).map_err(|error| duplicate(error, &new.node.name))
 }
 
 /// In the order of [`INSERT`].
-fn columns(new: &NewNode, now: Timestamp) -> [Arg<'_>; 18] {
+fn columns<'a>(new: &'a NewNode, params: Option<&'a str>, now: Timestamp) -> [Arg<'a>; 20] {
     let node = &new.node;
     [
         new.origin.as_str().into(),
@@ -338,6 +347,8 @@ fn columns(new: &NewNode, now: Timestamp) -> [Arg<'_>; 18] {
         node.pid.into(),
         (&node.pid_file).into(),
         (&node.process_name).into(),
+        node.service.kind.as_str().into(),
+        params.into(),
         i64::from(node.available).into(),
         now.0.into(),
         now.0.into(),
@@ -352,6 +363,7 @@ async fn update(
     reset: bool,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
+    let params = node.service.params_text();
     let changed = tx
         .execute(
             UPDATE,
@@ -369,6 +381,8 @@ async fn update(
                 node.pid,
                 &node.pid_file,
                 &node.process_name,
+                node.service.kind.as_str(),
+                &params,
                 i64::from(node.available),
                 now.0,
                 node.id,

@@ -1,8 +1,10 @@
 //! Nodes against the real `monero-wallet-rpc` and `monerod`, and against servers that misbehave on purpose.
 
+mod discover;
 mod garbage;
 mod healthy;
 mod hung_daemon;
+mod kinds;
 mod pids;
 mod placement;
 mod registry;
