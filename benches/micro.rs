@@ -11,7 +11,7 @@ use procwarden::domain::node::Tls;
 use procwarden::domain::observation::{ApiFacts, ApiSeen};
 use procwarden::domain::time::Now;
 use procwarden::domain::verdict::{Thresholds, Verdict, evaluate};
-use procwarden::domain::{Method, Node, Observation, Timestamp, Uptime};
+use procwarden::domain::{Method, Node, Observation, Service, Timestamp, Uptime};
 use procwarden::snapshot::{NodeView, NodesPart, Published, Standing};
 
 const LOCK: &[u8] = br#"{
@@ -47,6 +47,7 @@ fn node(id: i64) -> Node {
         title: None,
         host: "127.0.0.1".to_owned(),
         port: 18082,
+        service: Service::default(),
         tls: Tls::Off,
         username: None,
         password: None,

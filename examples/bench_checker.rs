@@ -12,7 +12,7 @@ use md5::{Digest as _, Md5};
 use procwarden::checker::{Checker, Limits, Places};
 use procwarden::domain::node::{Password, Tls};
 use procwarden::domain::observation::ApiSeen;
-use procwarden::domain::{Method, Node, Observation};
+use procwarden::domain::{Method, Node, Observation, Service};
 use procwarden::process::Processes;
 use procwarden::secrets::Secrets;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -292,6 +292,7 @@ fn node(at: SocketAddr, id: i64, options: &Options) -> Node {
         title: None,
         host: at.ip().to_string(),
         port: at.port(),
+        service: Service::default(),
         tls: Tls::Off,
         password: login.is_some().then(|| Password::new(PASSWORD.to_owned())),
         username: login,

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::adopt::{self, AdoptError};
 use crate::clock;
 use crate::config::{NodeEntry, Settings};
+use crate::discover;
 use crate::events::{Hub, flips};
 use crate::gauges::{Gauges, Loop};
 use crate::history::prune;
@@ -194,6 +195,14 @@ impl App {
         let mut tasks = Tasks::new();
         let (state, registry) = self.spawn_reconcilers(&mut tasks, &stop, &draining);
         self.follow_for_manager(&mut tasks, &stop);
+        if self.settings.nodes.discover {
+            let (processes, registry) = (self.monitor.processes().clone(), registry.clone());
+            let token = stop.clone();
+            spawn(&mut tasks, "discovery", &stop, async move {
+                discover::run(processes, registry, token).await;
+                Ok(())
+            });
+        }
         let tracker = TaskTracker::new();
         spawn(&mut tasks, "http", &stop, {
             let (stop, listener) = (stop.clone(), self.listener);

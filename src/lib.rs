@@ -75,6 +75,7 @@ pub mod checker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod discover;
 pub mod domain;
 pub mod events;
 pub mod failpoint;

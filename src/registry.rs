@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use crate::checker::Checker;
 use crate::clock;
 use crate::config::{NodeEntry, TableName};
+use crate::domain::Service;
 use crate::domain::fleet::Placement;
 use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Tls};
 use crate::reconciler::nodes::Handle;
@@ -72,6 +73,12 @@ impl Registry {
     #[must_use]
     pub fn adopting(self, table: Option<TableName>) -> Self {
         Self { table, ..self }
+    }
+
+    /// The instance that new nodes are registered with.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// Every node.
@@ -268,6 +275,7 @@ impl Registry {
             title: None,
             host: "127.0.0.1".to_owned(),
             port,
+            service: Service::default(),
             tls: Tls::Off,
             username: None,
             password: None,
@@ -350,6 +358,7 @@ mod tests {
             title: None,
             host: "127.0.0.1".into(),
             port: 1,
+            service: Service::default(),
             tls: Tls::Off,
             username: None,
             password: None,
@@ -384,6 +393,15 @@ mod tests {
             let error = merged(&node(), patch(&json!({"instance": bad}))).unwrap_err();
             assert!(error.to_string().starts_with("instance: "), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn the_nodes_of_another_table_are_wallets() {
+        for body in [json!({"kind": "http"}), json!({"path": null})] {
+            let error = ours_of(patch(&body)).unwrap_err().to_string();
+            assert!(error.starts_with("kind: "), "{error}");
+        }
+        assert!(ours_of(patch(&json!({"tls": "verify"}))).is_ok());
     }
 
     #[test]

@@ -49,7 +49,9 @@ export function open(main, [id]) {
       [t("message"), h("span", { lang: "en" }, bdi(node.message))],
       [t("checked"), node.checked_at && h("span", null, time(node.checked_at, "ago"), node.worked_data?.method && ` · ${t("method")} ${node.worked_data.method}`)],
       [t("col.since"), node.since && at(node.since)],
-      [t("program"), bdi(node.process_name, { class: "mono" })],
+      [t("kind"), node.kind === "monero-wallet-rpc" ? null : h("span", { class: "mono" }, node.kind)],
+      [t("asked"), asked(node)],
+      [t("program"), node.process_name && bdi(node.process_name, { class: "mono" })],
       [t("col.pid"), node.observed_pid === null ? null : h("span", { class: "mono" }, String(node.observed_pid))],
       [t("daemon"), node.daemon],
       [t("tls"), node.tls === "off" ? null : node.tls],
@@ -95,4 +97,11 @@ function parts(told) {
     badge(part.status ? "up" : "down", t(part.status ? "yes" : "no")), h("span", { class: "mono" }, name),
     h("span", { class: "grow", lang: "en" }, bdi(part.details?.message ?? "")),
     part.details?.error && h("span", { class: "dim small", lang: "en" }, bdi(part.details.error)))));
+}
+
+/** What a node of a kind that takes more is asked, and what must be in its answer. */
+function asked(node) {
+  const value = node.expect_value === undefined ? "" : ` = ${node.expect_value}`;
+  const text = [node.rpc_method, node.path, node.expect_status, node.expect_field && node.expect_field + value].filter(Boolean).join("  ");
+  return text && bdi(text, { class: "mono" });
 }

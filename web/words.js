@@ -109,6 +109,8 @@ const TEXTS = {
   "title": ["Title", "Название"],
   "address": ["Address", "Адрес"],
   "daemon": ["Daemon", "Демон"],
+  "kind": ["Kind", "Вид"],
+  "asked": ["Asked and expected", "Что спрашивается и ожидается"],
   "program": ["Program", "Программа"],
   "owner": ["Watched by", "Кто наблюдает"],
   "checked": ["Last look", "Последний взгляд"],

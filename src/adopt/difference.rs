@@ -90,6 +90,7 @@ mod tests {
             title: None,
             host: "h".into(),
             port: 1,
+            service: crate::domain::Service::default(),
             tls: Tls::Off,
             username: None,
             password: None,

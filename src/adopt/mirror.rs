@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::domain::Service;
 use crate::domain::fleet::Placement;
 use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Tls, check_name};
 use crate::registry::check;
@@ -104,6 +105,8 @@ fn node(theirs: &TheirNode) -> Result<Node, String> {
         title: shown(theirs.title.as_deref()),
         host: theirs.host.trim_matches(['[', ']']).to_owned(),
         port: port.ok_or_else(|| format!("port {} is none of 1 to 65535", theirs.port))?,
+        // Their table knows wallets alone.
+        service: Service::default(),
         tls: Tls::Off,
         username: theirs.username.clone(),
         password: theirs.password.clone(),

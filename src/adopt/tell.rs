@@ -136,6 +136,7 @@ mod tests {
             title: None,
             host: "h".into(),
             port: 1,
+            service: crate::domain::Service::default(),
             tls: Tls::Off,
             username: None,
             password: None,

@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 use super::digest::Session;
 use super::reach::plain;
 use super::tls;
-use super::wire::{self, Body, Head};
+use super::wire::{self, Body, Head, Length};
 use crate::domain::Uptime;
 
 /// Room for an answer: a real one has 300 bytes, a challenge 500.
@@ -84,7 +84,18 @@ fn slept(awake: Duration, passed: Duration) -> bool {
     passed.saturating_sub(awake) > APART
 }
 
-/// An answer; its body is read of a 200 and of a 401 alone.
+/// How much is read of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Its head and its body.
+    Whole,
+    /// Its head; the body if it is short, so that the connection can be kept.
+    IfShort,
+    /// Its head.
+    Nothing,
+}
+
+/// An answer, as much of it as was read.
 #[derive(Debug)]
 pub struct Answer {
     /// What its head says.
@@ -135,11 +146,15 @@ impl Connection {
         self.fit
     }
 
-    /// Sends a whole request and reads its answer.
+    /// Sends a whole request and reads its answer, as much as `reads` says of its status.
     ///
     /// # Errors
     /// [`Broken::Closed`] when the server closed it, now or with its last answer.
-    pub async fn ask(&mut self, request: &[u8]) -> Result<Answer, Broken> {
+    pub async fn ask(
+        &mut self,
+        request: &[u8],
+        reads: impl Fn(u16) -> Reads,
+    ) -> Result<Answer, Broken> {
         if !self.fit {
             return Err(Broken::Closed);
         }
@@ -149,11 +164,12 @@ impl Connection {
         self.stream.flush().await.map_err(|error| broken(&error))?;
         let mut raw = Vec::with_capacity(ROOM);
         let head = self.read_head(&mut raw).await?;
-        if matches!(head.status, 200 | 401) {
-            self.read_body(head, raw).await
-        } else {
-            Ok(Answer { head, raw, body: 0..0 })
-        }
+        let is_read = match reads(head.status) {
+            Reads::Whole => true,
+            Reads::IfShort => matches!(head.length, Length::Bytes(bytes) if bytes <= wire::LIMIT),
+            Reads::Nothing => false,
+        };
+        if is_read { self.read_body(head, raw).await } else { Ok(Answer { head, raw, body: 0..0 }) }
     }
 
     /// Has nothing come since the last answer, not even the end? What came unasked would be taken for the next one.

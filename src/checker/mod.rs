@@ -15,6 +15,7 @@ mod kept;
 mod names;
 mod pid;
 mod port;
+mod question;
 mod reach;
 mod rpc;
 mod silence;

@@ -7,27 +7,29 @@ use std::net::IpAddr;
 use super::names::Names;
 use super::table::{Program, Table, hint};
 use super::{Limits, reach};
-use crate::domain::Node;
 use crate::domain::observation::{PidFacts, PidSeen};
 use crate::domain::process::{Alive, DeathProof, Identity, Presence, Unknowable};
+use crate::domain::{Kind, Node};
 
 /// Longest PID file that is read, in bytes; a PID and a line end have at most 8.
 const PID_FILE_LIMIT: u64 = 64;
 
 /// Looks at the process that the node is said to be, and at the one that listens on its port.
 pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &T) -> PidFacts {
+    let kind = node.service.kind;
     let addresses = reach::addresses(names, &node.host, limits.connect_timeout).await;
     if addresses.is_empty() || !addresses.iter().all(|address| table.is_local(*address)) {
-        return unseen(node.pid, PidSeen::NotApplicable);
+        return PidFacts { kind, ..unseen(node.pid, PidSeen::NotApplicable) };
     }
     let given = node.pid;
     let (node, table) = (node.clone(), table.clone());
     // The PID file may lie on a slow disk, and finding a listener may read every process's descriptors.
     let looking = tokio::task::spawn_blocking(move || judge(&node, &addresses, &table));
-    match tokio::time::timeout(limits.api_timeout, looking).await {
+    let facts = match tokio::time::timeout(limits.api_timeout, looking).await {
         Ok(Ok(facts)) => facts,
         _ => unseen(given, PidSeen::Unknown(Unknowable::Refused)),
-    }
+    };
+    PidFacts { kind, ..facts }
 }
 
 /// A process that could be the node.
@@ -48,11 +50,9 @@ impl Candidate {
     fn into_facts(self, seen: PidSeen) -> PidFacts {
         let is_node = !matches!(seen, PidSeen::WrongProgram);
         PidFacts {
-            pid: Some(i64::from(self.pid)),
-            seen,
             cmdline: self.program.cmdline,
             identity: is_node.then_some(self.alive.identity),
-            exit: None,
+            ..unseen(Some(i64::from(self.pid)), seen)
         }
     }
 
@@ -153,8 +153,10 @@ fn dead<T: Table>(pid: i64, proof: DeathProof, recorded: Option<&Identity>, tabl
     }
 }
 
+/// Nothing more than this; [`look`] adds what the node is.
 const fn unseen(pid: Option<i64>, seen: PidSeen) -> PidFacts {
-    PidFacts { pid, seen, cmdline: None, identity: None, exit: None }
+    let kind = Kind::MoneroWalletRpc;
+    PidFacts { kind, pid, seen, cmdline: None, identity: None, exit: None }
 }
 
 /// Is the process now seen certainly not the recorded one? Two PID namespaces cannot be compared.

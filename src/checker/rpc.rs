@@ -1,4 +1,4 @@
-//! One `get_version` of a node: connect if need be, log in if asked, read the answer, all inside its limits.
+//! One question to a node: connect if need be, log in if asked, read the answer, all inside its limits.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Limits;
-use super::answer;
 use super::connection::{Answer, Broken, Connection};
 use super::digest::{self, Login, Session};
 use super::names::Names;
+use super::question::Parts;
 use super::reach::{self, Unreached, plain};
 use super::silence::Watch;
 use super::slot::Slot;
@@ -21,9 +21,6 @@ use crate::domain::Node;
 use crate::domain::node::Password;
 use crate::domain::observation::{ApiFacts, ApiSeen, Silence};
 use crate::secrets::{Missing, Secrets, Unreadable};
-
-/// The only path that the real server answers.
-const PATH: &str = "/json_rpc";
 
 /// Most requests of one exchange: without a nonce, with it, and once more when it was called stale.
 const MOST_REQUESTS: u32 = 3;
@@ -73,7 +70,7 @@ async fn named(
     }
 }
 
-/// Asks a node for its version over the kept connection, or over a new one; without a login if the password is unreadable.
+/// Puts its question to a node over the kept connection, or over a new one; without a login if the password is unreadable.
 ///
 /// The connection is given back when it is fit for the next exchange.
 pub async fn ask(
@@ -88,13 +85,22 @@ pub async fn ask(
         }
         _ => None,
     };
+    let question = slot.question();
     let kept = slot.take().filter(|kept| !kept.overslept(clock::uptime()));
-    let ended = exchange(node, login, kept, watch).await;
+    let ended = exchange(Asked { node, question, login }, kept, watch).await;
     let unreadable = password.as_ref().err().map(|error| chain(error).into());
     let Ended { seen, latency, silence, .. } = ended;
     let silence = silence.map(Box::new);
     let facts = ApiFacts { url: Arc::clone(slot.url()), seen, latency, unreadable, silence };
     (facts, ended.connection.filter(Connection::is_fit))
+}
+
+/// Who is asked what, and as whom.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    node: &'a Node,
+    question: &'a Parts,
+    login: Option<Login<'a>>,
 }
 
 /// How an exchange ended.
@@ -117,18 +123,13 @@ impl Ended {
     }
 }
 
-async fn exchange(
-    node: &Node,
-    login: Option<Login<'_>>,
-    kept: Option<Connection>,
-    watch: &Watch<'_>,
-) -> Ended {
+async fn exchange(asked: Asked<'_>, kept: Option<Connection>, watch: &Watch<'_>) -> Ended {
     let (ways, mut end) = (watch.ways, None);
     if let Some(mut connection) = kept
         && connection.is_quiet().await
     {
         let until = Instant::now() + ways.limits.api_timeout;
-        match watch.until(until, Talk::new(node, login, connection).run()).await {
+        match watch.until(until, Talk::new(asked, connection).run()).await {
             Err(silence) => return Ended::timed_out(ways.limits, silence),
             Ok(Ok(ended)) => return ended,
             // The server has closed it since the last check, most often because it restarted: nothing was
@@ -138,17 +139,13 @@ async fn exchange(
         }
     }
     // Apart, so that what most checks hold is small.
-    Box::pin(anew(node, login, end, watch)).await
+    Box::pin(anew(asked, end, watch)).await
 }
 
 /// An exchange over a new connection, until `end` if there is one.
-async fn anew(
-    node: &Node,
-    login: Option<Login<'_>>,
-    end: Option<Instant>,
-    watch: &Watch<'_>,
-) -> Ended {
+async fn anew(asked: Asked<'_>, end: Option<Instant>, watch: &Watch<'_>) -> Ended {
     let Ways { limits, names, tls } = watch.ways;
+    let node = asked.node;
     let config = match tls.get(node.tls).await {
         Ok(config) => config,
         Err(text) => return Ended::early(ApiSeen::Tls(text)),
@@ -170,7 +167,7 @@ async fn anew(
         let connection = Connection::open(stream, &node.host, config)
             .await
             .map_err(|broken| Failed { broken, answered: false })?;
-        Talk::new(node, login, connection).run().await
+        Talk::new(asked, connection).run().await
     };
     match watch.until(until, whole).await {
         Err(silence) => Ended::timed_out(*limits, silence),
@@ -213,16 +210,15 @@ impl Failed {
 
 /// One exchange over one connection: up to [`MOST_REQUESTS`] requests, one after the other.
 struct Talk<'a> {
-    node: &'a Node,
-    login: Option<Login<'a>>,
+    asked: Asked<'a>,
     connection: Connection,
     began: Instant,
     answered: bool,
 }
 
 impl<'a> Talk<'a> {
-    fn new(node: &'a Node, login: Option<Login<'a>>, connection: Connection) -> Self {
-        Self { node, login, connection, began: Instant::now(), answered: false }
+    fn new(asked: Asked<'a>, connection: Connection) -> Self {
+        Self { asked, connection, began: Instant::now(), answered: false }
     }
 
     async fn run(mut self) -> Result<Ended, Failed> {
@@ -242,21 +238,22 @@ impl<'a> Talk<'a> {
                 Ok(request) => request,
                 Err(seen) => return Ok(seen),
             };
-            let answer = self.connection.ask(request.as_bytes()).await?;
+            let question = self.asked.question;
+            let reads = |status| question.reads(status);
+            let answer = self.connection.ask(request.as_bytes(), reads).await?;
             self.answered = true;
-            match answer.head.status {
-                200 => {
-                    if let Some(session) = self.connection.session.as_mut() {
-                        session.accepted = true;
-                    }
-                    return Ok(answer::read(answer.body(), &id));
+            let status = answer.head.status;
+            if status == 401 && (self.asked.login.is_some() || !question.takes(status)) {
+                if let Some(seen) = self.challenged(answer) {
+                    return Ok(seen);
                 }
-                401 => {
-                    if let Some(seen) = self.challenged(answer) {
-                        return Ok(seen);
-                    }
+            } else if question.takes(status) {
+                if let Some(session) = self.connection.session.as_mut() {
+                    session.accepted = true;
                 }
-                other => return Ok(ApiSeen::HttpStatus(other)),
+                return Ok(question.read(status, answer.body(), &id));
+            } else {
+                return Ok(ApiSeen::HttpStatus(status));
             }
         }
         self.connection.session = None;
@@ -267,7 +264,7 @@ impl<'a> Talk<'a> {
     fn challenged(&mut self, answer: Answer) -> Option<ApiSeen> {
         let challenges = answer.head.challenges;
         let session = self.connection.session.take();
-        let Some(login) = self.login else {
+        let Some(login) = self.asked.login else {
             return Some(refused("the server asks for a login and the node has none"));
         };
         let basic = challenges.iter().any(|challenge| challenge.is("Basic"));
@@ -289,7 +286,8 @@ impl<'a> Talk<'a> {
         if let Err(error) = getrandom::fill(&mut random) {
             return Some(ApiSeen::Io(format!("no random numbers: {error}")));
         }
-        let session = Session::new(&challenge, &digest::cnonce(random), login, "POST", PATH);
+        let Parts { verb, path, .. } = self.asked.question;
+        let session = Session::new(&challenge, &digest::cnonce(random), login, verb, path);
         if !session.texts().all(is_sendable) {
             return Some(refused("the user name has characters that HTTP cannot send"));
         }
@@ -299,26 +297,28 @@ impl<'a> Talk<'a> {
 
     /// Head and body in one piece, so that they are one packet.
     fn request(&mut self, id: &str) -> Result<String, ApiSeen> {
-        let Node { host, port, .. } = self.node;
+        let Asked { node: Node { host, port, .. }, question, .. } = self.asked;
+        let Parts { verb, path, headers, body, .. } = question;
         let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
         if !is_sendable(host) {
             return Err(ApiSeen::Dns("the host is no name that can be asked for".to_owned()));
         }
         let mut text = String::with_capacity(ROOM);
         // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "POST {PATH} HTTP/1.1\r\nHost: {open}{host}{close}:{port}\r\nContent-Type: application/json\r\n\
-             Accept: application/json\r\n"
-        );
+        let _ =
+            write!(text, "{verb} {path} HTTP/1.1\r\nHost: {open}{host}{close}:{port}\r\n{headers}");
         if let Some(session) = self.connection.session.as_mut() {
             text.push_str("Authorization: ");
             session.answer(&mut text);
             text.push_str("\r\n");
         }
-        let (before, after) = (r#"{"jsonrpc":"2.0","id":""#, r#"","method":"get_version"}"#);
-        let length = before.len() + id.len() + after.len();
-        let _ = write!(text, "Content-Length: {length}\r\n\r\n{before}{id}{after}");
+        match body {
+            Some((before, after)) => {
+                let length = before.len() + id.len() + after.len();
+                let _ = write!(text, "Content-Length: {length}\r\n\r\n{before}{id}{after}");
+            }
+            None => text.push_str("\r\n"),
+        }
         Ok(text)
     }
 }

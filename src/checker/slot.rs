@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::Checked;
 use super::connection::Connection;
+use super::question::{Parts, Question};
 use crate::domain::observation::ApiFacts;
 use crate::domain::{Method, Node, Now};
 
@@ -88,6 +89,7 @@ struct Recent {
 pub struct Slot {
     node: Node,
     url: Arc<str>,
+    question: Question,
     /// One check of each method but `api`.
     runs: [Flight<Checked>; 3],
     /// One RPC exchange, shared by `api` and `full`, and when it ended.
@@ -109,6 +111,7 @@ impl Slot {
         Self {
             node: target_of(node),
             url: node.url().into(),
+            question: Question::of(&node.service),
             runs: Default::default(),
             api: Flight::default(),
             kept: Mutex::new(None),
@@ -157,6 +160,12 @@ impl Slot {
     #[must_use]
     pub const fn url(&self) -> &Arc<str> {
         &self.url
+    }
+
+    /// What it is asked.
+    #[must_use]
+    pub fn question(&self) -> &Parts {
+        self.question.parts()
     }
 
     /// The checks of a method; none of `api`, whose exchange is all of it.
@@ -235,6 +244,7 @@ fn target_of(node: &Node) -> Node {
         title: None,
         host: node.host.clone(),
         port: node.port,
+        service: node.service.clone(),
         tls: node.tls,
         username: node.username.clone(),
         password: node.password.clone(),

@@ -87,7 +87,9 @@ fn one_head(raw: &[u8]) -> Result<Option<Head>, Fault> {
     let said = Said::of(response.headers)?;
     let challenges = if status == 401 { challenges(response.headers) } else { Vec::new() };
     let stays = if response.version == Some(1) { !said.closes } else { said.keeps };
-    Ok(Some(Head { status, size, challenges, stays, length: said.length() }))
+    // Whatever its headers say, these have no body (RFC 9112, section 6.3).
+    let length = if matches!(status, 204 | 304) { Length::Bytes(0) } else { said.length() };
+    Ok(Some(Head { status, size, challenges, stays, length }))
 }
 
 /// What the headers say of body and connection.
@@ -259,6 +261,8 @@ mod tests {
                 (500, Length::Close, true),
             ),
             ("HTTP/1.1 101 Other\r\n\r\n", (101, Length::Close, true)),
+            ("HTTP/1.1 204 None\r\nContent-Length: 5\r\n\r\n", (204, Length::Bytes(0), true)),
+            ("HTTP/1.1 304 Same\r\n\r\n", (304, Length::Bytes(0), true)),
             (
                 "HTTP/1.1 200 Ok\r\nContent-Length: 99999999999999999999999\r\n\r\n",
                 (200, Length::Bytes(usize::MAX), true),

@@ -49,6 +49,12 @@ fn given(node: &NodeEntry) -> Vec<(&'static str, String)> {
         ("title", node.title.clone()),
         ("host", node.host.clone()),
         ("port", node.port.map(|port| port.to_string())),
+        ("kind", node.kind.map(|kind| kind.as_str().to_owned())),
+        ("rpc_method", node.rpc_method.clone()),
+        ("path", node.path.clone()),
+        ("expect_status", node.expect_status.clone()),
+        ("expect_field", node.expect_field.clone()),
+        ("expect_value", node.expect_value.clone()),
         ("tls", node.tls.map(|tls| tls.as_str().to_owned())),
         ("username", node.username.clone()),
         ("password", node.password.as_ref().map(|_| HIDDEN.to_owned())),
@@ -118,6 +124,7 @@ fn value(settings: &Settings, key: &str) -> Option<String> {
             list(&all)
         }
         "nodes.prune" => nodes.prune.to_string(),
+        "nodes.discover" => nodes.discover.to_string(),
         "health.scope" => match health.scope {
             HealthScope::Instance => "instance".to_owned(),
             HealthScope::Fleet => "fleet".to_owned(),

@@ -16,6 +16,7 @@ mod json;
 mod migrate;
 mod migrations;
 mod nagios;
+mod node_discover;
 mod node_file;
 mod node_import;
 mod node_options;

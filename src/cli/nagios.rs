@@ -108,7 +108,7 @@ impl Seen {
 
     fn message(&self) -> &str {
         match self {
-            Self::Now(it) => it.outcome.finding.message,
+            Self::Now(it) => &it.outcome.finding.message,
             Self::Record(view) => &view.verdict.message,
         }
     }

@@ -12,6 +12,7 @@ use super::screen::{Colour, Screen};
 use super::table::{Kind, Table};
 use crate::config::Settings;
 use crate::domain::node::{Node, Password};
+use crate::domain::service::Param;
 use crate::monitor::Monitor;
 use crate::registry::{Batched, NodePatch};
 use crate::store::{Open, StoredNode};
@@ -48,13 +49,19 @@ fn exported(node: &Node, secrets: bool) -> Map<String, Value> {
         "title": node.title,
         "host": node.host,
         "port": node.port,
+        "kind": node.service.kind,
+        "rpc_method": node.service.param(Param::RpcMethod),
+        "path": node.service.param(Param::Path),
+        "expect_status": node.service.param(Param::ExpectStatus),
+        "expect_field": node.service.param(Param::ExpectField),
+        "expect_value": node.service.param(Param::ExpectValue),
         "tls": node.tls,
         "username": node.username,
         PASSWORD: node.password.as_ref().and_then(Password::written),
         "daemon": node.daemon,
         "pid": node.pid,
         "pid_file": node.pid_file,
-        "process_name": node.process_name,
+        "process_name": Some(&node.process_name).filter(|name| !name.is_empty()),
         "available": node.available,
         "instance": node.placement,
     });
@@ -195,6 +202,7 @@ mod tests {
             title: Some("t".into()),
             host: "127.0.0.1".into(),
             port: 18_082,
+            service: crate::domain::Service::default(),
             tls: Tls::Verify,
             username: Some("u".into()),
             password: Some(Password::new("s3cret".into())),

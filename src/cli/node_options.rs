@@ -13,6 +13,7 @@ use super::exit::CliError;
 use crate::config::TableName;
 use crate::domain::Timestamp;
 use crate::domain::node::{Password, Tls};
+use crate::domain::service::Kind;
 use crate::registry::NodePatch;
 
 /// Longest line that is read; the registry takes passwords of 255 characters.
@@ -52,6 +53,15 @@ pub enum NodesCommand {
     },
     /// Change a node; what is not given stays.
     Set(Box<SetArgs>),
+    /// Find each monero-wallet-rpc and monerod that runs on this host; what cannot be read of it is said.
+    Discover {
+        /// Register those that are new; the database is made if there is none.
+        #[arg(long)]
+        add: bool,
+        /// How they are shown.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print every node as JSON, for `nodes import`; without passwords.
     Export {
         /// With their passwords.
@@ -153,6 +163,24 @@ pub struct NodeOptions {
     /// Host name or address [default for a new node: 127.0.0.1].
     #[arg(long)]
     pub host: Option<String>,
+    /// monero-wallet-rpc, monerod, json-rpc (any other) or http (a GET) [default for a new node: monero-wallet-rpc].
+    #[arg(long)]
+    pub kind: Option<Kind>,
+    /// The method that is called (json-rpc).
+    #[arg(long, value_name = "METHOD")]
+    pub rpc_method: Option<String>,
+    /// Where it is asked (json-rpc, http) [default: /json_rpc, /].
+    #[arg(long)]
+    pub path: Option<String>,
+    /// The statuses that are right, such as 200 or 200-299,401 (http) [default: 200-299].
+    #[arg(long, value_name = "CODES")]
+    pub expect_status: Option<String>,
+    /// A JSON pointer to what must be in the answer, such as /status (json-rpc, http).
+    #[arg(long, value_name = "POINTER")]
+    pub expect_field: Option<String>,
+    /// What must stand there.
+    #[arg(long, value_name = "VALUE")]
+    pub expect_value: Option<String>,
     /// off, verify, or insecure (any certificate) [default for a new node: off].
     #[arg(long)]
     pub tls: Option<Tls>,
@@ -174,7 +202,7 @@ pub struct NodeOptions {
     /// A file with its PID.
     #[arg(long, conflicts_with = "pid", value_name = "FILE")]
     pub pid_file: Option<String>,
-    /// File name of its executable [default for a new node: monero-wallet-rpc].
+    /// File name of its executable [default for a new node: that of its kind; any for json-rpc and http].
     #[arg(long, value_name = "NAME")]
     pub process_name: Option<String>,
     /// The instance that answers for it, or any.
@@ -203,7 +231,13 @@ pub enum Field {
     Daemon,
     Pid,
     PidFile,
+    ProcessName,
     Instance,
+    RpcMethod,
+    Path,
+    ExpectStatus,
+    ExpectField,
+    ExpectValue,
     MaintenanceUntil,
 }
 
@@ -217,6 +251,12 @@ impl NodeOptions {
         };
         Ok(NodePatch {
             host: self.host,
+            kind: self.kind,
+            rpc_method: self.rpc_method.map(Some),
+            path: self.path.map(Some),
+            expect_status: self.expect_status.map(Some),
+            expect_field: self.expect_field.map(Some),
+            expect_value: self.expect_value.map(Some),
             tls: self.tls,
             username: self.username.map(Some),
             password: password.map(|text| Some(Password::given(text))),
@@ -255,7 +295,14 @@ pub(super) fn clear(patch: &mut NodePatch, field: Field) -> Result<(), CliError>
         Field::Daemon => patch.daemon.replace(None).flatten().is_some(),
         Field::Pid => patch.pid.replace(None).flatten().is_some(),
         Field::PidFile => patch.pid_file.replace(None).flatten().is_some(),
+        // Any program, as null is.
+        Field::ProcessName => patch.process_name.replace(String::new()).is_some(),
         Field::Instance => patch.instance.replace(None).flatten().is_some(),
+        Field::RpcMethod => patch.rpc_method.replace(None).flatten().is_some(),
+        Field::Path => patch.path.replace(None).flatten().is_some(),
+        Field::ExpectStatus => patch.expect_status.replace(None).flatten().is_some(),
+        Field::ExpectField => patch.expect_field.replace(None).flatten().is_some(),
+        Field::ExpectValue => patch.expect_value.replace(None).flatten().is_some(),
         Field::MaintenanceUntil => patch.maintenance_until.replace(None).flatten().is_some(),
     };
     if given {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::exit::CliError;
 use super::json;
+use super::node_discover;
 use super::node_file;
 use super::node_import;
 use super::node_options::{ImportArgs, NodeOptions, NodesCommand, SetArgs, clear};
@@ -15,6 +16,7 @@ use super::table::{Kind, Table, listing};
 use crate::clock;
 use crate::config::Settings;
 use crate::domain::observation::Reason;
+use crate::domain::service;
 use crate::monitor::Monitor;
 use crate::registry::NodePatch;
 use crate::store::{Open, StoredNode};
@@ -45,6 +47,9 @@ pub(super) async fn run(
             let (monitor, others) = opened(settings, open).await?;
             let made = monitor.registry().create(patch).await?;
             Ok(changed("added", &made, &others, output.output, hint))
+        }
+        NodesCommand::Discover { add, output } => {
+            Box::pin(node_discover::run(settings, add, output.output, screen)).await
         }
         NodesCommand::Set(args) => set(settings, *args).await,
         NodesCommand::Export { secrets } => node_file::export(settings, secrets).await,
@@ -136,6 +141,8 @@ fn list(
         ("REASON", Kind::Whole),
         ("TITLE", Kind::Text),
     ];
+    let mixed = nodes.iter().any(|it| it.node.service.kind != service::Kind::MoneroWalletRpc);
+    columns.extend(mixed.then_some(("KIND", Kind::Text)));
     let shared = others.is_shared();
     columns.extend(shared.then_some(("OWNER", Kind::Text)));
     let mut table = Table::new(&columns);
@@ -152,7 +159,8 @@ fn list(
             or_dash(view.node.title.as_deref()),
         ];
         table.coloured(colour_of(told.state));
-        table.row(cells.into_iter().chain(shared.then(|| or_dash(told.owner))));
+        let kind = mixed.then(|| view.node.service.kind.to_string());
+        table.row(cells.into_iter().chain(kind).chain(shared.then(|| or_dash(told.owner))));
     }
     Answer::ok(table.render(screen))
 }

@@ -118,7 +118,7 @@ fn checked(it: &CheckedNode) -> [String; 7] {
         ago(Some(it.since()), clock::now().wall),
         it.outcome.latency_ms().map_or_else(dash, |ms| ms.to_string()),
         or_dash(finding.reason.map(Reason::as_str)),
-        finding.message.to_owned(),
+        finding.message.clone().into_owned(),
     ]
 }
 

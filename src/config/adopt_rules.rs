@@ -60,6 +60,10 @@ fn in_force(found: &Gathered, settings: &Settings) -> Vec<Fault> {
         );
         faults.push(Fault::new("node", &node.source, problem));
     }
+    if adopt.nodes().is_some() && settings.nodes.discover {
+        let problem = format!("cannot stand beside {NODES}: no node is made here");
+        faults.push(fault(found, "nodes.discover", problem));
+    }
     faults
 }
 

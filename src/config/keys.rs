@@ -11,6 +11,7 @@ use super::raw::Raw;
 use super::settings::{HealthScope, LogFormat, NodeEntry, ScopeSetting, Settings};
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls, check_name};
+use crate::domain::service::{Kind as Service, Param};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,6 +292,9 @@ static KEYS: &[KeyInfo] = &[
     key("nodes.prune", Kind::Bool, "false",
         "Remove nodes that came from this instance's configuration and left it.",
         |s, raw| raw.bool().map(|v| s.nodes.prune = v)),
+    key("nodes.discover", Kind::Bool, "false",
+        "Register each monero-wallet-rpc and monerod that runs on this host, at the start and once a minute; none is removed.",
+        |s, raw| raw.bool().map(|v| s.nodes.discover = v)),
 
     key("health.scope", Kind::Word(&["instance", "fleet"]), "\"instance\"",
         "Whose nodes /health counts: this instance's or the whole fleet's.",
@@ -417,6 +421,24 @@ static KEYS: &[KeyInfo] = &[
     node("node.port", Kind::Integer, "",
         "The port of its RPC server; required for a new node.",
         |n, raw| raw.integer(1, 65_535).map(|v| n.port = Some(v))),
+    node("node.kind", Kind::Word(&["monero-wallet-rpc", "monerod", "json-rpc", "http"]), "\"monero-wallet-rpc\"",
+        "What it serves: monero-wallet-rpc, monerod, json-rpc (any other) or http (a GET).",
+        |n, raw| raw.word(&Service::ALL.map(|k| (k.as_str(), k))).map(|v| n.kind = Some(v))),
+    node("node.rpc_method", Kind::Text, "",
+        "The method that is called; json-rpc only, and required there.",
+        |n, raw| raw.param(Param::RpcMethod).map(|v| n.rpc_method = Some(v))),
+    node("node.path", Kind::Text, "",
+        "Where it is asked, with a query if need be: json-rpc (\"/json_rpc\") and http (\"/\") only.",
+        |n, raw| raw.param(Param::Path).map(|v| n.path = Some(v))),
+    node("node.expect_status", Kind::Text, "\"200-299\"",
+        "The statuses that are right, such as \"200\" or \"200-299,401\"; http only.",
+        |n, raw| raw.param(Param::ExpectStatus).map(|v| n.expect_status = Some(v))),
+    node("node.expect_field", Kind::Text, "",
+        "A JSON pointer to what must be in the result (json-rpc) or in the body (http), such as \"/status\".",
+        |n, raw| raw.param(Param::ExpectField).map(|v| n.expect_field = Some(v))),
+    node("node.expect_value", Kind::Text, "",
+        "What must stand there: the text, or the number, true, false or null of that spelling.",
+        |n, raw| raw.param(Param::ExpectValue).map(|v| n.expect_value = Some(v))),
     node("node.tls", Kind::Word(&["off", "verify", "insecure"]), "\"off\"",
         "off, verify, or insecure (any certificate: monero-wallet-rpc makes its own X.509 v1 one).",
         |n, raw| raw.word(&[Tls::Off, Tls::Verify, Tls::Insecure].map(|t| (t.as_str(), t)))
@@ -437,7 +459,7 @@ static KEYS: &[KeyInfo] = &[
         "A file with its PID, instead of pid.",
         |n, raw| super::node_entry::pid_file(raw).map(|v| n.pid_file = Some(v))),
     node("node.process_name", Kind::Text, "\"monero-wallet-rpc\"",
-        "File name of the executable that it must be.",
+        "File name of the executable that it must be; monerod for that kind, any for json-rpc and http.",
         |n, raw| super::node_entry::process_name(raw).map(|v| n.process_name = Some(v))),
     node("node.available", Kind::Bool, "true",
         "Whether it is checked and counted; applies to a new node only.",

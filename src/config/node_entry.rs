@@ -9,6 +9,7 @@ use super::parse::{Problem, shown};
 use super::raw::{Raw, Source, Value};
 use super::settings::NodeEntry;
 use crate::domain::node::{Password, check_password_name};
+use crate::domain::service::{Param, Service};
 
 /// One `[[node]]` before it is understood.
 pub(super) struct RawNode {
@@ -82,11 +83,48 @@ fn read_one(node: &RawNode, faults: &mut Vec<Fault>) -> NodeEntry {
     if !node.keys.contains_key("name") {
         faults.push(Fault::new(format!("{label}.name"), &node.source, "is missing"));
     }
+    // What stands beside a kind is judged with it; in a file that names none, once the node is known.
+    if entry.kind.is_some() {
+        let service = entry.service();
+        // What breaks the rule of its own key was told above; what is missing may be known of a node that is there.
+        let is_given = |name| service.params().keys().any(|param| param.as_str() == name);
+        for (name, problem) in service.faults().into_iter().filter(|(name, _)| is_given(*name)) {
+            let source = node.keys.get(name).map_or(&node.source, |raw| &raw.source);
+            faults.push(Fault::new(format!("{label}.{name}"), source, problem));
+        }
+    }
     if node.keys.contains_key("pid") && node.keys.contains_key("pid_file") {
         let problem = "pid and pid_file exclude each other";
         faults.push(Fault::new(format!("{label}.pid_file"), &node.source, problem));
     }
     entry
+}
+
+impl NodeEntry {
+    /// What it says of what the node serves.
+    fn service(&self) -> Service {
+        let params = [
+            (Param::RpcMethod, &self.rpc_method),
+            (Param::Path, &self.path),
+            (Param::ExpectStatus, &self.expect_status),
+            (Param::ExpectField, &self.expect_field),
+            (Param::ExpectValue, &self.expect_value),
+        ];
+        let given = params.into_iter().filter_map(|(param, value)| Some((param, value.clone()?)));
+        Service::new(self.kind.unwrap_or_default(), given.collect())
+    }
+}
+
+impl Raw {
+    /// What stands beside a kind.
+    pub(super) fn param(&self, param: Param) -> Result<String, Problem> {
+        let text = self.as_text("text in quotes")?;
+        if param.takes(text) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} {}", shown(text), param.rule()))
+        }
+    }
 }
 
 /// A host name or an address, without brackets and port.

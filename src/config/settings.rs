@@ -13,6 +13,7 @@ use super::secrets::Keys;
 use super::server::Server;
 use crate::domain::Method;
 use crate::domain::node::{Password, Tls};
+use crate::domain::service::Kind;
 use crate::domain::verdict::Thresholds;
 
 /// Everything that can be configured.
@@ -155,6 +156,8 @@ pub struct Nodes {
     pub allow: Vec<IpNet>,
     /// Remove nodes that came from this instance's configuration and left it.
     pub prune: bool,
+    /// Register the servers that run on this host.
+    pub discover: bool,
 }
 
 impl Default for Nodes {
@@ -171,6 +174,7 @@ impl Default for Nodes {
             busy_grace: Duration::from_mins(1),
             allow: Vec::new(),
             prune: false,
+            discover: false,
         }
     }
 }
@@ -206,6 +210,18 @@ pub struct NodeEntry {
     pub host: Option<String>,
     /// Required for a new node.
     pub port: Option<u16>,
+    /// Defaults to `monero-wallet-rpc` for a new node.
+    pub kind: Option<Kind>,
+    /// The JSON-RPC method of kind `json-rpc`.
+    pub rpc_method: Option<String>,
+    /// Where it is asked.
+    pub path: Option<String>,
+    /// HTTP statuses that are right.
+    pub expect_status: Option<String>,
+    /// JSON pointer to what must be in the answer.
+    pub expect_field: Option<String>,
+    /// What must stand there.
+    pub expect_value: Option<String>,
     /// Defaults to `off` for a new node.
     pub tls: Option<Tls>,
     /// User of the RPC login.
@@ -218,7 +234,7 @@ pub struct NodeEntry {
     pub pid: Option<i64>,
     /// A file with its PID.
     pub pid_file: Option<String>,
-    /// Defaults to `monero-wallet-rpc` for a new node.
+    /// Defaults to that of its kind for a new node.
     pub process_name: Option<String>,
     /// Applies to a new node only: later the operator's word counts.
     pub available: Option<bool>,

@@ -1,5 +1,6 @@
 //! Reading an observation: works or not, why, and the JSON that clients of the earlier API know.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -17,26 +18,30 @@ pub struct Finding {
     pub works: Option<bool>,
     /// Why; may stand beside a working node.
     pub reason: Option<Reason>,
-    /// One of the earlier module's messages.
-    pub message: &'static str,
+    /// One of the earlier module's messages; what a node of another kind says of itself.
+    pub message: Cow<'static, str>,
 }
 
 impl Finding {
     const fn up(message: &'static str) -> Self {
-        Self { works: Some(true), reason: None, message }
+        Self { works: Some(true), reason: None, message: Cow::Borrowed(message) }
     }
 
     const fn up_but(message: &'static str, reason: Reason) -> Self {
-        Self { works: Some(true), reason: Some(reason), message }
+        Self { works: Some(true), reason: Some(reason), message: Cow::Borrowed(message) }
     }
 
     const fn down(message: &'static str, reason: Reason) -> Self {
-        Self { works: Some(false), reason: Some(reason), message }
+        Self { works: Some(false), reason: Some(reason), message: Cow::Borrowed(message) }
+    }
+
+    const fn unknown(message: &'static str, reason: Option<Reason>) -> Self {
+        Self { works: None, reason, message: Cow::Borrowed(message) }
     }
 
     /// Nothing was learned of the node: what is missing is ours.
     const fn untold(message: &'static str) -> Self {
-        Self { works: None, reason: Some(Reason::Io), message }
+        Self { works: None, reason: Some(Reason::Io), message: Cow::Borrowed(message) }
     }
 
     /// Does it certainly work?
@@ -61,19 +66,17 @@ fn find_pid(facts: &PidFacts) -> Finding {
     const RUNNING: &str = "Process is running";
     match facts.seen {
         PidSeen::NotSet => Finding::down("PID not set", Reason::PidMissing),
-        PidSeen::NotApplicable => {
-            Finding { works: None, reason: Some(Reason::PidNotApplicable), message: "PID not set" }
-        }
+        PidSeen::NotApplicable => Finding::unknown("PID not set", Some(Reason::PidNotApplicable)),
         PidSeen::Gone => Finding::down("Process not found", Reason::ProcessGone),
         PidSeen::Zombie => Finding::down("Process not found", Reason::ProcessZombie),
         PidSeen::Stopped => Finding::down("Process is not running", Reason::ProcessStopped),
         PidSeen::WrongProgram => {
-            Finding::down("Process exists but not monero-wallet-rpc", Reason::WrongProcess)
+            Finding::down(facts.kind.preset().wrong_program, Reason::WrongProcess)
         }
         PidSeen::Running => Finding::up(RUNNING),
         PidSeen::Restarted => Finding::up_but(RUNNING, Reason::Restarted),
         PidSeen::Adopted => Finding::up_but(RUNNING, Reason::PidAdopted),
-        PidSeen::Unknown(_) => Finding { works: None, reason: None, message: "Process not found" },
+        PidSeen::Unknown(_) => Finding::unknown("Process not found", None),
     }
 }
 
@@ -93,8 +96,11 @@ fn find_port(facts: &PortFacts) -> Finding {
 fn find_api(facts: &ApiFacts) -> Finding {
     const FAILED: &str = "API check failed";
     const ERROR: &str = "API returned error";
-    match facts.seen {
-        ApiSeen::Version(_) => {
+    match &facts.seen {
+        ApiSeen::Version(_)
+        | ApiSeen::Synchronized { .. }
+        | ApiSeen::Result
+        | ApiSeen::Status(_) => {
             let reason = facts.unreadable.as_ref().map(|_| Reason::SecretUnreadable);
             Finding { reason, ..Finding::up("API is responding") }
         }
@@ -104,6 +110,9 @@ fn find_api(facts: &ApiFacts) -> Finding {
         ApiSeen::Unauthorized(_) => Finding::down(ERROR, Reason::Unauthorized),
         ApiSeen::HttpStatus(_) => Finding::down(ERROR, Reason::HttpStatus),
         ApiSeen::RpcError(..) => Finding::down(ERROR, Reason::RpcError),
+        ApiSeen::Unfit(text) => {
+            Finding { message: text.clone().into(), ..Finding::down(ERROR, Reason::RpcError) }
+        }
         ApiSeen::NotJsonRpc(_) => Finding::down(FAILED, Reason::NotJsonRpc),
         ApiSeen::WrongService(_) => Finding::down(FAILED, Reason::WrongService),
         ApiSeen::ConnectTimeout(_) => Finding::down(FAILED, Reason::ConnectTimeout),
@@ -131,12 +140,16 @@ fn find_silent(silence: Option<&Silence>, failed: &'static str) -> Finding {
 fn find_full(pid: &PidFacts, port: &PortFacts, api: &ApiFacts) -> Finding {
     let (pid_found, port_found, found) = (find_pid(pid), find_port(port), find_api(api));
     if found.is_up() && found.reason == Some(Reason::Busy) {
-        return Finding { message: "Process is busy", ..found };
+        return Finding { message: Cow::Borrowed("Process is busy"), ..found };
     }
     if found.is_up() {
         // What its operator must put right is told before what happened to the process.
         let reason = found.reason.or(pid_found.reason.filter(|_| pid_found.is_up()));
-        return Finding { reason, message: "Process is fully operational", ..found };
+        return Finding { reason, message: "Process is fully operational".into(), ..found };
+    }
+    if matches!(api.seen, ApiSeen::Unfit(_)) {
+        // It does respond; what it says is what its operator has to know.
+        return found;
     }
     let message = if port_found.message == "Port is in use" {
         "Port is occupied but API is not responding"
@@ -147,7 +160,7 @@ fn find_full(pid: &PidFacts, port: &PortFacts, api: &ApiFacts) -> Finding {
     };
     // A stopped process explains its own silence; everything else the API's reason tells best.
     let reason = if pid.seen == PidSeen::Stopped { pid_found.reason } else { found.reason };
-    Finding { reason, message, ..found }
+    Finding { reason, message: message.into(), ..found }
 }
 
 /// `details` of an answer and `worked_data` of a row: the fields of the earlier API, then `reason` and `last_check`.
@@ -164,7 +177,7 @@ pub fn details(observation: &Observation, checked_at: Timestamp) -> Value {
 }
 
 fn close(mut map: Map<String, Value>, finding: &Finding) -> Map<String, Value> {
-    map.insert("message".into(), finding.message.into());
+    map.insert("message".into(), finding.message.clone().into());
     if let Some(reason) = finding.reason {
         map.insert("reason".into(), reason.as_str().into());
     }
@@ -180,7 +193,9 @@ fn pid_details(facts: &PidFacts) -> Map<String, Value> {
     map.insert("method".into(), "pid".into());
     map.insert("pid".into(), facts.pid.into());
     map.insert("cmdline".into(), facts.cmdline.clone().into());
-    map.insert("is_monero_process".into(), ours.into());
+    if facts.kind.preset().is_monero {
+        map.insert("is_monero_process".into(), ours.into());
+    }
     if let PidSeen::Unknown(why) = facts.seen {
         map.insert("error".into(), why.as_str().into());
     }
@@ -248,16 +263,17 @@ fn api_details(facts: &ApiFacts) -> Map<String, Value> {
     match &facts.seen {
         ApiSeen::Version(version) => {
             map.insert("version".into(), (*version).into());
-            // Not as `error`: it works.
-            if let Some(why) = &facts.unreadable {
-                map.insert("note".into(), (**why).into());
-            }
         }
+        ApiSeen::Synchronized { height, target_height } => {
+            map.insert("height".into(), (*height).into());
+            map.insert("target_height".into(), (*target_height).into());
+        }
+        ApiSeen::Result => {}
         ApiSeen::Unauthorized(text) => {
             map.insert("status_code".into(), 401.into());
             map.insert("error".into(), facts.unreadable.as_deref().unwrap_or(text).into());
         }
-        ApiSeen::HttpStatus(code) => {
+        ApiSeen::Status(code) | ApiSeen::HttpStatus(code) => {
             map.insert("status_code".into(), (*code).into());
         }
         ApiSeen::RpcError(code, text) => {
@@ -271,7 +287,8 @@ fn api_details(facts: &ApiFacts) -> Map<String, Value> {
             let meanwhile = facts.silence.as_deref().map(silence_text).unwrap_or_default();
             map.insert("error".into(), format!("{}{meanwhile}", timed_out(*limit)).into());
         }
-        ApiSeen::NotJsonRpc(text)
+        ApiSeen::Unfit(text)
+        | ApiSeen::NotJsonRpc(text)
         | ApiSeen::WrongService(text)
         | ApiSeen::Refused(text)
         | ApiSeen::Tls(text)
@@ -281,7 +298,12 @@ fn api_details(facts: &ApiFacts) -> Map<String, Value> {
             map.insert("error".into(), text.clone().into());
         }
     }
-    close(map, &find_api(facts))
+    let found = find_api(facts);
+    // Not as `error`: it works.
+    if let Some(why) = facts.unreadable.as_ref().filter(|_| found.is_up()) {
+        map.insert("note".into(), (**why).into());
+    }
+    close(map, &found)
 }
 
 fn full_details(

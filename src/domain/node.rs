@@ -8,9 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::process::Identity;
+use super::service::Service;
 use super::time::Timestamp;
 
-/// The program that a node is unless it says otherwise.
+/// The program of a wallet, and so of a node that says nothing else.
 pub const DEFAULT_PROCESS_NAME: &str = "monero-wallet-rpc";
 
 /// The placement of a node that every instance can reach; no instance may have this name.
@@ -24,7 +25,7 @@ pub enum Method {
     Pid,
     /// Its port accepts connections.
     Port,
-    /// Its RPC server answers `get_version`.
+    /// Its RPC server answers as its kind shall: a wallet tells its version.
     Api,
     /// All three; the verdict is the API's.
     Full,
@@ -252,6 +253,8 @@ pub struct Node {
     pub host: String,
     /// TCP port of its RPC server.
     pub port: u16,
+    /// What it serves, and what its answer must be.
+    pub service: Service,
     /// Whether TLS is spoken.
     pub tls: Tls,
     /// User of HTTP Digest authentication.
@@ -264,7 +267,7 @@ pub struct Node {
     pub pid: Option<i64>,
     /// A file that holds the PID.
     pub pid_file: Option<String>,
-    /// File name of the executable that it must be.
+    /// File name of the executable that it must be; empty: any program will do.
     pub process_name: String,
     /// Whether it is checked and counted.
     pub available: bool,
@@ -279,14 +282,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// The RPC address, without credentials.
+    /// The RPC address, without credentials and without a query.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.tls == Tls::Off { "http" } else { "https" };
+        let path = self.service.path().split('?').next().unwrap_or_default();
         if self.host.contains(':') {
-            format!("{scheme}://[{}]:{}/json_rpc", self.host, self.port)
+            format!("{scheme}://[{}]:{}{path}", self.host, self.port)
         } else {
-            format!("{scheme}://{}:{}/json_rpc", self.host, self.port)
+            format!("{scheme}://{}:{}{path}", self.host, self.port)
         }
     }
 
@@ -297,6 +301,7 @@ impl Node {
             == (&other.host, other.port, other.tls, &other.username, &other.password)
             && (self.pid, &self.pid_file, &self.process_name, self.available)
                 == (other.pid, &other.pid_file, &other.process_name, other.available)
+            && self.service == other.service
     }
 }
 

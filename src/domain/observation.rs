@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::node::Method;
 use super::process::{Exit, Identity, Unknowable};
+use super::service::Kind;
 
 /// Why a node is what it is; the closed list of the contract. May stand beside a working node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,13 +36,13 @@ pub enum Reason {
     ApiTimeout,
     /// The credentials are refused, or missing.
     Unauthorized,
-    /// An HTTP status other than 200.
+    /// An HTTP status other than the expected one.
     HttpStatus,
-    /// The answer is no JSON-RPC answer to our request.
+    /// The answer is no JSON-RPC answer to our request, or no JSON.
     NotJsonRpc,
-    /// A JSON-RPC error.
+    /// A JSON-RPC error, or an answer that says that something is wrong.
     RpcError,
-    /// A JSON-RPC server, but not the one that this node is.
+    /// Another kind of server than the one that this node is.
     WrongService,
     /// TLS could not be agreed on or the certificate was refused.
     Tls,
@@ -196,6 +197,8 @@ impl Observation {
 /// What the process table says about a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PidFacts {
+    /// What the node is.
+    pub kind: Kind,
     /// The PID that was looked at last: the given one, or the listener's.
     pub pid: Option<i64>,
     /// What was seen.
@@ -322,11 +325,24 @@ impl Silence {
 pub enum ApiSeen {
     /// An answer to our request with this `result.version`.
     Version(i64),
+    /// A daemon that is synchronized.
+    Synchronized {
+        /// Blocks that it has.
+        height: u64,
+        /// Blocks that its peers have; 0 if it knows of none.
+        target_height: u64,
+    },
+    /// A result of the method that was called, with what was expected in it.
+    Result,
+    /// This HTTP status, which was expected, with what was expected in the body.
+    Status(u16),
+    /// An answer of the right server, which says that something is wrong; the text says what.
+    Unfit(String),
     /// 401; the text says what was refused.
     Unauthorized(String),
-    /// Another HTTP status.
+    /// Another HTTP status than the expected one.
     HttpStatus(u16),
-    /// 200, but not a JSON-RPC answer to our request.
+    /// Not a JSON-RPC answer to our request, or not JSON.
     NotJsonRpc(String),
     /// 200 with a JSON-RPC error.
     RpcError(i64, String),

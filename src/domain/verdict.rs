@@ -157,7 +157,7 @@ pub fn evaluate(
     Verdict {
         state,
         reason: found.reason,
-        message: found.message.to_owned(),
+        message: found.message.into_owned(),
         method: Some(observation.method()),
         data: Some(details(observation, now.wall).to_string()),
         checked_at: Some(now.wall),

@@ -25,6 +25,7 @@ use crate::domain::Timestamp;
 use crate::domain::fleet::Placement;
 use crate::domain::node::{ANY, Node};
 use crate::domain::observation::Reason;
+use crate::domain::service::Param;
 use crate::domain::verdict::{State as NodeState, Verdict};
 use crate::registry::NodePatch;
 use crate::snapshot::{NodeView, NodesPart};
@@ -46,6 +47,29 @@ pub struct NodeBody {
     /// TCP port of its RPC server.
     #[schema(minimum = 1, maximum = 65535)]
     pub port: u16,
+    /// What it serves.
+    #[schema(value_type = super::openapi::words::NodeKind, example = "monero-wallet-rpc")]
+    pub kind: &'static str,
+    /// The JSON-RPC method that is called; absent where none is given, as the four fields below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "get_block_count")]
+    pub rpc_method: Option<String>,
+    /// Where it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "/healthz")]
+    pub path: Option<String>,
+    /// The HTTP statuses that are right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "200-299")]
+    pub expect_status: Option<String>,
+    /// A JSON pointer to what must be in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "/status")]
+    pub expect_field: Option<String>,
+    /// What must stand there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "ok")]
+    pub expect_value: Option<String>,
     /// Whether and how TLS is spoken.
     #[schema(value_type = super::openapi::words::NodeTls, example = "off")]
     pub tls: &'static str,
@@ -59,9 +83,9 @@ pub struct NodeBody {
     pub pid: Option<i64>,
     /// A file with its PID.
     pub pid_file: Option<String>,
-    /// File name of its program.
+    /// File name of its program; null: any will do.
     #[schema(example = "monero-wallet-rpc")]
-    pub process_name: String,
+    pub process_name: Option<String>,
     /// Whether it is checked and counted.
     pub available: bool,
     /// The instance that it belongs to, or `any`: by its operator's word, else where it was registered if it has a PID,
@@ -121,19 +145,26 @@ pub struct NodeList {
 /// One node, told so.
 pub fn body(node: &Node, verdict: &Verdict, told: Told<'_>) -> NodeBody {
     let identity = verdict.identity.as_ref().or(node.identity.as_ref());
+    let param = |param| node.service.param(param).map(str::to_owned);
     NodeBody {
         id: node.id,
         name: node.name.clone(),
         title: node.title.clone(),
         host: node.host.clone(),
         port: node.port,
+        kind: node.service.kind.as_str(),
+        rpc_method: param(Param::RpcMethod),
+        path: param(Param::Path),
+        expect_status: param(Param::ExpectStatus),
+        expect_field: param(Param::ExpectField),
+        expect_value: param(Param::ExpectValue),
         tls: node.tls.as_str(),
         username: node.username.clone(),
         has_password: node.password.is_some(),
         daemon: node.daemon.clone(),
         pid: node.pid,
         pid_file: node.pid_file.clone(),
-        process_name: node.process_name.clone(),
+        process_name: Some(node.process_name.clone()).filter(|name| !name.is_empty()),
         available: node.available,
         instance: match Placement::of(node) {
             Placement::Any => ANY.to_owned(),
@@ -264,7 +295,8 @@ pub async fn create(
 
 /// Change a node
 ///
-/// An absent field stays as it is; null clears a field that may be empty. Ends the node's kept connection. Of an adopted
+/// An absent field stays as it is; null clears a field that may be empty. Another `kind` forgets what stood beside the one
+/// before (`rpc_method`, `path`, `expect_*`). Ends the node's kept connection. Of an adopted
 /// node only `tls`, `pid_file`, `process_name`, `instance` and `maintenance_until` are changed here.
 #[utoipa::path(
     patch, path = "/nodes/{id}", tag = "nodes", operation_id = "update_node",
@@ -317,18 +349,24 @@ pub async fn remove(
 }
 
 /// What a body may say, with what is allowed; `true` where null clears the field.
-const FIELDS: [(&str, bool, &str); 14] = [
+const FIELDS: [(&str, bool, &str); 20] = [
     ("name", false, "must be a string"),
     ("title", true, "must be a string or null"),
     ("host", false, "must be a string"),
     ("port", false, "must be a whole number from 1 to 65535"),
+    ("kind", false, "must be one of monero-wallet-rpc, monerod, json-rpc, http"),
+    ("rpc_method", true, "must be a string or null"),
+    ("path", true, "must be a string or null"),
+    ("expect_status", true, "must be a string such as \"200\" or null"),
+    ("expect_field", true, "must be a string or null"),
+    ("expect_value", true, "must be a string such as \"true\" or null"),
     ("tls", false, "must be one of off, verify, insecure"),
     ("username", true, "must be a string or null"),
     ("password", true, "must be a string or null"),
     ("daemon", true, "must be a string or null"),
     ("pid", true, "must be a whole number from 1 to 2147483647 or null"),
     ("pid_file", true, "must be a string or null"),
-    ("process_name", false, "must be a string"),
+    ("process_name", true, "must be a string that is not empty or null"),
     ("available", false, "must be true or false"),
     ("instance", true, "must be the name of an instance, any or null"),
     ("maintenance_until", true, "must be a time of RFC 3339 such as 2030-01-31T18:00:00Z or null"),

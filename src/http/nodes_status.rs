@@ -196,7 +196,7 @@ fn live_row<'a>(view: &'a NodeView, checked: &Checked) -> NodeStatusRow<'a> {
         id: view.node.id,
         name: &view.node.name,
         status: found.is_up(),
-        message: found.message.into(),
+        message: found.message,
         state: seen_state(&checked.observation).as_str(),
         reason: found.reason.map(Reason::as_str),
         method: Some(checked.observation.method().as_str()),

@@ -249,6 +249,7 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         host: "127.0.0.1".to_owned(),
         // Port 1 (tcpmux) is served nowhere.
         port: 1,
+        service: crate::domain::Service::default(),
         tls: Tls::Off,
         username: None,
         password: Some(Password::new("s3cret".to_owned())),

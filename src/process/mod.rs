@@ -15,6 +15,7 @@ pub mod fuzz;
 mod look;
 mod namespaces;
 mod program;
+mod servers;
 mod sockets;
 mod stat;
 mod usage;

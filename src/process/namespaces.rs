@@ -94,12 +94,12 @@ fn sees_all(status: &[u8]) -> bool {
 }
 
 /// The PIDs that a process has, from the namespace that `/proc` shows to its own; `None` if the file does not tell.
-fn own_numbers(status: &[u8]) -> Option<Vec<i32>> {
+pub(super) fn own_numbers(status: &[u8]) -> Option<Vec<i32>> {
     field(status, b"NSpid:")?.split_ascii_whitespace().map(|number| number.parse().ok()).collect()
 }
 
 /// A line of a status file without its name.
-fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a str> {
+pub(super) fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
     Some(std::str::from_utf8(line).ok()?.trim())
 }

@@ -28,12 +28,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// Is it this program? `None` if nothing about it can be read.
+    /// Is it this program? `None` if nothing about it can be read, or any will do: the name is empty.
     ///
     /// The executable or the first argument must have exactly this file name. Only where neither can be read
     /// is the kernel's name compared, and then only as far as the kernel keeps it.
     #[must_use]
     pub fn is(&self, name: &str) -> Option<bool> {
+        if name.is_empty() {
+            return None;
+        }
         if self.executable.is_some() || self.arg0.is_some() {
             return Some([&self.executable, &self.arg0].into_iter().flatten().any(|it| it == name));
         }
@@ -74,7 +77,7 @@ impl Processes {
     }
 
     /// The arguments; `None` if they cannot be read or there are none (zombies, kernel threads).
-    fn arguments(&self, pid: i32) -> Option<Vec<String>> {
+    pub(super) fn arguments(&self, pid: i32) -> Option<Vec<String>> {
         let mut bytes = self.read_proc(&format!("{pid}/cmdline"), READ_LIMIT).ok()?;
         if bytes.len() == READ_LIMIT {
             // An argument that was cut could be a secret that is no longer recognised as one.
@@ -126,6 +129,7 @@ mod tests {
         assert_eq!(program(None, None, "monero-wallet-r").is("monero"), Some(false));
         assert_eq!(program(None, None, "monero").is("monero-wallet-rpc"), Some(false));
         assert_eq!(Program::default().is("monero"), None);
+        assert_eq!(program(Some("monero"), None, "monero").is(""), None, "any will do");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
 
 use super::Processes;
+use crate::domain::discover::Listens;
 
 /// How long what was read may be used.
 const KEPT: Duration = Duration::from_secs(1);
@@ -109,6 +110,31 @@ impl Processes {
             cached.holders(&table.at(*address, *port)).first().copied()
         };
         places.iter().map(owner).collect()
+    }
+
+    /// Where each of these processes listens, by a table that is read now.
+    pub(super) fn listening(&self, pids: &[i32]) -> HashMap<i32, Listens> {
+        let table = self.table();
+        let mut all: Vec<(IpAddr, u16)> = table.0.keys().copied().collect();
+        all.sort_unstable();
+        let listens = |pid| {
+            let mut sockets = HashSet::new();
+            let looked = self.each_socket(pid, |inode| {
+                sockets.insert(inode);
+                false
+            });
+            if looked.is_none() {
+                return Listens::Somebody(all.clone());
+            }
+            let own = |place: &&(IpAddr, u16)| {
+                table
+                    .0
+                    .get(place)
+                    .is_some_and(|inodes| inodes.iter().any(|it| sockets.contains(it)))
+            };
+            Listens::Here(all.iter().filter(own).copied().collect())
+        };
+        pids.iter().map(|pid| (*pid, listens(*pid))).collect()
     }
 
     /// Does this process hold the socket that listens there, by a table of the last second?

@@ -1,11 +1,15 @@
 //! What an operator says of a node, as a merge patch: applied to the node as it is, and held to its rules.
 
+use std::fmt::Write as _;
+
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::RegistryError;
 use crate::config::NodeEntry;
-use crate::domain::Timestamp;
 use crate::domain::node::{Node, Password, Tls, check_name, check_password_name};
+use crate::domain::service::{Kind, Param};
+use crate::domain::{Service, Timestamp};
 
 /// What an operator says of a node: an absent field leaves what is there, `null` clears it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -21,6 +25,23 @@ pub struct NodePatch {
     pub host: Option<String>,
     /// TCP port; required for a new node.
     pub port: Option<u16>,
+    /// `monero-wallet-rpc` for a new node; another kind forgets what was said beside the one before.
+    pub kind: Option<Kind>,
+    /// The JSON-RPC method of kind `json-rpc`.
+    #[serde(default, deserialize_with = "given")]
+    pub rpc_method: Option<Option<String>>,
+    /// Where kinds `json-rpc` and `http` are asked.
+    #[serde(default, deserialize_with = "given")]
+    pub path: Option<Option<String>>,
+    /// The statuses of kind `http`.
+    #[serde(default, deserialize_with = "given")]
+    pub expect_status: Option<Option<String>>,
+    /// What must be in the answer of kinds `json-rpc` and `http`.
+    #[serde(default, deserialize_with = "given")]
+    pub expect_field: Option<Option<String>>,
+    /// What must stand there.
+    #[serde(default, deserialize_with = "given")]
+    pub expect_value: Option<Option<String>>,
     /// `off` for a new node.
     pub tls: Option<Tls>,
     /// User of the RPC login.
@@ -38,7 +59,8 @@ pub struct NodePatch {
     /// A file with its PID.
     #[serde(default, deserialize_with = "given")]
     pub pid_file: Option<Option<String>>,
-    /// `monero-wallet-rpc` for a new node.
+    /// File name of its executable; empty, which is `null`: any program. A new node's is its kind's.
+    #[serde(default, deserialize_with = "program")]
     pub process_name: Option<String>,
     /// True for a new node.
     pub available: Option<bool>,
@@ -48,6 +70,20 @@ pub struct NodePatch {
     /// Until then it makes no alerts.
     #[serde(default, deserialize_with = "given")]
     pub maintenance_until: Option<Option<Timestamp>>,
+}
+
+impl NodePatch {
+    /// What is said beside the kind.
+    fn params(&self) -> impl Iterator<Item = (Param, Option<String>)> {
+        let all = [
+            (Param::RpcMethod, &self.rpc_method),
+            (Param::Path, &self.path),
+            (Param::ExpectStatus, &self.expect_status),
+            (Param::ExpectField, &self.expect_field),
+            (Param::ExpectValue, &self.expect_value),
+        ];
+        all.into_iter().filter_map(|(param, given)| Some((param, given.clone()?)))
+    }
 }
 
 /// Tells `null` from an absent field.
@@ -64,12 +100,27 @@ fn given_password<'de, D: Deserializer<'de>>(
 ) -> Result<Option<Option<Password>>, D::Error> {
     Ok(Some(Option::<String>::deserialize(deserializer)?.map(Password::given)))
 }
+
+/// `null` is any program; an empty name is no other word for it.
+fn program<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<String>::deserialize(deserializer)? {
+        Some(name) if name.is_empty() => Err(D::Error::custom("must not be empty")),
+        name => Ok(Some(name.unwrap_or_default())),
+    }
+}
+
 pub(super) fn patch_of(entry: &NodeEntry, is_new: bool) -> NodePatch {
     NodePatch {
         name: Some(entry.name.clone()),
         title: entry.title.clone().map(Some),
         host: entry.host.clone(),
         port: entry.port,
+        kind: entry.kind,
+        rpc_method: entry.rpc_method.clone().map(Some),
+        path: entry.path.clone().map(Some),
+        expect_status: entry.expect_status.clone().map(Some),
+        expect_field: entry.expect_field.clone().map(Some),
+        expect_value: entry.expect_value.clone().map(Some),
         tls: entry.tls,
         username: entry.username.clone().map(Some),
         password: entry.password.clone().map(Some),
@@ -107,6 +158,10 @@ pub(super) fn ours_of(patch: NodePatch) -> Result<NodePatch, RegistryError> {
         );
         return Err(RegistryError::Adopted(problem));
     }
+    if patch.kind.is_some() || patch.params().next().is_some() {
+        let problem = "kind: the nodes of adopt.nodes are monero-wallet-rpc, all of them";
+        return Err(RegistryError::Adopted(problem.to_owned()));
+    }
     // A file with the PID is the later word; theirs counts again once it is cleared.
     let pid = matches!(patch.pid_file, Some(Some(_))).then_some(None);
     Ok(NodePatch { pid, ..patch })
@@ -119,6 +174,7 @@ pub(super) fn missing(field: &'static str) -> RegistryError {
 /// The node as the patch makes it.
 pub(super) fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryError> {
     let mut node = before.clone();
+    node.service = before.service.changed(patch.kind, patch.params());
     let named = |field, name: String| match check_name(&name) {
         Ok(()) => Ok(name),
         Err(problem) => Err(RegistryError::Invalid { field, problem }),
@@ -133,6 +189,11 @@ pub(super) fn merged(before: &Node, patch: NodePatch) -> Result<Node, RegistryEr
         host.trim_matches(['[', ']']).clone_into(&mut node.host);
     }
     node.port = patch.port.unwrap_or(node.port);
+    // A program that nobody chose goes with the kind.
+    let usual = |service: &Service| service.kind.preset().process_name;
+    if node.service.kind != before.service.kind && node.process_name == usual(&before.service) {
+        usual(&node.service).clone_into(&mut node.process_name);
+    }
     node.tls = patch.tls.unwrap_or(node.tls);
     node.title = patch.title.unwrap_or(node.title);
     node.username = patch.username.unwrap_or(node.username);
@@ -167,7 +228,8 @@ pub(crate) fn check(node: &Node) -> Result<(), RegistryError> {
     text("host", &node.host, 1)?;
     let spaced = node.host.contains([' ', '/', '@', '?', '#']);
     number("host", !spaced, "must be a host name or an address, without scheme or port")?;
-    text("process_name", &node.process_name, 1)?;
+    text("process_name", &node.process_name, 0)?;
+    served(&node.service)?;
     text("title", node.title.as_deref().unwrap_or_default(), 0)?;
     text("username", node.username.as_deref().unwrap_or_default(), 0)?;
     text("daemon", node.daemon.as_deref().unwrap_or_default(), 0)?;
@@ -185,4 +247,14 @@ pub(crate) fn check(node: &Node) -> Result<(), RegistryError> {
     number("pid", pid_fits, "must be 1 to 2147483647")?;
     let one = node.pid.is_none() || node.pid_file.is_none();
     number("pid_file", one, "cannot be given together with pid")
+}
+
+/// Holds what a node serves to its rules. Every fault is told; the first one is the field's.
+fn served(service: &Service) -> Result<(), RegistryError> {
+    let mut faults = service.faults().into_iter();
+    let Some((field, mut problem)) = faults.next() else { return Ok(()) };
+    for (field, more) in faults {
+        let _ = write!(problem, "; {field}: {more}");
+    }
+    Err(RegistryError::Invalid { field, problem })
 }

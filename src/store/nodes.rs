@@ -8,7 +8,7 @@ use super::{Store, StoreError, dialect, single, write};
 use crate::domain::node::{Method, Node, Password, Tls};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
-use crate::domain::{Timestamp, Uptime};
+use crate::domain::{Service, Timestamp, Uptime};
 
 /// A node to be inserted. Its id is the database's, unless the node is adopted; else `node.id` is ignored.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, version, origin, instance, placement, maintenance_until, owner, owner_epoch, name, title, host, port, tls, username, \
-             password, daemon, pid, pid_file, process_name, available, state, reason, message, method, worked_data, \
+             password, daemon, pid, pid_file, process_name, kind, params, available, state, reason, message, method, worked_data, \
              checked_at, since, latency_ms, streak, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode \
              FROM procwarden_nodes ",
             $rest
@@ -78,18 +78,18 @@ pub(super) const BUMP: &str =
     "UPDATE procwarden_revision SET revision = revision + 1 WHERE name = 'nodes'";
 pub(super) const INSERT: &str = "INSERT INTO procwarden_nodes \
      (version, origin, instance, placement, maintenance_until, owner, name, title, host, port, tls, username, password, daemon, pid, \
-     pid_file, process_name, available, state, message, worked, created_at, updated_at) \
-     VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+     pid_file, process_name, kind, params, available, state, message, worked, created_at, updated_at) \
+     VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
 pub(super) const INSERT_AS: &str = "INSERT INTO procwarden_nodes \
      (id, version, origin, instance, placement, maintenance_until, owner, name, title, host, port, tls, username, password, daemon, \
-     pid, pid_file, process_name, available, state, message, worked, created_at, updated_at) \
-     VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
+     pid, pid_file, process_name, kind, params, available, state, message, worked, created_at, updated_at) \
+     VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', '', 0, ?, ?)";
 pub(super) const COUNT_OWN: &str =
     "SELECT COUNT(*) FROM procwarden_nodes WHERE origin <> 'adopted'";
 pub(super) const ID_OF: &str = "SELECT id FROM procwarden_nodes WHERE name = ?";
 pub(super) const UPDATE: &str = "UPDATE procwarden_nodes SET version = version + 1, instance = ?, placement = ?, maintenance_until = ?, name = ?, title = ?, \
      host = ?, port = ?, tls = ?, username = ?, password = ?, daemon = ?, pid = ?, pid_file = ?, process_name = ?, \
-     available = ?, updated_at = ? WHERE id = ? AND version = ?";
+     kind = ?, params = ?, available = ?, updated_at = ? WHERE id = ? AND version = ?";
 pub(super) const RESET: &str = "UPDATE procwarden_nodes SET state = 'unknown', reason = NULL, message = '', method = NULL, \
      worked = 0, worked_data = NULL, checked_at = NULL, since = NULL, latency_ms = NULL, streak = 0, host_id = NULL, \
      boot_id = NULL, pid_ns = NULL, identity_pid = NULL, start_ticks = NULL, pidfd_inode = NULL WHERE id = ?";
@@ -118,6 +118,8 @@ pub(super) struct NodeRow {
     pid: Option<i64>,
     pid_file: Option<String>,
     process_name: String,
+    kind: String,
+    params: Option<String>,
     available: i64,
     state: String,
     reason: Option<String>,
@@ -158,6 +160,8 @@ impl TryFrom<NodeRow> for StoredNode {
             Origin::Adopted => Password::laravel,
             Origin::User | Origin::Config => Password::stored,
         });
+        let service = Service::stored(&row.kind, row.params.as_deref())
+            .map_err(|why| corrupt(format!("node {}: {why}", row.id)))?;
         let node = Node {
             id: row.id,
             name: row.name,
@@ -165,6 +169,7 @@ impl TryFrom<NodeRow> for StoredNode {
             host: row.host,
             port: u16::try_from(row.port)
                 .map_err(|_| corrupt(format!("node {}: port {}", row.id, row.port)))?,
+            service,
             tls: row
                 .tls
                 .parse::<Tls>()
@@ -314,9 +319,9 @@ async fn insert(
     now: Timestamp,
 ) -> Result<i64, StoreError> {
     let name = &new.node.name;
-    let password = new.node.password.as_ref();
+    let (password, params) = (new.node.password.as_ref(), new.node.service.params_text());
     let as_it_is = password.and_then(Password::storable);
-    let columns = columns(new, as_it_is.as_deref(), now);
+    let columns = columns(new, as_it_is.as_deref(), params.as_deref(), now);
     tx.execute(INSERT, &columns).await.map_err(|error| duplicate(error, name))?;
     // Read back: no way to ask for the new id is common to the engines.
     let id = tx.number(ID_OF, args![name]).await?.unwrap_or_default();
@@ -329,15 +334,21 @@ async fn insert(
 
 /// With the id that the node has already.
 async fn insert_as(tx: &mut Session, new: &NewNode, now: Timestamp) -> Result<(), StoreError> {
-    let id = Arg::from(new.node.id);
+    let (id, params) = (Arg::from(new.node.id), new.node.service.params_text());
     let password = new.node.password.as_ref().map(Password::expose);
-    let values: Vec<Arg<'_>> = std::iter::once(id).chain(columns(new, password, now)).collect();
+    let columns = columns(new, password, params.as_deref(), now);
+    let values: Vec<Arg<'_>> = std::iter::once(id).chain(columns).collect();
     let done = tx.execute(INSERT_AS, &values).await;
     done.map(drop).map_err(|error| duplicate(error, &new.node.name))
 }
 
 /// In the order of [`INSERT`].
-fn columns<'a>(new: &'a NewNode, password: Option<&'a str>, now: Timestamp) -> [Arg<'a>; 19] {
+fn columns<'a>(
+    new: &'a NewNode,
+    password: Option<&'a str>,
+    params: Option<&'a str>,
+    now: Timestamp,
+) -> [Arg<'a>; 21] {
     let node = &new.node;
     [
         new.origin.as_str().into(),
@@ -356,6 +367,8 @@ fn columns<'a>(new: &'a NewNode, password: Option<&'a str>, now: Timestamp) -> [
         node.pid.into(),
         (&node.pid_file).into(),
         (&node.process_name).into(),
+        node.service.kind.as_str().into(),
+        params.into(),
         i64::from(node.available).into(),
         now.0.into(),
         now.0.into(),
@@ -371,6 +384,7 @@ async fn update(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let password = node.password.as_ref().map(|it| keys.seal(node.id, it)).transpose()?;
+    let params = node.service.params_text();
     let changed = tx
         .execute(
             UPDATE,
@@ -389,6 +403,8 @@ async fn update(
                 node.pid,
                 &node.pid_file,
                 &node.process_name,
+                node.service.kind.as_str(),
+                &params,
                 i64::from(node.available),
                 now.0,
                 node.id,

@@ -50,6 +50,7 @@ fn node(name: &str) -> NewNode {
             title: None,
             host: "127.0.0.1".to_owned(),
             port: 18082,
+            service: crate::domain::Service::default(),
             tls: Tls::Off,
             username: None,
             password: Some(Password::new("pa:ss".to_owned())),

@@ -34,6 +34,7 @@ pub fn node(port: u16) -> Node {
         title: None,
         host: "127.0.0.1".into(),
         port,
+        service: crate::domain::Service::default(),
         tls: Tls::Off,
         username: None,
         password: None,
@@ -177,6 +178,9 @@ impl Client {
 
 fn length_of(head: &str) -> usize {
     let line = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    if head.starts_with("GET ") {
+        return 0;
+    }
     line.expect("a request without Content-Length").parse().unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! What is held of a node between two checks, and what ends it.
 
 use super::*;
-use crate::domain::Identity;
+use crate::domain::{Identity, Kind, Service};
 use tokio::sync::Notify;
 
 const VERSION: ApiSeen = ApiSeen::Version(65561);
@@ -168,6 +168,7 @@ fn a_slot_serves_the_node_it_was_made_for_whatever_else_is_known_of_it() {
         Node { pid: None, ..full.clone() },
         Node { pid_file: None, ..full.clone() },
         Node { process_name: "x".into(), ..full.clone() },
+        Node { service: Service::new(Kind::Monerod, [].into()), ..full.clone() },
         Node { available: false, ..full.clone() },
     ] {
         assert!(!slot.serves(&other), "{other:?}");

@@ -1,6 +1,7 @@
 //! Files: which are read, what is wrong with them, where their paths start, and the example.
 
 use super::*;
+use crate::domain::service;
 
 const EXAMPLE: &str = include_str!("../../../deploy/procwarden.example.toml");
 
@@ -170,10 +171,20 @@ fn the_example_is_good_as_it_is_and_with_everything_switched_on() {
     let given = loaded.origins.values().filter(|origin| *origin != "default").count();
     assert_eq!(given, 1);
 
+    for kind in service::Kind::ALL {
+        all_switched_on(kind);
+    }
+}
+
+/// With what goes with one kind of node, since no kind takes everything.
+fn all_switched_on(kind: service::Kind) {
+    let foreign = service::Param::ALL.into_iter().filter(|it| !kind.preset().takes.contains(it));
+    let foreign: Vec<String> = foreign.map(|it| format!("node.{}", it.as_str())).collect();
     let is_value = |line: &str| {
         known_keys().iter().any(|info| {
             let (_, name) = info.key.split_once('.').unwrap();
-            line.starts_with(&format!("{name} = ")) && info.key != "node.pid_file"
+            let is_meant = info.key != "node.pid_file" && !foreign.iter().any(|it| it == info.key);
+            line.starts_with(&format!("{name} = ")) && is_meant
         }) || line == "[[node]]"
     };
     let all: String = EXAMPLE
@@ -183,6 +194,7 @@ fn the_example_is_good_as_it_is_and_with_everything_switched_on() {
             _ => format!("{line}\n"),
         })
         .collect();
+    let all = all.replace("kind = \"monero-wallet-rpc\"", &format!("kind = \"{kind}\""));
     let case = Case::new().file("their.env", "");
     let all = all.replace("/srv/app/.env", case.path("their.env").to_str().unwrap());
     let case = case.file("procwarden.toml", &all);

@@ -8,6 +8,7 @@ use crate::domain::observation::{
     ApiFacts, ApiSeen, Observation, PidFacts, PidSeen, Reason, Silence,
 };
 use crate::domain::observation::{PortFacts, PortSeen};
+use crate::domain::service::Kind;
 use crate::domain::time::{Now, Timestamp, Uptime};
 use crate::domain::verdict::{State, Thresholds, Verdict, evaluate};
 
@@ -164,6 +165,7 @@ fn a_step_of_the_wall_clock_changes_no_grace() {
 #[test]
 fn a_full_look_says_what_is_busy_and_what_is_not() {
     let pid = PidFacts {
+        kind: Kind::default(),
         pid: Some(100),
         seen: PidSeen::Running,
         cmdline: None,

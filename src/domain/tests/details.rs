@@ -9,6 +9,7 @@ use crate::domain::observation::{
     ApiFacts, ApiSeen, Listener, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason,
 };
 use crate::domain::process::{Exit, Unknowable};
+use crate::domain::service::Kind;
 use crate::domain::time::Timestamp;
 
 /// 2026-01-15T10:30:45+00:00, as in every example.
@@ -16,6 +17,7 @@ const AT: Timestamp = Timestamp::from_secs(1_768_473_045);
 
 fn pid(seen: PidSeen) -> PidFacts {
     PidFacts {
+        kind: Kind::MoneroWalletRpc,
         pid: Some(4711),
         seen,
         cmdline: Some("monero-wallet-rpc --rpc-bind-port 18082 --rpc-login user:***".into()),
@@ -164,8 +166,7 @@ fn full_as_the_example() {
 
 #[test]
 fn a_missing_value_is_null_and_not_absent() {
-    let facts =
-        PidFacts { pid: None, seen: PidSeen::NotSet, cmdline: None, identity: None, exit: None };
+    let facts = PidFacts { pid: None, cmdline: None, ..pid(PidSeen::NotSet) };
     let shown = details(&Observation::Pid(facts), AT);
     assert_eq!(shown.get("pid"), Some(&Value::Null));
     assert_eq!(shown.get("cmdline"), Some(&Value::Null));
@@ -201,7 +202,7 @@ fn each_sight_of_a_process_has_its_words() {
         let look = Observation::Pid(pid(seen));
         let found = find(&look);
         assert_eq!(
-            (found.works, found.reason, found.message),
+            (found.works, found.reason, &*found.message),
             (works, reason, message),
             "{seen:?}"
         );
@@ -251,7 +252,7 @@ fn each_answer_of_a_server_has_its_words() {
         let look = Observation::Api(api(seen));
         let found = find(&look);
         assert_eq!(
-            (found.works, found.reason, found.message),
+            (found.works, found.reason, &*found.message),
             (Some(false), Some(reason), message)
         );
         let shown = details(&look, AT);
@@ -270,7 +271,10 @@ fn an_unreadable_password_is_the_reason_for_a_refused_login_and_beside_a_working
 
     let works = Observation::Api(sealed(ApiSeen::Version(65561)));
     let found = find(&works);
-    assert_eq!((found.works, found.reason, found.message), (Some(true), told, "API is responding"));
+    assert_eq!(
+        (found.works, found.reason, &*found.message),
+        (Some(true), told, "API is responding")
+    );
     let shown = details(&works, AT);
     assert_eq!(shown["version"], 65561);
     assert_eq!(shown["reason"], "secret_unreadable");
@@ -279,7 +283,7 @@ fn an_unreadable_password_is_the_reason_for_a_refused_login_and_beside_a_working
     let refused = Observation::Api(sealed(ApiSeen::Unauthorized("a login is asked for".into())));
     let found = find(&refused);
     assert_eq!(
-        (found.works, found.reason, found.message),
+        (found.works, found.reason, &*found.message),
         (Some(false), told, "API returned error")
     );
     let shown = details(&refused, AT);
@@ -309,7 +313,7 @@ fn each_sight_of_a_port_has_its_words() {
     ] {
         let found = find(&Observation::Port(port(seen)));
         assert_eq!(
-            (found.works, found.reason, found.message),
+            (found.works, found.reason, &*found.message),
             (Some(false), Some(reason), message)
         );
     }

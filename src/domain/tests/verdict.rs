@@ -7,6 +7,7 @@ use crate::domain::observation::{
     ApiFacts, ApiSeen, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason,
 };
 use crate::domain::process::{Identity, Unknowable};
+use crate::domain::service::{Kind, Service};
 use crate::domain::time::{Now, Timestamp, Uptime};
 use crate::domain::verdict::{State, Thresholds, Verdict, evaluate, window};
 
@@ -17,6 +18,7 @@ pub fn node() -> Node {
         title: None,
         host: "127.0.0.1".into(),
         port: 18_082,
+        service: Service::default(),
         tls: Tls::Off,
         username: None,
         password: None,
@@ -52,7 +54,14 @@ fn refused() -> Observation {
 }
 
 fn pid(seen: PidSeen) -> Observation {
-    Observation::Pid(PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None })
+    Observation::Pid(PidFacts {
+        kind: Kind::default(),
+        pid: Some(100),
+        seen,
+        cmdline: None,
+        identity: None,
+        exit: None,
+    })
 }
 
 fn at(secs: i64) -> Now {
@@ -112,7 +121,14 @@ fn a_proof_of_death_passes_the_failure_threshold() {
 fn a_process_that_is_dead_with_its_port_closed_is_proven_dead_by_a_full_look_too() {
     let thresholds = Thresholds { failure: 5, ..Thresholds::default() };
     let look = |seen, at_port, answer| {
-        let process = PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None };
+        let process = PidFacts {
+            kind: Kind::default(),
+            pid: Some(100),
+            seen,
+            cmdline: None,
+            identity: None,
+            exit: None,
+        };
         let at_port = PortFacts {
             host: "127.0.0.1".into(),
             port: 18_082,
@@ -173,6 +189,7 @@ fn the_observed_identity_is_kept_by_looks_that_do_not_see_the_process() {
         Identity { boot_id: "boot".into(), pid_ns: 1, pid: 100, start_ticks: Some(5), inode: None };
     let seen = |seen| {
         Observation::Pid(PidFacts {
+            kind: Kind::default(),
             pid: Some(100),
             seen,
             cmdline: None,
@@ -220,8 +237,14 @@ fn a_full_look_is_up_exactly_when_its_api_is() {
         listener: None,
         latency: None,
     };
-    let process =
-        |seen| PidFacts { pid: Some(100), seen, cmdline: None, identity: None, exit: None };
+    let process = |seen| PidFacts {
+        kind: Kind::default(),
+        pid: Some(100),
+        seen,
+        cmdline: None,
+        identity: None,
+        exit: None,
+    };
     let answer =
         |seen| ApiFacts { url: "".into(), seen, latency: None, unreadable: None, silence: None };
     let closed = || PortSeen::Closed("111: Connection refused".into());

@@ -70,7 +70,7 @@ problems! {
 }
 
 /// Members that are left out where there is nothing to say; every other member of an answer is there, null at worst.
-const LEFT_OUT: [(&str, &[&str]); 13] = [
+const LEFT_OUT: [(&str, &[&str]); 14] = [
     ("Changes", &["error", "status_updated_at", "monitor_updated"]),
     ("Components", &["migrations_trouble", "events_trouble", "alerts_trouble"]),
     ("EventData", &["name", "mb_project_uuid"]),
@@ -82,6 +82,7 @@ const LEFT_OUT: [(&str, &[&str]); 13] = [
     ("MigrationStatus", &["exit", "turns_at", "stalled_since", "live"]),
     ("ProcessReport", &["live"]),
     ("MigrationTurn", &["exit"]),
+    ("NodeBody", &["rpc_method", "path", "expect_status", "expect_field", "expect_value"]),
     ("PredicateBody", &["threshold"]),
     ("Readiness", &["components"]),
 ];

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::words::{End, MigrationState, NodeMethod, NodeTls};
+use super::words::{End, MigrationState, NodeKind, NodeMethod, NodeTls};
 
 /// `{id}` of a node.
 #[derive(IntoParams)]
@@ -168,6 +168,25 @@ pub struct NodeFields {
     /// Required for a new node.
     #[schema(minimum = 1, maximum = 65535, nullable = false)]
     port: Option<u16>,
+    /// What it serves; `monero-wallet-rpc` for a new node. Another kind than before forgets the five fields below.
+    #[schema(nullable = false, value_type = NodeKind, required = false)]
+    kind: Option<String>,
+    /// The JSON-RPC method that is called. Kind `json-rpc` needs it, no other takes it.
+    #[schema(min_length = 1, max_length = 128)]
+    rpc_method: Option<String>,
+    /// Path, and query, of the URL: `/json_rpc` for kind `json-rpc` and `/` for kind `http` if absent; no other takes it.
+    /// Whoever may read sees it.
+    #[schema(pattern = "^/[!-\"$-~]*$", max_length = 1024)]
+    path: Option<String>,
+    /// The HTTP statuses that are right, as codes and ranges of them; `200-299` if absent. Kind `http` only.
+    #[schema(max_length = 255, example = "200-299,401")]
+    expect_status: Option<String>,
+    /// A JSON pointer (RFC 6901) to what must be in the result (`json-rpc`) or in the body (`http`); no other kind takes it.
+    #[schema(pattern = "^/([^~]|~[01])*$", max_length = 255)]
+    expect_field: Option<String>,
+    /// What must stand there: the text, or the number, true, false or null of that spelling. Needs `expect_field`.
+    #[schema(max_length = 255)]
+    expect_value: Option<String>,
     /// Whether and how TLS is spoken; `off` for a new node.
     #[schema(nullable = false, value_type = NodeTls, required = false)]
     tls: Option<String>,
@@ -192,13 +211,8 @@ pub struct NodeFields {
     /// A file with its PID.
     #[schema(min_length = 1, max_length = 4096)]
     pid_file: Option<String>,
-    /// File name of its program; `monero-wallet-rpc` for a new node.
-    #[schema(
-        min_length = 1,
-        max_length = 255,
-        nullable = false,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    /// File name of its program; null: any will do. A new node's is that of its kind: `monero-wallet-rpc`, `monerod`, any.
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     process_name: Option<String>,
     /// Whether it is checked and counted.
     #[schema(nullable = false)]

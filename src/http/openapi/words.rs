@@ -10,7 +10,7 @@ use crate::config::AdoptMode;
 use crate::domain::adopt::Code;
 use crate::domain::node::Tls;
 use crate::domain::verdict::State as Node;
-use crate::domain::{Method, migration, observation};
+use crate::domain::{Kind, Method, migration, observation};
 use crate::http::health::NO_NODES_HERE;
 use crate::http::instances::STATES;
 use crate::http::migration_writes::ENDS;
@@ -51,6 +51,8 @@ words! {
         .iter().map(|it| it.as_str()).collect();
     /// Why a node is what it is; may stand beside one that works.
     NodeReason = observation::Reason::ALL.iter().map(|it| it.as_str()).collect();
+    /// What a node serves.
+    NodeKind = Kind::ALL.iter().map(|it| it.as_str()).collect();
     /// Whether and how TLS is spoken with a node.
     NodeTls = [Tls::Off, Tls::Verify, Tls::Insecure].iter().map(|it| it.as_str()).collect();
     /// What the dashboard shows of a migration.

@@ -286,6 +286,7 @@ mod tests {
             title: Some(format!("title {version}")),
             host: "127.0.0.1".into(),
             port: 1,
+            service: crate::domain::Service::default(),
             tls: Tls::Off,
             username: None,
             password: None,

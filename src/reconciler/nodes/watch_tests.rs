@@ -40,6 +40,7 @@ fn node(port: u16) -> Node {
         title: None,
         host: "127.0.0.1".into(),
         port,
+        service: crate::domain::Service::default(),
         tls: Tls::Off,
         username: None,
         password: None,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use procwarden::config::{Adopt, Settings};
-use procwarden::domain::Method;
 use procwarden::domain::node::{Node, Password, Tls};
 use procwarden::domain::verdict::State;
+use procwarden::domain::{Method, Service};
 use procwarden::monitor::{CheckOutcome, Monitor, MonitorError};
 use procwarden::secrets::{Secrets, Unreadable};
 use procwarden::store::Open;
@@ -151,6 +151,7 @@ fn node(port: u16, password: Password) -> Node {
         title: None,
         host: "127.0.0.1".into(),
         port,
+        service: Service::default(),
         tls: Tls::Off,
         username: Some("user".into()),
         password: Some(password),

@@ -1,9 +1,11 @@
 //! Nodes against the real `monero-wallet-rpc` and `monerod`, and against servers that misbehave on purpose.
 
 mod busy;
+mod discover;
 mod garbage;
 mod healthy;
 mod hung_daemon;
+mod kinds;
 mod pids;
 mod placement;
 mod registry;

@@ -21,6 +21,11 @@ pub struct Monerod {
 impl Monerod {
     /// Starts it on a free port and waits until it listens.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more arguments, such as `--rpc-login user:password`.
+    pub async fn start_with(more: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         // Two ports: with one --p2p-bind-port for all, two of them could not run side by side.
         let (port, p2p) = (HeldPort::take(), HeldPort::take());
@@ -47,6 +52,7 @@ impl Monerod {
             "--disable-rpc-ban",
             "--no-igd",
         ];
+        let args = args.iter().chain(more);
         let mut program = Program::start("monerod", args, dir.path(), &dir.path().join("out"), &[]);
         let pid = program.pid();
         eventually(Duration::from_secs(90), || {

@@ -1,0 +1,1 @@
+ALTER TABLE procwarden_nodes ADD COLUMN params TEXT
