@@ -1,5 +1,7 @@
 //! For `fuzz/`: what an RPC server answers, byte by byte its own.
 
+#![allow(clippy::missing_panics_doc)] // A panic is how a target tells what it found.
+
 use super::digest::{Login, Session, choose, parse};
 use super::{answer as answers, wire};
 use crate::domain::observation::ApiSeen;

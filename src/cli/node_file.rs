@@ -64,6 +64,7 @@ fn exported(node: &Node, secrets: bool) -> Map<String, Value> {
         "process_name": Some(&node.process_name).filter(|name| !name.is_empty()),
         "available": node.available,
         "instance": node.placement,
+        "maintenance_until": node.maintenance_until,
     });
     let Value::Object(mut all) = all else { return Map::new() };
     let password = node.password.as_ref();
@@ -193,6 +194,7 @@ fn as_table(all: &[(Option<String>, Batched)], unwritten: bool, screen: Screen) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
     use crate::domain::node::{DEFAULT_PROCESS_NAME, Tls};
 
     fn node() -> Node {
@@ -213,7 +215,7 @@ mod tests {
             available: false,
             instance: "here".into(),
             placement: Some("any".into()),
-            maintenance_until: None,
+            maintenance_until: Some(Timestamp(1_900_000_000_000)),
             identity: None,
         }
     }
@@ -233,6 +235,7 @@ mod tests {
         let read = patch(Value::Object(written)).unwrap();
         assert_eq!(read.password, Some(Some(Password::new("s3cret".into()))));
         assert_eq!((read.tls, read.instance), (Some(Tls::Verify), Some(Some("any".into()))));
+        assert_eq!(read.maintenance_until, Some(node().maintenance_until));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! For `fuzz/`: the configuration, as a file and as a `.env`.
 
+#![allow(clippy::missing_panics_doc)] // A panic is how a target tells what it found.
+
 use std::path::Path;
 
 use super::sources::{Gathered, env_lines};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use super::fault::Fault;
-use super::keys::{self, Set};
+use super::key::Set;
+use super::keys;
 use super::parse::{Problem, shown};
 use super::raw::{Raw, Source, Value};
 use super::settings::NodeEntry;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use ::config::{File, FileFormat, Source as _, ValueKind};
 
 use super::fault::Fault;
-use super::keys::{self, Kind};
+use super::key::Kind;
+use super::keys;
 use super::node_entry::RawNode;
 use super::overrides::Overrides;
 use super::raw::{Raw, Source, Value};

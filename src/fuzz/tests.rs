@@ -117,7 +117,9 @@ fn pass(inputs: usize) {
         let seeds = seeds(name);
         assert!(!seeds.is_empty(), "{name} has seeds");
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-        seeds.iter().for_each(|seed| target(seed));
+        for seed in &seeds {
+            target(seed);
+        }
         for _ in 0..inputs {
             let mut input = seeds[dice.below(seeds.len())].clone();
             for _ in 0..=dice.below(6) {

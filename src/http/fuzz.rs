@@ -1,5 +1,7 @@
 //! For `fuzz/`: query strings, and the cursor of the event stream.
 
+#![allow(clippy::missing_panics_doc)] // A panic is how a target tells what it found.
+
 use super::query::{Params, whole};
 use crate::events::cursor::Cursor;
 use crate::history::place;

@@ -127,7 +127,7 @@ async fn readiness_tells_its_components() {
     assert_eq!(lost.status, 200);
     let parts = json!({
         "nodes":"ok","migrations":"off","database":"degraded","events":"off","nodes_lag_ms":0,
-        "migrations_lag_ms":0,"server":"ok",
+        "migrations_lag_ms":0,"alerts":"off","server":"ok",
     });
     assert_eq!(lost.json(), json!({"status": "degraded", "components": parts}));
     assert_eq!(world.get("/readyz?require=database").await.status, 503);

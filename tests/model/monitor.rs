@@ -236,7 +236,7 @@ impl World {
             }
             Doing::Check(removal) => self.check_removal(removal, bounds),
             Doing::Rename(removal) => self.set_aside(m, removal, bounds),
-            Doing::Compare(removal) => self.compare(m, removal, bounds),
+            Doing::Compare(removal) => self.compare(m, &removal, bounds),
             Doing::GiveBack(of) => {
                 self.give_back(m, bounds);
                 self.attempts[of].forced = false;
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    fn compare(&mut self, m: usize, removal: Removal, bounds: &Bounds) -> Doing {
+    fn compare(&mut self, m: usize, removal: &Removal, bounds: &Bounds) -> Doing {
         if self.monitors[m].aside.as_ref() == Some(&removal.file) {
             let file = self.monitors[m].aside.take().unwrap();
             self.removed(&file, removal.by_force);
@@ -283,7 +283,7 @@ impl World {
         }
         self.noted.push("a lock that changed during its removal");
         self.put_back(m);
-        self.not_removed(&removal, bounds)
+        self.not_removed(removal, bounds)
     }
 
     fn not_removed(&mut self, removal: &Removal, bounds: &Bounds) -> Doing {
