@@ -59,7 +59,8 @@ pub fn leaks_of(dir: &Path) -> Vec<String> {
 
 /// The same of all our tables on a server; of SQLite the file is all there is.
 pub fn leaks_in(database: &Database) -> Vec<String> {
-    if database.engine() == Engine::Sqlite {
+    let Some(engine) = database.known_engine() else { return Vec::new() };
+    if engine == Engine::Sqlite {
         let Some(dir) = database.file().parent().map(Path::to_owned) else { return Vec::new() };
         return leaks_of(&dir);
     }

@@ -55,11 +55,16 @@ impl Database {
 
     /// Its engine, by the URL.
     pub fn engine(&self) -> Engine {
-        match self.url().split_once(':') {
-            Some(("sqlite", _)) => Engine::Sqlite,
-            Some(("postgres", _)) => Engine::Postgres,
-            Some(("mysql", _)) => Engine::MySql,
-            _ => panic!("no engine's URL: {}", self.url()),
+        self.known_engine().unwrap_or_else(|| panic!("no engine's URL: {}", self.url()))
+    }
+
+    /// The same; none where the URL is one that the service refuses, or does without.
+    pub fn known_engine(&self) -> Option<Engine> {
+        match self.url().split_once(':')?.0 {
+            "sqlite" => Some(Engine::Sqlite),
+            "postgres" => Some(Engine::Postgres),
+            "mysql" | "mariadb" => Some(Engine::MySql),
+            _ => None,
         }
     }
 
