@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use parts::{mask_embedded, mask_parts};
+use parts::{mask_behind_marks, mask_embedded, mask_parts};
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
@@ -221,7 +221,7 @@ fn mask_part(text: &str, depth: usize) -> String {
     if text.contains("://") {
         mask_url(text)
     } else {
-        mask_parts(text).unwrap_or_else(|| text.to_owned())
+        mask_parts(text).or_else(|| mask_behind_marks(text)).unwrap_or_else(|| text.to_owned())
     }
 }
 

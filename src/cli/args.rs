@@ -112,7 +112,7 @@ pub enum Command {
     History(HistoryCommand),
     /// The instances that use this database, by their heartbeats.
     Instances(InstancesArgs),
-    /// Who is told when something dies ([alerts]).
+    /// Tries who is told when something dies.
     #[command(subcommand)]
     Alerts(AlertsCommand),
     /// What living beside the earlier monitor has shown.

@@ -34,6 +34,15 @@ pub(super) fn mask_parts(text: &str) -> Option<String> {
     found.then(|| parts.join(&separator.to_string()))
 }
 
+/// `(password=pw`, `<b>token=t`: prose puts marks before a name. `None` where that name is no secret, and for addresses.
+pub(super) fn mask_behind_marks(text: &str) -> Option<String> {
+    let (before, _) = text.split_once('=').filter(|(before, _)| !before.contains("://"))?;
+    let is_part = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
+    let name = &before[before.trim_end_matches(is_part).len()..];
+    (is_name(name) && secret_option(name) == Some(Secret::Whole))
+        .then(|| format!("{before}={MASK}"))
+}
+
 fn is_secret_part(name: &str) -> bool {
     let name = name.rsplit(':').next().unwrap_or(name).trim();
     is_name(name) && secret_option(name) == Some(Secret::Whole)

@@ -162,6 +162,18 @@ fn control_characters_are_escaped() {
     assert_eq!(printable("a\nb\u{7f}\u{2028}é"), "a\\nb\\u{7f}\\u{2028}é");
 }
 
+#[test]
+fn marks_before_a_name_hide_no_secret() {
+    for (text, masked) in [
+        ("no luck (password=pw)", "no luck (password=***"),
+        ("<b>token=t</b> was refused", "<b>token=*** was refused"),
+        ("mysql:password=pw;host=db", "mysql:password=***;host=db"),
+        ("see https://example.org/a?b=c and [x=1]", "see https://example.org/a?*** and [x=1]"),
+    ] {
+        assert_eq!(mask_prose(text), masked);
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_masked_without_a_panic(text in ".*", other in ".*") {

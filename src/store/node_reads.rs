@@ -2,7 +2,7 @@
 
 use super::db::args;
 use super::events::{self, BATCH};
-use super::nodes::{NodeRow, select};
+use super::node_row::{NodeRow, select};
 use super::{Engine, Store, StoreError, StoredNode, single};
 
 pub(super) const CHANGED: &str = select!("WHERE writer = ? AND change_seq > ? ORDER BY id");

@@ -188,8 +188,8 @@ impl Warden {
             .or("events.enabled", std::env::var("PROCWARDEN_TEST_EVENTS").as_deref() != Ok("off"))
             .or("migrations.lock_dir", self.lock_dir().to_str().unwrap());
         // Passwords are stored on a server sealed only, and all instances need the same key.
-        let config = match self.database.engine() {
-            Engine::Sqlite => config,
+        let config = match self.database.known_engine() {
+            Some(Engine::Sqlite) => config,
             _ => config.or("secrets.key", KEY),
         };
         fs::write(self.config_path(), config.to_toml()).unwrap();
