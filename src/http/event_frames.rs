@@ -37,6 +37,24 @@ pub struct EventData<'a> {
     pub at: Timestamp,
 }
 
+/// The `data` of `event: reset`: what the client missed cannot be told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ResetData<'a> {
+    /// `too_old`, `unknown` or `unavailable`.
+    #[schema(value_type = super::openapi::words::ResetWhy, example = "too_old")]
+    pub why: &'a str,
+}
+
+/// What may stand in `data:`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum StreamData<'a> {
+    /// Of `event: node` and `event: migration`.
+    Event(EventData<'a>),
+    /// Of `event: reset`.
+    Reset(ResetData<'a>),
+}
+
 /// `observed` or `flip`.
 pub const fn kind(news: &News) -> &'static str {
     if news.committed.is_some() { "flip" } else { "observed" }
@@ -77,7 +95,8 @@ pub fn first(place: Option<&str>) -> Bytes {
 
 /// What the client missed cannot be told: it has to read the lists anew.
 pub fn reset(why: &str, place: Option<&str>) -> Bytes {
-    format!("event: reset\n{}data: {{\"why\":\"{why}\"}}\n\n", line(place)).into()
+    let data = serde_json::to_string(&ResetData { why }).unwrap_or_default();
+    format!("event: reset\n{}data: {data}\n\n", line(place)).into()
 }
 
 /// Where the client stands, without an event.

@@ -14,7 +14,7 @@ use super::AppState;
 use super::auth::MayRead;
 use super::error::Problem;
 use super::event_filter::Filter;
-use super::event_frames::EventData;
+use super::event_frames::StreamData;
 use super::event_listener::Listener;
 use super::openapi::{EventsQuery, LastEventId};
 use super::query::Params;
@@ -68,7 +68,7 @@ impl Drop for Place {
     get, path = "/events", tag = "events", operation_id = "events",
     params(EventsQuery, LastEventId),
     responses(
-        (status = 200, description = "A stream of events, without end", body = EventData,
+        (status = 200, description = "A stream of events, without end", body = StreamData,
             content_type = "text/event-stream", headers(("Cache-Control" = String))),
         (status = 400, response = super::openapi::BadRequest),
         (status = 401, response = super::openapi::Unauthorized),

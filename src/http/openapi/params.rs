@@ -51,10 +51,10 @@ pub struct PageQuery {
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// `observed`, `flip`, or both with a comma; any other word is a 400.
-    #[param(example = "flip")]
+    #[param(example = "flip", pattern = "^(observed|flip)?(,(observed|flip)?)*$")]
     kinds: Option<String>,
     /// `node`, `migration`, or both with a comma; any other word is a 400.
-    #[param(example = "node")]
+    #[param(example = "node", pattern = "^(node|migration)?(,(node|migration)?)*$")]
     subjects: Option<String>,
     /// Only this node: its id (digits) or its name. With `migration` both are told.
     #[param(max_length = 128)]
@@ -172,20 +172,24 @@ pub struct NodeFields {
     #[schema(nullable = false, value_type = NodeKind, required = false)]
     kind: Option<String>,
     /// The JSON-RPC method that is called. Kind `json-rpc` needs it, no other takes it.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     rpc_method: Option<String>,
     /// Path, and query, of the URL: `/json_rpc` for kind `json-rpc` and `/` for kind `http` if absent; no other takes it.
     /// Whoever may read sees it.
     #[schema(pattern = "^/[!-\"$-~]*$", max_length = 1024)]
     path: Option<String>,
     /// The HTTP statuses that are right, as codes and ranges of them; `200-299` if absent. Kind `http` only.
-    #[schema(max_length = 255, example = "200-299,401")]
+    #[schema(
+        max_length = 255,
+        example = "200-299,401",
+        pattern = "^[2-5][0-9]{2}(-[2-5][0-9]{2})?(,[2-5][0-9]{2}(-[2-5][0-9]{2})?)*$"
+    )]
     expect_status: Option<String>,
     /// A JSON pointer (RFC 6901) to what must be in the result (`json-rpc`) or in the body (`http`); no other kind takes it.
-    #[schema(pattern = "^/([^~]|~[01])*$", max_length = 255)]
+    #[schema(pattern = r"^/([^~\x00-\x1f\x7f-\x9f]|~[01])*$", max_length = 255)]
     expect_field: Option<String>,
     /// What must stand there: the text, or the number, true, false or null of that spelling. Needs `expect_field`.
-    #[schema(max_length = 255)]
+    #[schema(max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     expect_value: Option<String>,
     /// Whether and how TLS is spoken; `off` for a new node.
     #[schema(nullable = false, value_type = NodeTls, required = false)]

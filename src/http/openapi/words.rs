@@ -83,6 +83,8 @@ words! {
     AlertsStatus = vec!["ok", "failing", "off"];
     /// Whether an event is on record.
     EventKind = vec!["observed", "flip"];
+    /// Why what a client missed cannot be told.
+    ResetWhy = vec!["too_old", "unknown", "unavailable"];
     /// Why a file could not be judged.
     UnreadableReason = vec![
         "not_json", "empty", "too_large", "not_a_file", "permission", "not_utf8", "id_mismatch", "duplicate",
