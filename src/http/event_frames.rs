@@ -74,7 +74,7 @@ pub fn event(news: &News) -> Bytes {
         Subject::Node { id, name } => (*id, Some(name.as_str()), None),
         Subject::Migration { id, mb_project_uuid } => (*id, None, Some(mb_project_uuid.as_str())),
     };
-    let data = EventData {
+    let data = StreamData::Event(EventData {
         kind: kind(news),
         id,
         name,
@@ -82,7 +82,7 @@ pub fn event(news: &News) -> Bytes {
         state: &news.state,
         reason: news.reason.as_deref(),
         at: news.at,
-    };
+    });
     let data = serde_json::to_string(&data).unwrap_or_default();
     let place = news.committed.as_ref().map(|it| format!("id: {}\n", it.place));
     format!("event: {}\n{}data: {data}\n\n", subject(news), place.unwrap_or_default()).into()
@@ -95,7 +95,7 @@ pub fn first(place: Option<&str>) -> Bytes {
 
 /// What the client missed cannot be told: it has to read the lists anew.
 pub fn reset(why: &str, place: Option<&str>) -> Bytes {
-    let data = serde_json::to_string(&ResetData { why }).unwrap_or_default();
+    let data = serde_json::to_string(&StreamData::Reset(ResetData { why })).unwrap_or_default();
     format!("event: reset\n{}data: {data}\n\n", line(place)).into()
 }
 
