@@ -416,11 +416,14 @@ mod tests {
     async fn a_threshold_counts_on_from_one_saved_check_to_the_next() {
         let mut bench = bench().await;
         bench.monitor.thresholds.failure = 3;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // An address of its own: on another one this process may listen again before the next look.
+        let host = Ipv4Addr::new(127, 83, 1, 9);
+        let listener = TcpListener::bind((host, 0)).unwrap();
         add(&bench, "a", listener.local_addr().unwrap().port(), true).await;
         let name = std::env::current_exe().unwrap();
         let name = name.file_name().unwrap().to_string_lossy().into_owned();
-        let patch = NodePatch { process_name: Some(name), ..NodePatch::default() };
+        let host = Some(host.to_string());
+        let patch = NodePatch { process_name: Some(name), host, ..NodePatch::default() };
         bench.monitor.registry().update("a", patch).await.unwrap();
         bench.monitor.check_all(Method::Port, true).await.unwrap();
         drop(listener);
