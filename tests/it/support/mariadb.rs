@@ -76,6 +76,8 @@ pub fn guarded(port: u16, settings: &[String]) -> Guarded {
     words.push("mariadbd".to_owned());
     words.push(format!("--defaults-file={}/my.cnf", dir.path().display()));
     words.push(format!("--datadir={}", data.display()));
+    // A server that starts removes the temporary tables that it finds, whosever they are.
+    words.push(format!("--tmpdir={}", dir.path().display()));
     words.push(format!("--socket={}/socket", dir.path().display()));
     words.push(format!("--port={port}"));
     words.extend(SETTINGS.iter().chain(&SMALL).map(|&word| word.to_owned()));
