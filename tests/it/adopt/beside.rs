@@ -195,7 +195,10 @@ async fn every_difference_is_one_of_the_table() {
         if missing.is_empty() {
             Ok(())
         } else {
-            Err(format!("missing {missing:?}; {}", warden.log()))
+            // Why is told by what would be done with it, and by what it is waited for.
+            let first = missing[0].split(' ').next().unwrap();
+            let process = warden.get(&format!("/migrations/{first}/process")).await.json;
+            Err(format!("missing {missing:?}; {process:#}; {}", warden.log()))
         }
     })
     .await;
