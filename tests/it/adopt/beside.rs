@@ -111,6 +111,8 @@ async fn every_difference_is_one_of_the_table() {
     Table::Mapping.create(&database);
     let warden = Warden::start_on(&database, shadow()).await;
     let (dir, locks) = (warden.dir().to_owned(), warden.lock_dir());
+    // A row that appears after a death was seen is one set anew, which is given a grace: the rows are there first.
+    let there = tempfile::tempdir_in(&dir).unwrap();
     let live = Program::sleeper(&dir);
     let as_text = Program::sleeper(&dir);
     let mut touched = Program::sleeper(&dir);
@@ -120,18 +122,18 @@ async fn every_difference_is_one_of_the_table() {
     let dead = job::dead_pid(&dir);
 
     let mut paths = vec![
-        held_by_a_runner(&locks, 23_131_991, Some(live.pid())),
-        left_by_a_runner(&locks, 23_131_992, Some(dead)),
-        held_by_a_runner(&locks, 23_131_993, Some(as_text.pid())),
-        held_by_a_runner(&locks, 23_131_994, Some(touched.pid())),
+        held_by_a_runner(there.path(), 23_131_991, Some(live.pid())),
+        left_by_a_runner(there.path(), 23_131_992, Some(dead)),
+        held_by_a_runner(there.path(), 23_131_993, Some(as_text.pid())),
+        held_by_a_runner(there.path(), 23_131_994, Some(touched.pid())),
     ];
     for id in 23_131_995..=23_131_998 {
-        paths.push(left_by_a_runner(&locks, id, None));
+        paths.push(left_by_a_runner(there.path(), id, None));
     }
     // What else the two can see: a zombie, a PID that another process got, one of another PID namespace.
-    paths.push(Lock::new(1, zombie.pid()).ago(900).write(&locks));
-    paths.push(Lock::new(2, stolen.pid()).started_ago(900).write(&locks));
-    paths.push(Lock::new(3, elsewhere.inner_pid()).ago(900).write(&locks));
+    paths.push(Lock::new(1, zombie.pid()).ago(900).write(there.path()));
+    paths.push(Lock::new(2, stolen.pid()).started_ago(900).write(there.path()));
+    paths.push(Lock::new(3, elsewhere.inner_pid()).ago(900).write(there.path()));
     for path in &paths {
         let id: i64 = path
             .file_stem()
@@ -146,6 +148,11 @@ async fn every_difference_is_one_of_the_table() {
         let row = json!({"brz_project_id": id, "mb_project_uuid": uuid_of(path),
                          "changes_json": {"status": "in_progress"}});
         Table::Mapping.insert(&database, &row);
+    }
+    for path in &mut paths {
+        let place = locks.join(path.file_name().unwrap());
+        fs::rename(&*path, &place).unwrap();
+        *path = place;
     }
     for (id, expected) in [
         (23_131_991, "in_progress alive - run1"),
