@@ -3,7 +3,7 @@
 import { Refused, ask, state, watch } from "./data.js";
 import { bdi, fill, h, plain, say } from "./dom.js";
 import { history } from "./history.js";
-import { at, badge, facts, latency, raw, section, sparkline, time } from "./shapes.js";
+import { at, badge, facts, latency, now, raw, section, sparkline, time } from "./shapes.js";
 import { t, word } from "./words.js";
 
 export function open(main, [id]) {
@@ -41,7 +41,8 @@ export function open(main, [id]) {
   function show(node) {
     fill(title, bdi(node.name, null, 128));
     document.title = `${plain(node.name, 60)} · procwarden`;
-    fill(top, badge(node.state), node.reason && h("span", null, word(node.reason)), node.since && h("span", { class: "dim" }, time(node.since)));
+    fill(top, badge(node.state), node.reason && h("span", null, word(node.reason)), node.since && h("span", { class: "dim" }, time(node.since)),
+      Date.parse(node.maintenance_until) > now() && h("span", { class: "dim" }, t("maintenance"), " ", at(Date.parse(node.maintenance_until))));
     const host = node.host.includes(":") ? `[${node.host}]` : node.host;
     fill(about, section(t("details.known"), facts([
       [t("title"), node.title],

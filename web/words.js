@@ -115,6 +115,7 @@ const TEXTS = {
   "owner": ["Watched by", "Кто наблюдает"],
   "checked": ["Last look", "Последний взгляд"],
   "method": ["by", "способом"],
+  "maintenance": ["No alerts until", "Без оповещений до"],
   "message": ["Message", "Сообщение"],
   "tls": ["TLS", "TLS"],
   "check": ["Check now", "Проверить сейчас"],

@@ -28,7 +28,7 @@ const ORDER: [(Kind, Status); 9] = [
 const fn phrase(kind: Kind, status: Status) -> (&'static str, &'static str) {
     match (kind, status) {
         (Kind::NodeDown, Status::Firing) => ("node", "down"),
-        (Kind::NodeDown, Status::Resolved) => ("node", "back"),
+        (Kind::NodeDown, Status::Resolved) => ("node", "no longer down"),
         (Kind::MigrationError, Status::Firing) => ("migration", "in error"),
         (Kind::MigrationError, Status::Resolved) => ("migration", "no longer in error"),
         (Kind::MigrationStalled, Status::Firing) => ("migration", "stalled"),
@@ -39,11 +39,20 @@ const fn phrase(kind: Kind, status: Status) -> (&'static str, &'static str) {
     }
 }
 
-/// One line: `node 'main' down: api_timeout`, `50 nodes down, 1 node back`.
+/// How one alert ended or began: a node that is not watched any more did not come back.
+fn said(alert: &Alert) -> &str {
+    match (alert.kind, alert.status, alert.state.as_str()) {
+        (Kind::NodeDown, Status::Resolved, "deleted") => "deleted",
+        (Kind::NodeDown, Status::Resolved, "disabled") => "disabled",
+        (kind, status, _) => phrase(kind, status).1,
+    }
+}
+
+/// One line: `node 'main' down: api_timeout`, `50 nodes down, 1 node no longer down`.
 #[must_use]
 pub fn summary(alerts: &[Alert]) -> String {
     if let [alert] = alerts {
-        let (noun, said) = phrase(alert.kind, alert.status);
+        let (noun, said) = (phrase(alert.kind, alert.status).0, said(alert));
         if alert.kind == Kind::Test {
             return format!("{noun} {said}");
         }
@@ -105,6 +114,11 @@ fn line(alert: &Alert) -> String {
         }
         Subject::Instance { name } => line.write_str(name),
     };
+    let ended = said(alert);
+    if ended != phrase(alert.kind, alert.status).1 {
+        let _ = write!(line, ": {ended}");
+        return plain(&line, SAID);
+    }
     for part in [&alert.reason, &alert.message].into_iter().flatten() {
         let _ = write!(line, ": {part}");
     }

@@ -8,7 +8,7 @@ use super::events::next_seq;
 use super::verdicts::VerdictWrite;
 use super::{Lease, Store, StoreError, outbox, write};
 use crate::domain::Timestamp;
-use crate::domain::alert::{Kind, News, Rules, Status, Subject};
+use crate::domain::alert::{Alert, Kind, News, Rules, Status, Subject};
 use crate::domain::verdict::State;
 use crate::mask::mask_prose;
 
@@ -19,7 +19,7 @@ const AT_ONCE: i64 = 200;
 macro_rules! nodes {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, title, host, port, available, state, reason, message FROM procwarden_nodes WHERE ",
+            "SELECT id, name, title, host, port, available, state, reason, message, writer FROM procwarden_nodes WHERE ",
             $rest
         )
     };
@@ -50,6 +50,9 @@ pub(super) const IS_OVER: &str = nodes!(
 );
 pub(super) const MARK_OVER: &str = "UPDATE procwarden_nodes SET alerted = NULL WHERE id = ? AND alerted IS NOT NULL \
      AND (state = 'up' OR available = 0) AND (maintenance_until IS NULL OR maintenance_until <= ?)";
+pub(super) const GONE: &str = nodes!("id = ?");
+pub(super) const MARK_GONE: &str =
+    "UPDATE procwarden_nodes SET alerted = NULL WHERE id = ? AND alerted IS NOT NULL";
 pub(super) const MARK_LOST: &str = "UPDATE procwarden_instances SET alerted = NOW_MS() WHERE name = ? AND alerted IS NULL \
      AND expires_at <= NOW_MS()";
 pub(super) const MARK_BACK: &str = "UPDATE procwarden_instances SET alerted = NULL WHERE name = ? AND alerted IS NOT NULL \
@@ -75,6 +78,7 @@ struct NodeRow {
     state: String,
     reason: Option<String>,
     message: String,
+    writer: Option<String>,
 }
 
 impl NodeRow {
@@ -128,6 +132,26 @@ pub(super) async fn of_verdicts(
     tell(tx, rules, (writer, seq), now, news).await
 }
 
+/// A node is about to be removed: nothing later would tell that what was told of it is over.
+pub(super) async fn of_removal(
+    tx: &mut Session,
+    rules: &Rules,
+    id: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // The mark is taken first: it locks the row, so that nobody else tells it too.
+    if !rules.wants(Kind::NodeDown) || tx.execute(MARK_GONE, args![id]).await? == 0 {
+        return Ok(());
+    }
+    let Some(mut row) = tx.first::<NodeRow>(GONE, args![id]).await? else { return Ok(()) };
+    // Whoever removes it has no lease, so the instance that saw it last tells; no node's id comes twice.
+    let writer = row.writer.take().unwrap_or_default();
+    let mut news = row.news(Status::Resolved);
+    news.state = "deleted";
+    let alerts = told(&format!("deleted:{id}"), &writer, now, vec![news]);
+    outbox::put(tx, rules, (&writer, 0), &alerts).await
+}
+
 /// Puts into the outbox what is wanted of it; once for each channel.
 pub(super) async fn tell(
     tx: &mut Session,
@@ -137,16 +161,20 @@ pub(super) async fn tell(
     mut news: Vec<News>,
 ) -> Result<(), StoreError> {
     news.retain(|it| rules.wants(it.kind));
-    let alerts: Vec<_> = news
-        .into_iter()
+    let alerts = told(&format!("{writer}:{seq}"), writer, now, news);
+    outbox::put(tx, rules, (writer, seq), &alerts).await
+}
+
+/// As they are sent; their ids begin with `id`.
+fn told(id: &str, instance: &str, now: Timestamp, news: Vec<News>) -> Vec<Alert> {
+    news.into_iter()
         .enumerate()
         .map(|(nth, mut news)| {
             // What leaves the machine is masked, as it is where it is shown.
             news.message = news.message.as_deref().map(mask_prose);
-            news.at(now, format!("{writer}:{seq}:{nth}"), writer)
+            news.at(now, format!("{id}:{nth}"), instance)
         })
-        .collect();
-    outbox::put(tx, rules, (writer, seq), &alerts).await
+        .collect()
 }
 
 impl Store {

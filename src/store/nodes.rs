@@ -4,8 +4,9 @@ use super::db::{Arg, Session, args};
 use super::keys::StoreKeys;
 use super::node_row::{NodeRow, select};
 use super::origin::Origin;
-use super::{Store, StoreError, StoredNode, dialect, single, write};
+use super::{Store, StoreError, StoredNode, alerts, dialect, single, write};
 use crate::domain::Timestamp;
+use crate::domain::alert::Rules;
 use crate::domain::node::{Node, Password};
 
 /// A node to be inserted. Its id is the database's, unless the node is adopted; else `node.id` is ignored.
@@ -124,7 +125,7 @@ impl Store {
         now: Timestamp,
         step: &(dyn Fn() + Sync),
     ) -> Result<Vec<Option<i64>>, StoreError> {
-        write!(self, tx => write_all(tx, &self.keys, writes, now, step))
+        write!(self, tx => write_all(tx, (&self.keys, &self.alerts), writes, now, step))
     }
 
     /// How many nodes are not mirrored from a table that is not ours.
@@ -147,7 +148,7 @@ impl Store {
 
 async fn write_all(
     tx: &mut Session,
-    keys: &StoreKeys,
+    (keys, rules): (&StoreKeys, &Rules),
     writes: &[NodeWrite],
     now: Timestamp,
     step: &(dyn Fn() + Sync),
@@ -165,7 +166,10 @@ async fn write_all(
             NodeWrite::Update { node, version, reset } => {
                 update(tx, keys, node, (*version, *reset), now).await?.then_some(node.id)
             }
-            NodeWrite::Delete(id) => (tx.execute(DELETE, args![*id]).await? > 0).then_some(*id),
+            NodeWrite::Delete(id) => {
+                alerts::of_removal(tx, rules, *id, now).await?;
+                (tx.execute(DELETE, args![*id]).await? > 0).then_some(*id)
+            }
         });
         crate::failpoint::at("node-written");
         step();

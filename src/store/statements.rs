@@ -1,7 +1,7 @@
 //! Every statement of the store in one list, so that a server can be asked whether it understands them all.
 
 use super::db::Session;
-use super::{Engine, Store, StoreError, dialect, single};
+use super::{Engine, Store, StoreError, dialect, single, verdict_statements};
 use super::{
     alerts, events, findings, fleet, history, instances, keys, migration_update, migrations,
     node_reads, nodes, outbox, schema,
@@ -17,6 +17,8 @@ const ALL: &[(&str, &str)] = &[
     ("alerts::MARK_DOWN", alerts::MARK_DOWN),
     ("alerts::IS_OVER", alerts::IS_OVER),
     ("alerts::MARK_OVER", alerts::MARK_OVER),
+    ("alerts::GONE", alerts::GONE),
+    ("alerts::MARK_GONE", alerts::MARK_GONE),
     ("alerts::MARK_LOST", alerts::MARK_LOST),
     ("alerts::MARK_BACK", alerts::MARK_BACK),
     ("events::NEXT_SEQ", events::NEXT_SEQ),
@@ -99,7 +101,7 @@ type PerEngine = fn(Engine) -> &'static str;
 /// Name and text of those that differ from engine to engine.
 const PER_ENGINE: &[(&str, PerEngine)] = &[
     ("dialect::schema_tables", dialect::schema_tables),
-    ("dialect::record_verdicts", dialect::record_verdicts),
+    ("verdict_statements::record", verdict_statements::record),
     ("dialect::update_migrations", dialect::update_migrations),
     ("dialect::claim", dialect::claim),
     ("node_reads::by_ids", node_reads::by_ids),

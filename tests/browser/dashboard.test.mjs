@@ -76,10 +76,11 @@ test("the first screen tells of the monitor, its jobs and its nodes, and a kille
 test("the page of a node checks it, the page of a migration says why", async () => {
   const world = await make();
   const wallet = await world.wallet();
-  const node = await world.node({ name: "main-wallet", port: wallet.port });
+  const node = await world.node({ name: "main-wallet", port: wallet.port, maintenance_until: "2099-12-31T12:00:00Z" });
   const job = await world.job(7, PAGES.pages);
   const { page, faults } = await open(`${world.url}/#/node/${node.id}`);
   await until("the node", async () => (await text_of(page, "h1")) === "main-wallet");
+  await until("its maintenance", async () => /No alerts until[^]*2099/.test(await text_of(page, "main > .lead")));
   await page.click("text=Check now >> nth=-1");
   await until("the three looks", async () => /It works[^]*pid[^]*port[^]*api/.test(await text_of(page, "main")));
   await shot(page, "node", { fullPage: true });

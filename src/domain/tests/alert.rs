@@ -74,11 +74,16 @@ fn a_message_is_summed_up_in_a_line() {
     let made = |news: News| news.at(Timestamp(0), "a:1:0".into(), "a");
     let one = [made(node("n", Status::Firing))];
     assert_eq!(summary(&one), "node 'n' down: io");
-    assert_eq!(summary(&[made(node("n", Status::Resolved))]), "node 'n' back");
+    assert_eq!(summary(&[made(node("n", Status::Resolved))]), "node 'n' no longer down");
+    for state in ["disabled", "deleted"] {
+        let gone = [made(News { state, ..node("n", Status::Resolved) })];
+        assert_eq!(summary(&gone), format!("node 'n' {state}"));
+        assert!(body(&gone).ends_with(&format!("at h:1: {state}\n\n")), "{}", body(&gone));
+    }
     let mut many: Vec<_> =
         (0..50).map(|nth| made(node(&nth.to_string(), Status::Firing))).collect();
     many.push(made(node("n", Status::Resolved)));
-    assert_eq!(summary(&many), "50 nodes down, 1 node back");
+    assert_eq!(summary(&many), "50 nodes down, 1 node no longer down");
     let long = [made(node(&"x".repeat(4096), Status::Firing))];
     assert!(summary(&long).chars().count() < 120);
     let text = body(&one);

@@ -23,7 +23,7 @@ async fn arrives(how: &'static str, over: &str, user: &str) {
     assert!(mail.body.starts_with("1 node down:\n"), "{mail:?}");
     switch.fail(false);
     let mails = smtp.gets(SOON, 2).await;
-    assert!(mails[1].head.contains("node 'a' back"), "{mails:?}");
+    assert!(mails[1].head.contains("node 'a' no longer down"), "{mails:?}");
     nothing_waits(&warden).await;
     assert_eq!(smtp.mails().len(), 2, "each once");
     assert!(!warden.log().contains(LOGIN.1), "the password is in the log");

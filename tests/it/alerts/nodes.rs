@@ -84,6 +84,37 @@ async fn what_was_down_before_there_were_alerts_is_told_when_there_are() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_node_that_is_deleted_while_it_is_down_is_told() {
+    let (receiver, switch) = (Receiver::start(Mood::Takes), Switch::start());
+    let config = receiver.told(WardenConfig::default());
+    let warden = Warden::start(config.node(node("stays", switch.port))).await;
+    becomes(&warden, "stays", "up", None).await;
+    for name in ["over-http", "by-hand"] {
+        let answer = warden.post("/nodes", &node(name, free_port())).await;
+        assert_eq!(answer.status, 201, "{:#}", answer.json);
+    }
+    let fired = ["node_down firing by-hand", "node_down firing over-http"];
+    receiver.hears(SOON, &fired).await;
+    let answer = warden.delete("/nodes/over-http").await;
+    assert_eq!(answer.status / 100, 2, "{:#}", answer.json);
+    let gone = "node_down resolved over-http";
+    receiver.hears(SOON, &[fired[0], fired[1], gone]).await;
+    let last = receiver.taken().pop().unwrap();
+    assert_eq!(last.json["summary"], "node 'over-http' deleted");
+    assert_eq!(last.json["alerts"][0]["state"], "deleted");
+    let removed = warden.cli(&["nodes", "remove", "by-hand"]);
+    assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+    receiver.hears(SOON, &[fired[0], fired[1], gone, "node_down resolved by-hand"]).await;
+    // What was never told to be down has no end to be told; the next message is about another thing.
+    let answer = warden.post("/nodes", &node("fine", switch.port)).await;
+    assert_eq!(answer.status, 201, "{:#}", answer.json);
+    becomes(&warden, "fine", "up", None).await;
+    assert_eq!(warden.delete("/nodes/fine").await.status / 100, 2);
+    nothing_waits(&warden).await;
+    assert_eq!(receiver.told_so_far().len(), 4);
+}
+
+#[tokio::test]
 async fn hostile_names_and_titles_are_harmless() {
     let receiver = Receiver::start(Mood::Takes);
     let name = "<img src=x onerror=alert(1)> \"'\u{202e}gpj";

@@ -1,9 +1,16 @@
 //! The webhook: signed, tried again, never in the way.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use super::{SOON, Switch, alerts_are, figure, nothing_waits, turns, waiting};
 use crate::nodes::{becomes, node};
+use crate::support::authority::authority;
+use crate::support::nginx;
+use crate::support::ports::HeldPort;
+use crate::support::program::Program;
 use crate::support::promtool::check_metrics;
 use crate::support::receiver::{Mood, Receiver};
 use crate::support::{Warden, WardenConfig, db, eventually};
@@ -68,6 +75,39 @@ async fn one_that_dies_in_the_middle_gets_everything_once_it_is_back() {
     assert_eq!(tried.delivery, taken.delivery, "a message keeps its name");
     assert_eq!(tried.text, taken.text, "and its words");
     assert!(!warden.log().contains("hunter2") && !warden.log().contains("webhook-secret"));
+}
+
+/// A real TLS server before the receiver; where it is.
+fn behind_tls(dir: &Path, receiver: &Receiver) -> (Program, PathBuf, String) {
+    let (known, key, certificate) = authority(dir, "127.0.0.1");
+    let port = HeldPort::take().hand_over();
+    let site = format!(
+        "server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {}; ssl_certificate_key {};
+         location / {{ proxy_http_version 1.1; proxy_pass http://127.0.0.1:{}; }} }}",
+        certificate.display(),
+        key.display(),
+        receiver.port()
+    );
+    (nginx::site(dir, &site), known, format!("https://127.0.0.1:{port}/hook?key=hunter2"))
+}
+
+#[tokio::test]
+async fn https_takes_a_certificate_that_this_machine_trusts_and_no_other() {
+    let (receiver, switch) = (Receiver::start(Mood::Takes), Switch::start());
+    let dir = TempDir::new().unwrap();
+    let (nginx, known, url) = behind_tls(dir.path(), &receiver);
+    let config = receiver.told(WardenConfig::default()).set("alerts.webhook_url", url);
+    let mut warden = Warden::start(config.node(node("a", switch.port))).await;
+    becomes(&warden, "a", "up", None).await;
+    switch.fail(true);
+    let trouble = alerts_are(&warden, "failing").await;
+    assert!(trouble.contains("invalid peer certificate"), "{trouble}; {}", nginx.log());
+    assert!(receiver.seen().is_empty(), "nothing was said to whom nobody knows");
+    warden.stop().await;
+    warden.reconfigure(|config| config.env("SSL_CERT_FILE", known.to_str().unwrap()));
+    warden.restart().await;
+    receiver.hears(SOON, &[DOWN]).await;
+    nothing_waits(&warden).await;
 }
 
 /// The receiver's ways to refuse: each is tried again, told of, and keeps no check from being made.

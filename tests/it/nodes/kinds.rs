@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{SOON, becomes, data, live, node, node_with};
 use crate::support::fake::{Manner, serve, serve_by};
 use crate::support::monerod::Monerod;
+use crate::support::nginx;
+use crate::support::ports::HeldPort;
 use crate::support::wallet::WalletOptions;
 use crate::support::{Wallet, Warden, WardenConfig, ports};
 
@@ -176,6 +179,35 @@ async fn an_http_node_is_what_its_status_and_its_body_say() {
         "a query may be a secret: {query:#}"
     );
     live(&warden, "ok", "full", true, None).await;
+}
+
+#[tokio::test]
+async fn a_real_web_server_is_up_while_it_serves_what_is_expected() {
+    let dir = TempDir::new().unwrap();
+    let port = HeldPort::take().hand_over();
+    std::fs::write(dir.path().join("state.json"), r#"{"state":"ok"}"#).unwrap();
+    let site = format!(
+        "gzip on; gzip_min_length 1; gzip_types application/json;
+         server {{ listen 127.0.0.1:{port}; root {}; location = /moved {{ return 302 /state.json; }} }}",
+        dir.path().display()
+    );
+    let mut server = nginx::site(dir.path(), &site);
+    let http = |name: &str, more| kind(name, port, "http", more);
+    let expects = json!({"path": "/state.json", "expect_field": "/state", "expect_value": "ok"});
+    let config = WardenConfig::default()
+        .node(http("state", expects))
+        .node(http("missing", json!({"path": "/none"})))
+        .node(http("moved", json!({"path": "/moved"})));
+    let warden = Warden::start(config).await;
+    becomes(&warden, "state", "up", None).await;
+    becomes(&warden, "missing", "down", Some("http_status")).await;
+    becomes(&warden, "moved", "down", Some("http_status")).await;
+    std::fs::write(dir.path().join("state.json"), r#"{"state":"broken"}"#).unwrap();
+    becomes(&warden, "state", "down", Some("rpc_error")).await;
+    std::fs::write(dir.path().join("state.json"), r#"{"state":"ok"}"#).unwrap();
+    becomes(&warden, "state", "up", None).await;
+    server.kill();
+    becomes(&warden, "state", "down", Some("port_closed")).await;
 }
 
 #[tokio::test]

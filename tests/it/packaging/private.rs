@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::{SOON, changed};
 use crate::nodes::{becomes, node};
 use crate::support::authority::authority;
+use crate::support::nginx;
 use crate::support::ports::{self, HeldPort};
 use crate::support::program::Program;
 use crate::support::{Warden, WardenConfig, eventually};
 
 /// nginx with the shipped file for this port of procwarden's, and where it listens.
-fn nginx(dir: &Path, procwarden: u16) -> (Program, u16) {
+fn front(dir: &Path, procwarden: u16) -> (Program, u16) {
     let (_, key, certificate) = authority(dir, "127.0.0.1");
     std::fs::write(dir.join("users"), "ann:{PLAIN}sesame\n").unwrap();
     let port = HeldPort::take().hand_over();
@@ -30,23 +31,7 @@ fn nginx(dir: &Path, procwarden: u16) -> (Program, u16) {
             ),
         ],
     );
-    (started(dir, &site), port)
-}
-
-/// nginx with this in `http {}`; one process, and all that it writes is in its directory.
-fn started(dir: &Path, site: &str) -> Program {
-    let path = dir.display();
-    let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("    {name}_temp_path {path}/{name};\n"))
-        .concat();
-    let whole = format!(
-        "daemon off;\nmaster_process off;\nerror_log stderr notice;\npid {path}/pid;\nevents {{}}\n\
-         http {{\n    access_log off;\n{temp}{site}\n}}\n"
-    );
-    std::fs::write(dir.join("nginx.conf"), whole).unwrap();
-    let binary = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
-    let words = ["-e", "stderr", "-p", dir.to_str().unwrap(), "-c", "nginx.conf"];
-    Program::start(binary, words, dir, &dir.join("nginx.log"), &[])
+    (nginx::site(dir, &site), port)
 }
 
 struct Front {
@@ -57,7 +42,7 @@ struct Front {
 
 impl Front {
     async fn before(warden: &Warden, dir: &Path) -> Self {
-        let (nginx, port) = nginx(dir, warden.port());
+        let (nginx, port) = front(dir, warden.port());
         let front = Self { dir: dir.to_owned(), port, nginx };
         eventually(SOON, || async {
             match front.get("/health", None).0 {
@@ -155,7 +140,7 @@ async fn no_location_of_the_plain_one_looks_like_a_local_client() {
             ("127.0.0.1:8080", &format!("127.0.0.1:{port}")),
         ],
     );
-    let nginx = started(dir.path(), &site);
+    let nginx = nginx::site(dir.path(), &site);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let code = |path: &'static str, auth: bool| {
         let request = client.get(format!("http://127.0.0.1:{port}{path}"));

@@ -125,6 +125,13 @@ impl Nginx {
     }
 }
 
+/// nginx with this in `http {}`; one process, and all that it writes is in its directory.
+pub fn site(dir: &Path, site: &str) -> Program {
+    fs::write(dir.join("nginx.conf"), around(dir, site)).unwrap();
+    let words = ["-e", "stderr", "-p", dir.to_str().unwrap(), "-c", "nginx.conf"];
+    Program::start(binary(), words, dir, &dir.join("nginx.log"), &[])
+}
+
 /// The address that nginx asked for this answer; of several tries, all of them.
 pub fn upstream(answer: &Answer) -> &str {
     answer.header("x-upstream")
@@ -142,22 +149,29 @@ fn binary() -> &'static str {
     if Path::new(debian).exists() { debian } else { "nginx" }
 }
 
-/// One process, so that nothing outlives it. All that it writes is in its directory. PHP has one script for everything, as
-/// Laravel has it, reached by a redirect inside.
-fn configuration(dir: &Path, port: u16, php: u16, site: &str) -> String {
+/// The whole file: one process, so that nothing outlives it. All that it writes is in its directory.
+fn around(dir: &Path, site: &str) -> String {
     let dir = dir.display();
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("    {name}_temp_path {dir}/{name};\n"))
         .concat();
     format!(
         "daemon off;\nmaster_process off;\nworker_processes 1;\nerror_log stderr notice;\npid {dir}/pid;\n\
-         events {{ worker_connections 256; }}\nhttp {{\n    access_log off;\n{temp}{site}\n    \
-         include {dir}/nginx-adopt-upstream.conf;\n    server {{\n        listen 127.0.0.1:{port};\n        \
-         add_header X-Upstream $upstream_addr always;\n        include {dir}/nginx-adopt.conf;\n        \
+         events {{ worker_connections 256; }}\nhttp {{\n    access_log off;\n{temp}{site}\n}}\n"
+    )
+}
+
+/// PHP has one script for everything, as Laravel has it, reached by a redirect inside.
+fn configuration(dir: &Path, port: u16, php: u16, site: &str) -> String {
+    let path = dir.display();
+    let server = format!(
+        "{site}\n    include {path}/nginx-adopt-upstream.conf;\n    server {{\n        listen 127.0.0.1:{port};\n        \
+         add_header X-Upstream $upstream_addr always;\n        include {path}/nginx-adopt.conf;\n        \
          location = /denied {{ return 401; }}\n        \
          location / {{ try_files $uri /index.php?$query_string; }}\n        \
-         location = /index.php {{ proxy_pass http://127.0.0.1:{php}$request_uri; }}\n    }}\n}}\n"
-    )
+         location = /index.php {{ proxy_pass http://127.0.0.1:{php}$request_uri; }}\n    }}"
+    );
+    around(dir, &server)
 }
 
 /// Starts a program on a free port until it gets it, and waits until it listens.

@@ -96,6 +96,11 @@ impl Receiver {
             .or("alerts.group_wait", "300ms")
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it is.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook?key=hunter2", self.port)
