@@ -14,6 +14,7 @@ mod exits;
 pub mod fuzz;
 mod look;
 mod namespaces;
+mod port_table;
 mod program;
 mod servers;
 mod sockets;

@@ -1,9 +1,10 @@
 //! Who listens on a port: a LISTEN row of `/proc/net/tcp{,6}` names a socket's inode, a process's `/proc/PID/fd` has it.
 //!
-//! A pass asks for ten thousand nodes, so the table and the search over all processes are kept for a second.
+//! A pass asks for ten thousand nodes, so the table and the search over all processes are kept for a second, and under which
+//! descriptor a process holds a socket as long as it does: one link is read then, not those of all its descriptors.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,13 +12,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
 
 use super::Processes;
+use super::port_table::PortTable;
 use crate::domain::discover::Listens;
 
 /// How long what was read may be used.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// More than a table of a million sockets; what stands behind it is not seen.
-const TABLE_LIMIT: usize = 256 << 20;
+/// More descriptors than listeners of one machine; past it they are learnt anew.
+const KNOWN: usize = 100_000;
 
 /// Who listens, as far as it can be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,13 +48,14 @@ pub(super) struct Cache(Mutex<Cached>);
 
 #[derive(Debug, Default)]
 struct Cached {
-    table: Option<(Instant, Table)>,
+    table: Option<(Instant, PortTable)>,
     owners: Option<(Instant, Owners)>,
+    known: Known,
 }
 
-/// Inodes of listening sockets by where they listen.
+/// Under which descriptor a process held a socket when that was last seen.
 #[derive(Debug, Default)]
-struct Table(HashMap<(IpAddr, u16), Vec<u64>>);
+struct Known(HashMap<(i32, u64), u32>);
 
 /// Who holds which of the listening sockets.
 #[derive(Debug)]
@@ -72,7 +75,7 @@ impl Processes {
         let called = Instant::now();
         let mut cached = self.inner.sockets.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sockets = self.sockets(&mut cached, address, port, called);
-        if let Some(pid) = hint.filter(|pid| self.holds(*pid, &sockets)) {
+        if let Some(pid) = hint.filter(|pid| self.holds(&mut cached.known, *pid, &sockets)) {
             return ListenerSight::Owner { pid };
         }
         if !sockets.is_empty() && !cached.knows_holders(&sockets) {
@@ -83,7 +86,7 @@ impl Processes {
             return ListenerSight::None;
         }
         let mut holders = cached.holders(&sockets);
-        if let Some(pid) = self.first_holder(&holders, &sockets, hint) {
+        if let Some(pid) = self.first_holder(&mut cached.known, &holders, &sockets, hint) {
             return ListenerSight::Owner { pid };
         }
         if !holders.is_empty() {
@@ -92,7 +95,7 @@ impl Processes {
             sockets = self.sockets(&mut cached, address, port, called);
             holders = cached.holders(&sockets);
         }
-        match self.first_holder(&holders, &sockets, hint) {
+        match self.first_holder(&mut cached.known, &holders, &sockets, hint) {
             Some(pid) => ListenerSight::Owner { pid },
             None if sockets.is_empty() => ListenerSight::None,
             None => ListenerSight::Hidden,
@@ -114,24 +117,18 @@ impl Processes {
 
     /// Where each of these processes listens, by a table that is read now.
     pub(super) fn listening(&self, pids: &[i32]) -> HashMap<i32, Listens> {
-        let table = self.table();
-        let mut all: Vec<(IpAddr, u16)> = table.0.keys().copied().collect();
-        all.sort_unstable();
+        let table = self.port_table();
+        let all = table.places();
         let listens = |pid| {
             let mut sockets = HashSet::new();
-            let looked = self.each_socket(pid, |inode| {
+            let looked = self.each_socket(pid, |inode, _| {
                 sockets.insert(inode);
                 false
             });
             if looked.is_none() {
                 return Listens::Somebody(all.clone());
             }
-            let own = |place: &&(IpAddr, u16)| {
-                table
-                    .0
-                    .get(place)
-                    .is_some_and(|inodes| inodes.iter().any(|it| sockets.contains(it)))
-            };
+            let own = |place: &&(IpAddr, u16)| table.is_one_of(place, &sockets);
             Listens::Here(all.iter().filter(own).copied().collect())
         };
         pids.iter().map(|pid| (*pid, listens(*pid))).collect()
@@ -140,11 +137,9 @@ impl Processes {
     /// Does this process hold the socket that listens there, by a table of the last second?
     #[must_use]
     pub fn listens(&self, pid: i32, address: IpAddr, port: u16) -> bool {
-        let sockets = {
-            let mut cached = self.inner.sockets.0.lock().unwrap_or_else(PoisonError::into_inner);
-            self.sockets(&mut cached, address, port, Instant::now())
-        };
-        self.holds(pid, &sockets)
+        let mut cached = self.inner.sockets.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.sockets(&mut cached, address, port, Instant::now());
+        self.holds(&mut cached.known, pid, &sockets)
     }
 
     /// The sockets for this place. That there are none is believed only from a table read after `called`.
@@ -162,32 +157,24 @@ impl Processes {
             }
         }
         let read = Instant::now();
-        let table = self.table();
+        let table = self.port_table();
         let found = table.at(address, port);
         cached.table = Some((read, table));
         found
     }
 
-    fn table(&self) -> Table {
-        let mut table = Table::default();
-        for name in ["self/net/tcp", "self/net/tcp6"] {
-            if let Ok(text) = self.read_proc(name, TABLE_LIMIT) {
-                table.add(&text);
-            }
-        }
-        table
-    }
-
     /// Reads the table anew and searches all processes for every listening socket in it.
     fn search(&self, cached: &mut Cached) {
         let read = Instant::now();
-        let table = self.table();
+        let table = self.port_table();
         let searched = table.all();
+        cached.known.0.clear();
         let mut holders: HashMap<u64, Vec<i32>> = HashMap::new();
         for pid in self.pids().unwrap_or_default() {
-            let _ = self.each_socket(pid, |inode| {
+            let _ = self.each_socket(pid, |inode, descriptor| {
                 if searched.contains(&inode) {
                     holders.entry(inode).or_default().push(pid);
+                    cached.known.learn(pid, inode, descriptor);
                 }
                 false
             });
@@ -199,20 +186,44 @@ impl Processes {
     /// Whoever of the known holders still holds one of the sockets.
     fn first_holder(
         &self,
+        known: &mut Known,
         holders: &[i32],
         sockets: &HashSet<u64>,
         hint: Option<i32>,
     ) -> Option<i32> {
         let expected = hint.filter(|pid| holders.contains(pid));
-        expected.into_iter().chain(holders.iter().copied()).find(|pid| self.holds(*pid, sockets))
+        expected
+            .into_iter()
+            .chain(holders.iter().copied())
+            .find(|pid| self.holds(known, *pid, sockets))
     }
 
-    fn holds(&self, pid: i32, sockets: &HashSet<u64>) -> bool {
-        self.each_socket(pid, |inode| sockets.contains(&inode)).unwrap_or(false)
+    fn holds(&self, known: &mut Known, pid: i32, sockets: &HashSet<u64>) -> bool {
+        if sockets.iter().any(|inode| {
+            known.at(pid, *inode).is_some_and(|descriptor| self.has(pid, descriptor, *inode))
+        }) {
+            return true;
+        }
+        let mut holds = |inode, descriptor| {
+            let is_one = sockets.contains(&inode);
+            if is_one {
+                known.learn(pid, inode, descriptor);
+            }
+            is_one
+        };
+        self.each_socket(pid, &mut holds).unwrap_or(false)
     }
 
-    /// Passes every socket of a process until one is wanted; `None` if we may not look.
-    fn each_socket(&self, pid: i32, mut wanted: impl FnMut(u64) -> bool) -> Option<bool> {
+    /// Is this descriptor of the process that socket?
+    fn has(&self, pid: i32, descriptor: u32, inode: u64) -> bool {
+        let Some(proc) = &self.inner.proc else { return false };
+        let link = readlinkat(proc, format!("{pid}/fd/{descriptor}"), Vec::with_capacity(64));
+        link.is_ok_and(|link| socket_inode(link.to_bytes()) == Some(inode))
+    }
+
+    /// Passes every socket of a process, and under which descriptor it holds it, until one is wanted; `None` if we may not
+    /// look.
+    fn each_socket(&self, pid: i32, mut wanted: impl FnMut(u64, u32) -> bool) -> Option<bool> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = self.inner.proc.as_ref()?;
         let fds = openat(proc, format!("{pid}/fd"), flags, Mode::empty()).ok()?;
@@ -223,7 +234,9 @@ impl Processes {
                 buffer = Vec::with_capacity(64);
                 continue;
             };
-            if socket_inode(link.to_bytes()).is_some_and(&mut wanted) {
+            let descriptor = entry.file_name().to_str().ok().and_then(|name| name.parse().ok());
+            let socket = socket_inode(link.to_bytes()).zip(descriptor);
+            if socket.is_some_and(|(inode, descriptor)| wanted(inode, descriptor)) {
                 return Some(true);
             }
             buffer = link.into_bytes();
@@ -251,80 +264,29 @@ impl Cached {
     }
 }
 
+impl Known {
+    fn at(&self, pid: i32, inode: u64) -> Option<u32> {
+        self.0.get(&(pid, inode)).copied()
+    }
+
+    fn learn(&mut self, pid: i32, inode: u64, descriptor: u32) {
+        if self.0.len() >= KNOWN {
+            self.0.clear();
+        }
+        self.0.insert((pid, inode), descriptor);
+    }
+}
+
 /// `socket:[12345]`
 fn socket_inode(link: &[u8]) -> Option<u64> {
     let digits = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-impl Table {
-    /// The sockets that answer a connection to this address, the closest match first as the kernel has it.
-    fn at(&self, address: IpAddr, port: u16) -> HashSet<u64> {
-        let unspecified = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let places = match address.to_canonical() {
-            // A connection to the unspecified address goes to this machine.
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
-                [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::UNSPECIFIED), unspecified]
-            }
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-                [IpAddr::V6(Ipv6Addr::LOCALHOST), unspecified, unspecified]
-            }
-            IpAddr::V4(v4) => [IpAddr::V4(v4), IpAddr::V4(Ipv4Addr::UNSPECIFIED), unspecified],
-            IpAddr::V6(v6) => [IpAddr::V6(v6), unspecified, unspecified],
-        };
-        let closest = places.iter().find_map(|place| self.0.get(&(*place, port)));
-        closest.into_iter().flatten().copied().collect()
-    }
-
-    fn all(&self) -> HashSet<u64> {
-        self.0.values().flatten().copied().collect()
-    }
-
-    /// Adds the listening sockets of one table; lines that are none are passed over.
-    fn add(&mut self, text: &[u8]) {
-        for line in text.split(|byte| *byte == b'\n') {
-            if let Some((place, inode)) = std::str::from_utf8(line).ok().and_then(listening) {
-                self.0.entry(place).or_default().push(inode);
-            }
-        }
-    }
-}
-
-/// `0: 0100007F:46A2 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 12345 ...` (`proc_pid_net(5)`).
-fn listening(line: &str) -> Option<((IpAddr, u16), u64)> {
-    let mut fields = line.split_ascii_whitespace();
-    let local = fields.nth(1)?;
-    // The remote address stands between; 0A is TCP_LISTEN.
-    if fields.nth(1)? != "0A" {
-        return None;
-    }
-    let inode = fields.nth(5)?.parse().ok()?;
-    let (address, port) = local.split_once(':')?;
-    Some(((parse_address(address)?, u16::from_str_radix(port, 16).ok()?), inode))
-}
-
-/// One or four 32-bit words in the machine's byte order, in hexadecimal; v4-mapped addresses become IPv4.
-fn parse_address(text: &str) -> Option<IpAddr> {
-    let word = |nth: usize| {
-        let digits = text.get(nth * 8..nth * 8 + 8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    match text.len() {
-        8 => Some(IpAddr::from(word(0)?)),
-        32 => {
-            let mut bytes = [0_u8; 16];
-            for (nth, four) in bytes.chunks_exact_mut(4).enumerate() {
-                four.copy_from_slice(&word(nth)?);
-            }
-            Some(IpAddr::from(bytes).to_canonical())
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+    use std::os::fd::AsRawFd as _;
     use std::process::Command;
 
     use super::*;
@@ -334,23 +296,27 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_the_tables() {
-        let row = "   0: 0100007F:46A2 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0";
-        assert_eq!(listening(row), Some(((IpAddr::from([127, 0, 0, 1]), 18082), 12345)));
-        assert_eq!(listening(&row.replace(" 0A ", " 01 ")), None);
-        assert_eq!(listening("  sl  local_address rem_address   st tx_queue"), None);
-        assert_eq!(listening(""), None);
-        assert_eq!(
-            parse_address("00000000000000000000000001000000"),
-            Some(IpAddr::V6(Ipv6Addr::LOCALHOST))
-        );
-        assert_eq!(
-            parse_address("0000000000000000FFFF00000100007F"),
-            Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
-        );
-        assert_eq!(parse_address("яя00"), None);
+    fn links_of_descriptors() {
         assert_eq!(socket_inode(b"socket:[77]"), Some(77));
         assert_eq!(socket_inode(b"pipe:[77]"), None);
+    }
+
+    #[test]
+    fn a_descriptor_that_is_another_socket_now_misleads_nobody() {
+        let processes = Processes::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert!(processes.listens(ourselves(), localhost, port));
+        let number = |known: &Known| known.0.values().copied().max();
+        let descriptor = number(&processes.inner.sockets.0.lock().unwrap().known);
+        assert_eq!(descriptor.map(i64::from), Some(i64::from(listener.as_raw_fd())));
+        let moved = listener.try_clone().unwrap();
+        drop(listener);
+        let _other = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(processes.listens(ourselves(), localhost, port), "it is held under another number");
+        drop(moved);
+        assert!(!processes.listens(ourselves(), localhost, port));
     }
 
     #[test]
@@ -400,7 +366,7 @@ mod tests {
         let mut cached = Cached::default();
         let mut owners = Owners { searched: HashSet::from([u64::MAX]), holders: HashMap::new() };
         owners.holders.insert(7, vec![3, 2]);
-        cached.table = Some((now, Table(HashMap::from([(place, vec![u64::MAX])]))));
+        cached.table = Some((now, PortTable::from_iter([(place, u64::MAX)])));
         cached.owners = Some((now, owners));
         assert_eq!(cached.holders(&HashSet::from([7])), [2, 3]);
         *processes.inner.sockets.0.lock().unwrap() = cached;

@@ -31,6 +31,7 @@ mod tests;
 mod their_columns;
 mod their_migrations;
 mod their_nodes;
+mod verdict_statements;
 mod verdicts;
 
 use std::future::Future;

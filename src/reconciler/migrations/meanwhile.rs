@@ -10,28 +10,48 @@ use super::{Reconciler, ends, join};
 use crate::clock;
 use crate::domain::reconcile::evaluate;
 
+/// A look at processes that ended while something else is under way.
+#[derive(Debug, Default)]
+pub(super) struct Aside(Option<LookAtSome>);
+
 impl Reconciler {
     /// Awaits `work`, which has nothing to do with us, and tells of deaths in between. They are looked at again, judged
     /// and written when it is over.
     pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
-        let mut looking: Option<LookAtSome> = None;
+        let mut aside = Aside::default();
         loop {
-            let wants = self.adoption.is_none() && self.parts.events.has_listeners();
-            let exits = self.scout.watched.exits().filter(|_| wants && looking.is_none());
             tokio::select! {
                 biased;
                 done = work.as_mut() => return done,
-                tokens = ends(exits) => {
-                    let keys = self.scout.watched.keys_of(&tokens);
-                    self.hints.later_all(&keys, Duration::ZERO);
-                    looking = self.look_at_these(keys, std::collections::BTreeSet::new());
-                }
-                looked = join(looking.as_mut()) => {
-                    looking = None;
-                    if let Ok(Ok(look)) = looked {
-                        self.tell_of(look);
-                    }
+                () = self.aside(&mut aside) => {}
+            }
+        }
+    }
+
+    /// Lets others on this thread have their turn in a work that is long, and tells of deaths so far in the same way.
+    pub(super) async fn breathe(&mut self, aside: &mut Aside) {
+        tokio::select! {
+            biased;
+            () = self.aside(aside) => {}
+            () = tokio::task::yield_now() => {}
+        }
+    }
+
+    /// A step: a look at what ended begins, or what it brought is told. Nothing is lost where it is dropped in between.
+    async fn aside(&mut self, Aside(looking): &mut Aside) {
+        let wants = self.adoption.is_none() && self.parts.events.has_listeners();
+        let exits = self.scout.watched.exits().filter(|_| wants && looking.is_none());
+        tokio::select! {
+            tokens = ends(exits) => {
+                let keys = self.scout.watched.keys_of(&tokens);
+                self.hints.later_all(&keys, Duration::ZERO);
+                *looking = self.look_at_these(keys, std::collections::BTreeSet::new());
+            }
+            looked = join(looking.as_mut()) => {
+                *looking = None;
+                if let Ok(Ok(look)) = looked {
+                    self.tell_of(look);
                 }
             }
         }

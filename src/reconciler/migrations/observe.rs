@@ -56,6 +56,8 @@ pub(super) struct Seen {
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) rules: Rules,
+    /// In the order of their keys: two instances that write the same rows in one order wait for each other; in two orders
+    /// they block each other.
     pub(super) seen: Vec<Seen>,
     /// Of these nothing is left to look at.
     pub(super) gone: Vec<Key>,
@@ -146,6 +148,7 @@ impl Scout {
             }
         }
         self.search_namespaces(&mut seen, &rules);
+        seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let later_in = part.again.unwrap_or_default();
         let took = began.elapsed();
         Ok(Look { rules, seen, gone, later, later_in, whole: None, at, began, took })
@@ -255,6 +258,7 @@ impl Observer {
         let soon = at.up.plus(self.scout.settings.interval);
         let mut seen = self.sights(rows, scan, &rules, soon);
         self.scout.search_namespaces(&mut seen, &rules);
+        seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let gone = if blind { Vec::new() } else { self.forget() };
         let (later, later_in) = (Vec::new(), Duration::ZERO);
         let took = began.elapsed();

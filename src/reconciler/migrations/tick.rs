@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Reconciler;
 use super::compare::Sighting;
+use super::meanwhile::Aside;
 use super::observe::{Look, Seen, Whole, is_missed};
 use super::removal::Removable;
 use super::said::announce;
@@ -16,8 +17,8 @@ use crate::domain::reconcile::{Decision, LockSight, Memory, Rules, Write, evalua
 use crate::domain::{Now, Presence, Uptime};
 use crate::store::{Applied, StoreError, StoredMigration, TheirWrite};
 
-/// Judgements between two turns of others on this thread.
-const AT_ONCE: usize = 256;
+/// Judgements between two turns of others on this thread, half a millisecond.
+const AT_ONCE: usize = 64;
 
 /// What was seen of one migration and what follows.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Verdict {
 
 impl Reconciler {
     /// Judges one look. Nothing is removed without the database's word.
-    pub(super) async fn tick(&mut self, mut look: Look) {
+    pub(super) async fn tick(&mut self, look: Look) {
         if let Some(whole) = &look.whole {
             self.took = look.took;
             self.say(whole);
@@ -52,16 +53,15 @@ impl Reconciler {
         for key in look.later {
             self.look_again(key, look.later_in);
         }
-        // Two instances that write the same rows in one order wait for each other; in two orders they block each other.
-        look.seen.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let now = look.at;
         // What a later look at some has shown is not overruled by one at everything that began before it.
         let is_newer = self.all_began.is_none_or(|began| look.began >= began);
         let mut judged: Vec<Verdict> = Vec::with_capacity(look.seen.len());
         let mut sightings = Vec::new();
+        let mut aside = Aside::default();
         for (at, seen) in look.seen.into_iter().enumerate() {
             if at % AT_ONCE == AT_ONCE - 1 {
-                tokio::task::yield_now().await;
+                self.breathe(&mut aside).await;
             }
             if look.whole.is_none() {
                 if is_newer {
@@ -191,8 +191,12 @@ impl Reconciler {
             }
         }
         let mut removable = Vec::new();
+        let mut aside = Aside::default();
         let soon = now.up.plus(self.parts.settings.interval * 2);
         for (at, Verdict { seen, decision, .. }) in judged.into_iter().enumerate() {
+            if at % AT_ONCE == AT_ONCE - 1 {
+                self.breathe(&mut aside).await;
+            }
             let stands = outcome[at];
             if calm[at] {
                 self.calm(&seen, decision.stalls_at);
