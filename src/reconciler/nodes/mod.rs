@@ -8,6 +8,7 @@ mod fleet;
 mod handle;
 mod io;
 mod jobs;
+mod lanes;
 mod pace;
 mod pass;
 mod publish;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ use entry::Entry;
 pub use handle::Handle;
 use handle::Request;
 use io::{Io, Known};
+use lanes::Lanes;
 use pace::Pace;
 use pass::Passes;
 use registry::{Taking, Vouching};
@@ -70,9 +72,6 @@ const CHECKS_AT_ONCE: usize = 512;
 
 /// A step that takes longer is worth a line in the log: nothing else of ours goes on meanwhile.
 const LONG_STEP: Duration = Duration::from_millis(50);
-
-/// Checks of nodes that timed out last time wait apart, so that they never take the place of the living.
-const SLOW_LANE: usize = 2048;
 
 /// What the reconciler works with.
 #[derive(Debug)]
@@ -107,8 +106,7 @@ pub struct Reconciler {
     entries: BTreeMap<i64, Entry>,
     queue: BTreeSet<(Instant, i64)>,
     checks: JoinSet<Outcome>,
-    fast: Arc<Semaphore>,
-    slow: Arc<Semaphore>,
+    lanes: Lanes,
     passes: Passes,
     /// Nodes that are ours, checked and counted.
     available: usize,
@@ -161,8 +159,7 @@ impl Reconciler {
             entries: BTreeMap::new(),
             queue: BTreeSet::new(),
             checks: JoinSet::new(),
-            fast: Arc::new(Semaphore::new(parts.settings.nodes.concurrency.max(1))),
-            slow: Arc::new(Semaphore::new(SLOW_LANE)),
+            lanes: Lanes::new(parts.settings.nodes.concurrency),
             passes: Passes::new(now),
             available: 0,
             io: Io::default(),
@@ -223,8 +220,7 @@ impl Reconciler {
 
     fn keep_figures(&self) {
         let gauges = &self.parts.gauges;
-        let fast = self.parts.settings.nodes.concurrency.max(1) - self.fast.available_permits();
-        let slow = SLOW_LANE - self.slow.available_permits();
+        let (fast, slow) = self.lanes.in_use();
         gauges.turn(Loop::Nodes);
         gauges.queue(Queue::Checks, fast + slow);
         gauges.queue(Queue::SlowLane, slow);
@@ -267,14 +263,12 @@ impl Reconciler {
             self.queue.remove(&(due, id));
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             entry.in_flight = true;
-            let lane = Arc::clone(if entry.is_slow() { &self.slow } else { &self.fast });
+            let (lanes, is_slow) = (self.lanes.clone(), entry.is_slow());
             let checker = self.parts.checker.clone();
             let (view, version) = (Arc::clone(&entry.view), entry.version);
             let (method, pass) = (self.parts.settings.nodes.method, self.passes.current);
             self.checks.spawn(async move {
-                // The semaphore is never closed; without a permit the check would only be early.
-                let _place = lane.acquire().await;
-                let checked = checker.check(&view.node, method).await;
+                let checked = lanes.run(is_slow, checker.check(&view.node, method)).await;
                 Outcome { id, version, pass, checked }
             });
         }
