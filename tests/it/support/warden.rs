@@ -109,6 +109,8 @@ impl Warden {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
+            // The service ends a connection that rests for eleven; a request may meet that end.
+            .pool_idle_timeout(Duration::from_secs(5))
             .build()
             .unwrap();
         let port = HeldPort::take().hand_over();
