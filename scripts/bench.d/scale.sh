@@ -42,6 +42,7 @@ many_nodes() {
     up=$(curl -s "http://$address/health" | sed 's/.*"working":\([0-9]*\).*/\1/')
     result scale.nodes.up_share "$(calc "100 * $up / $count")"
     result scale.nodes.tick_ms "$(curl -s "http://$address/instances" | sed 's/.*"tick_ms": *\([0-9]*\).*/\1/')"
+    result scale.nodes.late_ms "$(curl -s "http://$address/readyz?verbose" | sed 's/.*"nodes_lag_ms": *\([0-9]*\).*/\1/')"
     result scale.nodes.cpu_share "$(busy "$warden" 10)"
     result memory.nodes100k "$(resident "$warden")"
     result memory.nodes100k.connections "$(connections "$warden")"
