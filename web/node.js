@@ -47,7 +47,7 @@ export function open(main, [id]) {
     fill(about, section(t("details.known"), facts([
       [t("title"), node.title],
       [t("address"), bdi(`${host}:${node.port}`, { class: "mono" })],
-      [t("message"), h("span", { lang: "en" }, bdi(node.message))],
+      [t("message"), node.message && h("span", { lang: "en" }, bdi(node.message))],
       [t("checked"), node.checked_at && h("span", null, time(node.checked_at, "ago"), node.worked_data?.method && ` · ${t("method")} ${node.worked_data.method}`)],
       [t("col.since"), node.since && at(node.since)],
       [t("kind"), node.kind === "monero-wallet-rpc" ? null : h("span", { class: "mono" }, node.kind)],
