@@ -1,13 +1,16 @@
-//! Free loopback ports that two tests do not get at the same time.
+//! Free loopback ports that two tests do not get at the same time, in whichever process of this machine they run.
 
-use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::Mutex;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::{Mutex, PoisonError};
 
 /// Below Linux's default ephemeral range (32768 on), so that no outgoing connection takes one meanwhile.
 const RANGE: std::ops::Range<u16> = 15_000..32_000;
 
-static HANDED_OUT: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+/// What claims the ports of this process until it ends. A node's port is let go when the node is to be closed: no server of
+/// another run may answer there meanwhile.
+static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
 /// A port that is held until it is handed over.
 #[derive(Debug)]
@@ -16,17 +19,13 @@ pub struct HeldPort {
 }
 
 impl HeldPort {
-    /// Takes a free port; no other call in this process gets it again.
+    /// Takes a free port; no other call gets it again while this process lives.
     pub fn take() -> Self {
         for _ in 0..10_000 {
             let port = RANGE.start + random_u16() % (RANGE.end - RANGE.start);
-            let mut guard = HANDED_OUT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let taken = guard.get_or_insert_with(HashSet::new);
-            if taken.contains(&port) {
-                continue;
-            }
+            let Some(claim) = claim(port) else { continue };
             if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-                taken.insert(port);
+                CLAIMS.lock().unwrap_or_else(PoisonError::into_inner).push(claim);
                 return Self { listener };
             }
         }
@@ -49,6 +48,12 @@ impl HeldPort {
     }
 }
 
+/// A name of the kernel's that one process has at a time, and that goes with it.
+fn claim(port: u16) -> Option<UnixListener> {
+    let name = SocketAddr::from_abstract_name(format!("procwarden-test-port-{port}")).unwrap();
+    UnixListener::bind_addr(&name).ok()
+}
+
 /// A free port, let go at once.
 pub fn free_port() -> u16 {
     HeldPort::take().hand_over()
@@ -58,4 +63,11 @@ fn random_u16() -> u16 {
     let mut bytes = [0; 2];
     getrandom::fill(&mut bytes).unwrap();
     u16::from_le_bytes(bytes)
+}
+
+#[test]
+fn a_port_that_was_let_go_is_nobody_elses() {
+    let port = free_port();
+    assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(), "it is free");
+    assert!(claim(port).is_none(), "for whoever has it from here");
 }
