@@ -36,11 +36,11 @@ async fn saving_while_a_server_runs_is_75_and_checks_nothing() {
     let config = WardenConfig::default().set("nodes.interval", "1h").node(node("n", wallet.port()));
     let warden = Warden::start(config).await;
     becomes(&warden, "n", "up", None).await;
-    let connections = kernel::peers(wallet.port());
+    let connections = kernel::peers_of(warden.pid(), wallet.port());
     let output = warden.cli(&["status", "--save"]);
     assert_code(&output, 75);
     assert!(stdout(&output).is_empty(), "{}", stdout(&output));
-    assert_eq!(kernel::peers(wallet.port()), connections);
+    assert_eq!(kernel::peers_of(warden.pid(), wallet.port()), connections);
     // Looking without saving is fine.
     assert_code(&warden.cli(&["status"]), 0);
 }

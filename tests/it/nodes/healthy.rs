@@ -59,7 +59,7 @@ async fn both_requests_of_a_login_and_all_later_checks_use_one_connection() {
     becomes(&warden, "login", "up", None).await;
 
     let first = shown(&warden, "login").await["last_check"].clone();
-    let connections = kernel::peers(wallet.port());
+    let connections = kernel::peers_of(warden.pid(), wallet.port());
     assert_eq!(connections.len(), 1, "{connections:?}");
     // Several passes later (the shown time has whole seconds) and after live checks it is still the same one.
     warden
@@ -69,7 +69,7 @@ async fn both_requests_of_a_login_and_all_later_checks_use_one_connection() {
         })
         .await;
     live(&warden, "login", "api", true, None).await;
-    assert_eq!(kernel::peers(wallet.port()), connections);
+    assert_eq!(kernel::peers_of(warden.pid(), wallet.port()), connections);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_plain_server_is_asked_over_one_connection_as_well() {
     let wallet = Wallet::start().await;
     let warden = watching(node("plain", wallet.port())).await;
     becomes(&warden, "plain", "up", None).await;
-    let connections = kernel::peers(wallet.port());
+    let connections = kernel::peers_of(warden.pid(), wallet.port());
     assert_eq!(connections.len(), 1, "{connections:?}");
     let first = shown(&warden, "plain").await["last_check"].clone();
     warden
@@ -100,7 +100,7 @@ async fn a_plain_server_is_asked_over_one_connection_as_well() {
     }
     // `full` looks at the port with a connection of its own, which it closes.
     eventually(SOON, || {
-        let seen = kernel::peers(wallet.port());
+        let seen = kernel::peers_of(warden.pid(), wallet.port());
         let expected = connections.clone();
         async move { if seen == expected { Ok(()) } else { Err(format!("{seen:?}, not {expected:?}")) } }
     })

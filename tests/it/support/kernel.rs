@@ -49,6 +49,11 @@ pub fn peers(port: u16) -> Vec<u16> {
     peers
 }
 
+/// The same of the connections of this process alone: what looks for servers on this host connects to all of them.
+pub fn peers_of(pid: i32, port: u16) -> Vec<u16> {
+    peers(port).into_iter().filter(|from| connector([pid], *from).is_some()).collect()
+}
+
 const LISTEN: u8 = 0x0a;
 const ESTABLISHED: u8 = 0x01;
 
