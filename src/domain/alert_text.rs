@@ -39,23 +39,21 @@ const fn phrase(kind: Kind, status: Status) -> (&'static str, &'static str) {
     }
 }
 
-/// How one alert ended or began: a node that is not watched any more did not come back.
-fn said(alert: &Alert) -> &str {
-    match (alert.kind, alert.status, alert.state.as_str()) {
-        (Kind::NodeDown, Status::Resolved, "deleted") => "deleted",
-        (Kind::NodeDown, Status::Resolved, "disabled") => "disabled",
-        (kind, status, _) => phrase(kind, status).1,
-    }
+/// The end of a node that is not watched any more, which did not come back.
+fn gone(alert: &Alert) -> Option<&str> {
+    let is_over = (alert.kind, alert.status) == (Kind::NodeDown, Status::Resolved);
+    Some(alert.state.as_str()).filter(|state| is_over && matches!(*state, "deleted" | "disabled"))
 }
 
 /// One line: `node 'main' down: api_timeout`, `50 nodes down, 1 node no longer down`.
 #[must_use]
 pub fn summary(alerts: &[Alert]) -> String {
     if let [alert] = alerts {
-        let (noun, said) = (phrase(alert.kind, alert.status).0, said(alert));
+        let (noun, said) = phrase(alert.kind, alert.status);
         if alert.kind == Kind::Test {
             return format!("{noun} {said}");
         }
+        let said = gone(alert).unwrap_or(said);
         let why = alert.reason.as_deref().filter(|_| alert.status == Status::Firing);
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         return format!("{noun} '{}' {said}{why}", plain(&name(&alert.subject), NAME));
@@ -114,12 +112,10 @@ fn line(alert: &Alert) -> String {
         }
         Subject::Instance { name } => line.write_str(name),
     };
-    let ended = said(alert);
-    if ended != phrase(alert.kind, alert.status).1 {
-        let _ = write!(line, ": {ended}");
-        return plain(&line, SAID);
-    }
-    for part in [&alert.reason, &alert.message].into_iter().flatten() {
+    let told = [alert.reason.as_deref(), alert.message.as_deref()].into_iter().flatten();
+    // What it suffered from is over.
+    let parts: Vec<&str> = gone(alert).map_or_else(|| told.collect(), |state| vec![state]);
+    for part in parts {
         let _ = write!(line, ": {part}");
     }
     plain(&line, SAID)

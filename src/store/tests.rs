@@ -204,6 +204,39 @@ async fn a_verdict_on_a_node_that_was_edited_meanwhile_is_not_recorded() {
     assert_eq!(base.store.events("a", 10).await.unwrap().len(), 1);
 }
 
+/// More than one statement's rows, and a rest.
+#[tokio::test]
+async fn each_of_many_verdicts_goes_to_its_node_and_a_stale_one_to_none() {
+    let base = base().await;
+    let new: Vec<_> = (0..230).map(|nth| NodeWrite::Insert(node(&nth.to_string()))).collect();
+    let ids = base.store.write_nodes(&new, Timestamp(1)).await.unwrap();
+    let write = |(nth, id): (i64, &Option<i64>)| VerdictWrite {
+        id: id.unwrap(),
+        name: nth.to_string(),
+        version: if nth == 7 || nth == 207 { 2 } else { 1 },
+        owner_epoch: 0,
+        was: State::Unknown,
+        host_id: "h".to_owned(),
+        verdict: Verdict {
+            state: if nth % 2 == 0 { State::Up } else { State::Down },
+            message: format!("m{nth}"),
+            checked_at: Some(Timestamp(nth)),
+            streak: u32::try_from(nth).unwrap(),
+            ..Verdict::default()
+        },
+        flip: true,
+    };
+    let writes: Vec<VerdictWrite> = (0..).zip(&ids).map(write).collect();
+    let left = base.store.record_verdicts(&base.lease, &writes, Timestamp(5)).await.unwrap();
+    assert_eq!(left, [writes[7].id, writes[207].id].into());
+    for (stored, write) in base.store.nodes().await.unwrap().iter().zip(&writes) {
+        let is_left = left.contains(&write.id);
+        let expected = if is_left { Verdict::default() } else { write.verdict.clone() };
+        assert_eq!((stored.node.id, &stored.verdict), (write.id, &expected));
+    }
+    assert_eq!(base.store.events("a", 1000).await.unwrap().len(), 228);
+}
+
 #[tokio::test]
 async fn eight_first_starts_at_once_all_succeed() {
     let dir = tempfile::tempdir().unwrap();

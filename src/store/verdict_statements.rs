@@ -47,17 +47,35 @@ macro_rules! verdict_sets {
     };
 }
 
+/// SQLite's statement before, in and after the values of its rows.
+macro_rules! row_names {
+    () => {
+        "WITH v(id, version, epoch, was, state, reason, message, method, worked, worked_data, checked_at, since, \
+         latency_ms, streak, host_id, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode) AS (VALUES "
+    };
+}
+macro_rules! row {
+    () => {
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+    };
+}
+macro_rules! row_sets {
+    () => {
+        concat!(
+            ") UPDATE procwarden_nodes SET ",
+            verdict_sets!(""),
+            "FROM v WHERE procwarden_nodes.id = v.id AND procwarden_nodes.version = v.version \
+             AND procwarden_nodes.owner_epoch = v.epoch AND procwarden_nodes.state = v.was"
+        )
+    };
+}
+
 /// Records verdicts. On a server a batch of them: writer, sequence, the batch as a JSON array (on MySQL the batch
-/// first). On SQLite one: each column, then id, version, epoch and state; of many see [`record_together`].
+/// first). On SQLite one, see [`record_together`].
 /// A row is changed only if it still has the version, the owner's epoch and the state that the verdict was made from.
 pub(super) const fn record(engine: Engine) -> &'static str {
     match engine {
-        Engine::Sqlite => {
-            "UPDATE procwarden_nodes SET state = ?, reason = ?, message = ?, method = ?, worked = ?, worked_data = ?, \
-             checked_at = ?, since = ?, latency_ms = ?, streak = ?, host_id = ?, boot_id = ?, pid_ns = ?, \
-             identity_pid = ?, start_ticks = ?, pidfd_inode = ?, writer = ?, change_seq = ? \
-             WHERE id = ? AND version = ? AND owner_epoch = ? AND state = ?"
-        }
+        Engine::Sqlite => concat!(row_names!(), "(", row!(), ")", row_sets!()),
         Engine::Postgres => concat!(
             "UPDATE procwarden_nodes SET ",
             verdict_sets!(""),
@@ -84,17 +102,8 @@ pub(super) const fn record(engine: Engine) -> &'static str {
     }
 }
 
-/// Records so many verdicts on SQLite: of each row id, version, epoch, state and the columns in the order of `VerdictRow`;
-/// then writer and sequence.
+/// Records so many verdicts on SQLite: the fields of each `VerdictRow` in their order, then writer and sequence.
 pub(super) fn record_together(rows: usize) -> Text {
-    let row = format!("(?{})", ", ?".repeat(19));
-    let values = vec![row; rows].join(", ");
-    let text = format!(
-        "WITH v(id, version, epoch, was, state, reason, message, method, worked, worked_data, checked_at, since, \
-         latency_ms, streak, host_id, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode) AS (VALUES {values}) \
-         UPDATE procwarden_nodes SET {}FROM v WHERE procwarden_nodes.id = v.id AND procwarden_nodes.version = v.version \
-         AND procwarden_nodes.owner_epoch = v.epoch AND procwarden_nodes.state = v.was",
-        verdict_sets!("")
-    );
-    Text::Named(text.into())
+    let values = vec![concat!("(", row!(), ")"); rows].join(", ");
+    Text::Named([row_names!(), &values, row_sets!()].concat().into())
 }

@@ -1,4 +1,5 @@
-//! While the database is waited for: processes that end meanwhile are looked at and told of, and nothing is written.
+//! While the database is waited for, or many rows are judged: processes that end meanwhile are looked at and told of, and
+//! nothing is written.
 
 use std::future::Future;
 use std::pin::pin;

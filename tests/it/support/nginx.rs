@@ -79,13 +79,8 @@ impl Nginx {
             let text = deployed(name).replace(ADDRESS, &format!("127.0.0.1:{procwarden}"));
             fs::write(dir.path().join(name), text).unwrap();
         }
-        let (program, port) = listening(|port| {
-            let text = configuration(dir.path(), port, php, site);
-            fs::write(dir.path().join("nginx.conf"), text).unwrap();
-            let path = dir.path().to_str().unwrap();
-            let words = ["-e", "stderr", "-p", path, "-c", "nginx.conf"];
-            Program::start(binary(), words, dir.path(), &dir.path().join("log"), &[])
-        });
+        let (program, port) =
+            listening(|port| self::site(dir.path(), &before_php(dir.path(), port, php, site)));
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -162,16 +157,15 @@ fn around(dir: &Path, site: &str) -> String {
 }
 
 /// PHP has one script for everything, as Laravel has it, reached by a redirect inside.
-fn configuration(dir: &Path, port: u16, php: u16, site: &str) -> String {
+fn before_php(dir: &Path, port: u16, php: u16, site: &str) -> String {
     let path = dir.display();
-    let server = format!(
+    format!(
         "{site}\n    include {path}/nginx-adopt-upstream.conf;\n    server {{\n        listen 127.0.0.1:{port};\n        \
          add_header X-Upstream $upstream_addr always;\n        include {path}/nginx-adopt.conf;\n        \
          location = /denied {{ return 401; }}\n        \
          location / {{ try_files $uri /index.php?$query_string; }}\n        \
          location = /index.php {{ proxy_pass http://127.0.0.1:{php}$request_uri; }}\n    }}"
-    );
-    around(dir, &server)
+    )
 }
 
 /// Starts a program on a free port until it gets it, and waits until it listens.
