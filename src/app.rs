@@ -2,15 +2,13 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::adopt::{self, AdoptError};
 use crate::clock;
@@ -64,6 +62,9 @@ pub enum AppError {
         /// Why.
         source: io::Error,
     },
+    /// The kernel gives no threads that answer.
+    #[error("the threads that answer cannot be started")]
+    Threads(#[source] io::Error),
     /// A task ended that never should.
     #[error("the {0} task ended by itself")]
     TaskDied(&'static str),
@@ -100,6 +101,11 @@ fn take_file(url: &str) -> Result<Option<ServerLock>, AppError> {
         LockHeld::Io { source, .. } => AppError::Store(StoreError::unopenable(url, source)),
         held @ LockHeld::Held { .. } => AppError::Held(held),
     })
+}
+
+/// Listens, for a runtime that is not this one.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    tokio::net::TcpListener::bind(address).await?.into_std()
 }
 
 /// What was found of what is not adopted any more is over.
@@ -154,9 +160,8 @@ impl App {
             Box::pin(adopt::Nodes::start(monitor.store(), monitor.registry(), &settings)).await?;
         let their_migrations = their_migrations(&settings, &monitor).await?;
         let address = settings.server.listen;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| AppError::Bind { address, source })?;
+        let listener =
+            listen(address).await.map_err(|source| AppError::Bind { address, source })?;
         Ok(Self {
             settings: Arc::new(settings),
             monitor,
@@ -203,16 +208,15 @@ impl App {
                 Ok(())
             });
         }
-        let tracker = TaskTracker::new();
-        spawn(&mut tasks, "http", &stop, {
-            let (stop, listener) = (stop.clone(), self.listener);
-            let most = places(self.settings.server.max_connections);
-            async move {
-                if let Err(error) = http::serve(listener, state, most, stop, &tracker).await {
-                    tracing::error!(%error, "the HTTP server failed");
-                }
-                Ok(())
+        // Until the end: the store may have opened connections on them.
+        let threads = http::Threads::start().map_err(AppError::Threads)?;
+        let most = places(self.settings.server.max_connections);
+        let served = threads.spawn(http::serve(self.listener, state, most, stop.clone()));
+        spawn(&mut tasks, "http", &stop, async move {
+            if let Err(error) = served.await.map_err(io::Error::other).flatten() {
+                tracing::error!(%error, "the HTTP server failed");
             }
+            Ok(())
         });
         loop {
             tokio::select! {

@@ -209,9 +209,11 @@ fn of_app(error: &AppError) -> Exit {
         | AppError::Registry(_)
         | AppError::Adopt(_)
         | AppError::Monitor(MonitorError::Key(_)) => Exit::Config,
-        AppError::Monitor(_) | AppError::TaskDied(_) | AppError::Aborted | AppError::Deadline => {
-            Exit::Down
-        }
+        AppError::Monitor(_)
+        | AppError::Threads(_)
+        | AppError::TaskDied(_)
+        | AppError::Aborted
+        | AppError::Deadline => Exit::Down,
     }
 }
 

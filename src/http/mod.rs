@@ -49,6 +49,7 @@ mod testing;
 mod tests;
 #[cfg(test)]
 mod tests_fleet;
+mod threads;
 mod told;
 
 use std::sync::Arc;
@@ -77,6 +78,7 @@ pub(crate) use nodes::body as node_shape;
 pub(crate) use nodes_status::recorded_row as node_row_shape;
 pub use openapi::{OPENAPI, described};
 pub use server::serve;
+pub use threads::Threads;
 pub(crate) use told::Told;
 
 /// What the server works with.

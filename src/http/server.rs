@@ -19,17 +19,17 @@ use super::router::router;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Serves until `stop`, then lets every connection finish its request, and returns when all have ended.
-/// The tasks of the connections belong to `tracker`; there are at most `most` of them.
+/// There are at most `most` of them. The listener does not block, and belongs to the runtime that this is awaited on.
 ///
 /// # Errors
-/// If the listener's address cannot be read.
+/// If the listener's address cannot be read, or the runtime cannot wait for it.
 pub async fn serve(
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     state: AppState,
     most: usize,
     stop: CancellationToken,
-    tracker: &TaskTracker,
 ) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     let router = router(state.clone());
     let connections = TaskTracker::new();
@@ -54,7 +54,7 @@ pub async fn serve(
                 let (state, router, stop) = (state.clone(), router.clone(), stop.clone());
                 let connection =
                     converse(stream, caller, Arc::clone(&requests), state, router, stop);
-                let task = tracker.spawn(connections.track_future(connection));
+                let task = connections.spawn(connection);
                 house.take(caller, requests, task.abort_handle(), now);
             }
             Err(error) => {
@@ -128,11 +128,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let (state, token) = (world.state.clone(), stop.clone());
-        let server =
-            tokio::spawn(
-                async move { serve(listener, state, 100, token, &TaskTracker::new()).await },
-            );
+        let listener = listener.into_std().unwrap();
+        let server = tokio::spawn(serve(listener, world.state.clone(), 100, stop.clone()));
         (world, address, stop, server)
     }
 
