@@ -1,5 +1,7 @@
 //! The last published truth: immutable, swapped in one atomic store, read by HTTP without a lock.
 
+mod tally;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,6 +11,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::domain::Timestamp;
 use crate::domain::migration::{self, Migration};
 use crate::domain::node::Node;
@@ -16,6 +19,8 @@ use crate::domain::observation::Reason;
 use crate::domain::reconcile::{progressed, shown};
 use crate::domain::time::Uptime;
 use crate::domain::verdict::{State, Verdict};
+
+pub use tally::{Count, Tally};
 
 /// A node with what is held of it.
 #[derive(Debug, Clone)]
@@ -159,6 +164,8 @@ pub struct NodesPart {
     pub passed: bool,
     /// How long the last pass took.
     pub last_pass: Duration,
+    /// Its nodes, counted when it was published.
+    pub counted: Option<Tally>,
 }
 
 impl NodesPart {
@@ -323,8 +330,9 @@ impl Published {
         self.current.load()
     }
 
-    /// Replaces the nodes; their generation is set here.
+    /// Replaces the nodes; they are counted and their generation is set here.
     pub fn publish_nodes(&self, mut part: NodesPart) {
+        part.counted = Some(part.count(clock::uptime()));
         self.update(|snapshot| {
             part.generation = snapshot.nodes.generation + 1;
             snapshot.nodes = Arc::new(part);

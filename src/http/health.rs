@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::HealthScope;
 use crate::domain::Uptime;
 use crate::domain::verdict::State;
-use crate::snapshot::{NodesPart, Standing};
+use crate::snapshot::{Count, NodesPart, Tally};
 
 /// The methods that health routes answer.
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -152,16 +152,9 @@ fn now(state: &AppState, scope: HealthScope) -> (StatusCode, Bytes) {
 }
 
 fn count(state: &AppState, part: &NodesPart, scope: HealthScope, now: Uptime) -> (Counts, Uptime) {
-    let (mut working, mut total, mut elsewhere) = (0, 0, false);
-    for view in part.nodes.iter().filter(|view| view.is_counted()) {
-        if scope == HealthScope::Instance && !view.is_mine() {
-            elsewhere = true;
-            continue;
-        }
-        total += 1;
-        working += u64::from(part.state_of(view, now) == State::Up);
-    }
-    let note = (total == 0 && elsewhere).then_some(NO_NODES_HERE);
+    let Tally { mine, fleet, until } = part.tally(now);
+    let Count { working, total } = if scope == HealthScope::Instance { mine } else { fleet };
+    let note = (total == 0 && fleet.total > 0).then_some(NO_NODES_HERE);
     let status = if now > part.valid_until {
         "stale"
     } else if state.settings().health.min_working.is_met(working, total) {
@@ -172,24 +165,7 @@ fn count(state: &AppState, part: &NodesPart, scope: HealthScope, now: Uptime) ->
     let code = if status == "healthy" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let calm = (code, json(&Health { status, working, total, note }));
     let draining = json(&Health { status: "draining", working, total, note });
-    (Counts { calm, draining }, holds_until(part, now))
-}
-
-/// Until when every state of this part reads as it does at `now`, unless another part is published.
-pub fn holds_until(part: &NodesPart, now: Uptime) -> Uptime {
-    if now > part.valid_until {
-        return Uptime(i64::MAX);
-    }
-    let ends = part.nodes.iter().filter_map(|view| {
-        let window = match &view.standing {
-            Standing::Mine => part.window,
-            Standing::Of { window, .. } => *window,
-            Standing::Lost { .. } | Standing::Released => return None,
-        };
-        view.verdict.checked_up.map(|checked| checked.plus(window))
-    });
-    let ends = ends.filter(|end| *end >= now);
-    ends.min().map_or(part.valid_until, |end| end.min(part.valid_until))
+    (Counts { calm, draining }, until)
 }
 
 fn node(state: &AppState, id: &str) -> Result<(StatusCode, Bytes), Problem> {

@@ -19,7 +19,6 @@ use super::AppState;
 use super::auth::MayRead;
 use super::bodies::Prepared;
 use super::error::Problem;
-use super::health::holds_until;
 use super::limits::Work;
 use super::lists::{self, Rows, heavy};
 use super::query::Params;
@@ -111,7 +110,7 @@ pub async fn get(
         let list = &state.0.nodes_status;
         let (generation, count, here) =
             (part.generation, part.nodes.len(), state.here().to_owned());
-        let make = move |rows: &mut _| (recorded(rows, &part, &here, now), holds_until(&part, now));
+        let make = move |rows: &mut _| (recorded(rows, &part, &here, now), part.tally(now).until);
         let body = list.get(generation, now, count, make).await?;
         return Ok(body.respond(&headers).await.map(Body::from));
     };

@@ -43,6 +43,7 @@ impl Reconciler {
             persisted: self.dirty.is_empty(),
             passed: self.passes.swept.is_some(),
             last_pass: self.passes.last,
+            counted: None,
             nodes: self.entries.values().map(|it| Arc::clone(&it.view)).collect(),
         });
         crate::failpoint::at("nodes-published");
