@@ -13,6 +13,10 @@ use super::{LockDir, ScanError};
 use crate::clock;
 use crate::domain::migration::DirMark;
 
+/// Names between two turns of other threads: reading takes all of a core for seconds, and what is told of a death must not
+/// wait for the end of a time slice (milliseconds) behind it.
+const TURN: usize = 32;
+
 /// The directory that is looked at.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -87,7 +91,10 @@ impl LockDir {
         #[cfg(test)]
         let moment = moment + self.model().pretended;
         let (ticket, mut under) = self.ask_model(place, names, looker);
-        for one in &mut under {
+        for (at, one) in under.iter_mut().enumerate() {
+            if at % TURN == TURN - 1 {
+                std::thread::yield_now();
+            }
             one.fresh = self.look_at(place, one, moment).map_err(|errno| self.unreadable(errno))?;
         }
         pass();

@@ -34,7 +34,7 @@ impl Hints {
         }
     }
 
-    /// Look at these now.
+    /// Their processes ended: look at these now.
     pub(super) fn keys(&mut self, keys: impl IntoIterator<Item = Key>) {
         self.keys.extend(keys);
     }
@@ -72,6 +72,11 @@ impl Hints {
         let keys = (!self.keys.is_empty()).then_some(now);
         let later = self.later.first().map(|(at, _)| *at);
         keys.into_iter().chain(names).chain(later).min()
+    }
+
+    /// Those whose processes ended.
+    pub(super) fn ended(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter()
     }
 
     /// How many there are.

@@ -1,6 +1,7 @@
 //! While the database is waited for, or many rows are judged: processes that end meanwhile are looked at and told of, and
 //! nothing is written.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -9,11 +10,16 @@ use super::looks::LookAtSome;
 use super::observe::Look;
 use super::{Reconciler, ends, join};
 use crate::clock;
+use crate::domain::migration::Key;
 use crate::domain::reconcile::evaluate;
 
-/// A look at processes that ended while something else is under way.
+/// Looks at processes that ended, while something else is under way.
 #[derive(Debug, Default)]
-pub(super) struct Aside(Option<LookAtSome>);
+pub(super) struct Aside {
+    looking: Option<LookAtSome>,
+    /// What is or was looked at.
+    begun: BTreeSet<Key>,
+}
 
 impl Reconciler {
     /// Awaits `work`, which has nothing to do with us, and tells of deaths in between. They are looked at again, judged
@@ -30,8 +36,10 @@ impl Reconciler {
         }
     }
 
-    /// Lets others on this thread have their turn in a work that is long, and tells of deaths so far in the same way.
+    /// Lets others have their turn in a work that is long, and tells of deaths so far in the same way.
     pub(super) async fn breathe(&mut self, aside: &mut Aside) {
+        // The look at who died is taken on another thread, which may have no core but this one.
+        std::thread::yield_now();
         tokio::select! {
             biased;
             () = self.aside(aside) => {}
@@ -40,22 +48,34 @@ impl Reconciler {
     }
 
     /// A step: a look at what ended begins, or what it brought is told. Nothing is lost where it is dropped in between.
-    async fn aside(&mut self, Aside(looking): &mut Aside) {
+    async fn aside(&mut self, aside: &mut Aside) {
         let wants = self.adoption.is_none() && self.parts.events.has_listeners();
-        let exits = self.scout.watched.exits().filter(|_| wants && looking.is_none());
+        let may_begin = wants && aside.looking.is_none();
+        // What ended before this was under way, and waits for its end.
+        let waiting = self.hints.ended().filter(|key| !aside.begun.contains(key));
+        let waiting: BTreeSet<Key> = waiting.filter(|_| may_begin).cloned().collect();
+        if !waiting.is_empty() {
+            return self.look_aside(aside, waiting);
+        }
+        let exits = self.scout.watched.exits().filter(|_| may_begin);
         tokio::select! {
             tokens = ends(exits) => {
                 let keys = self.scout.watched.keys_of(&tokens);
                 self.hints.later_all(&keys, Duration::ZERO);
-                *looking = self.look_at_these(keys, std::collections::BTreeSet::new());
+                self.look_aside(aside, keys);
             }
-            looked = join(looking.as_mut()) => {
-                *looking = None;
+            looked = join(aside.looking.as_mut()) => {
+                aside.looking = None;
                 if let Ok(Ok(look)) = looked {
                     self.tell_of(look);
                 }
             }
         }
+    }
+
+    fn look_aside(&self, aside: &mut Aside, keys: BTreeSet<Key>) {
+        aside.begun.extend(keys.iter().cloned());
+        aside.looking = self.look_at_these(keys, BTreeSet::new());
     }
 
     fn tell_of(&mut self, look: Look) {

@@ -59,6 +59,10 @@ const MIN_GAP: Duration = Duration::from_millis(20);
 /// A look at the directory that takes longer than this is said to hang; the next one waits for it.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a look at some that is under way may hold up what was seen of all: it takes less than a millisecond, unless the
+/// directory hangs.
+const SOME_FIRST: Duration = Duration::from_millis(20);
+
 /// How long the last look is waited for at the end.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
@@ -219,6 +223,13 @@ impl Reconciler {
                 change = changes(self.changes.as_mut()) => self.changed(change),
                 looked = join(all.as_mut().map(|(look, _)| look)) => {
                     all = None;
+                    // What is told of some does not wait until all are judged.
+                    if let Some(look) = &mut some
+                        && let Ok(looked) = tokio::time::timeout(SOME_FIRST, look).await
+                    {
+                        some = None;
+                        self.looked_at_some(looked).await;
+                    }
                     self.looked_at_all(looked).await;
                 }
                 looked = join(some.as_mut()) => {

@@ -77,6 +77,7 @@ impl Reconciler {
                 continue;
             }
             let verdict = self.judge(seen, &look.rules, now, &mut sightings);
+            crate::failpoint::at("migration-judged");
             self.tell_observed(&verdict.seen, &verdict.decision, now);
             judged.push(verdict);
         }

@@ -155,6 +155,31 @@ async fn two_hundred_deaths_at_once_are_all_told() {
     }
 }
 
+/// Each judgement is made slow, so that the first look at everything is judged for many seconds.
+#[tokio::test]
+async fn a_death_is_told_while_much_else_is_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = Program::sleeper(dir.path());
+    let others = Program::sleeper(dir.path());
+    let mut locks = vec![Lock::new(1, job.pid())];
+    locks.extend((2..=800).map(|id| Lock::new(id, others.pid())));
+    let mut warden = started(told(), &locks).await;
+    wait(&warden, 1, "in_progress alive - run1").await;
+    warden.reconfigure(|config| config.env("FAILPOINTS", "migration-judged=sleep(10)"));
+    warden.kill9();
+    warden.launch();
+    eventually(SOON, || async {
+        let held = kernel::pidfds(warden.pid());
+        if held.contains(&job.pid()) { Ok(()) } else { Err(format!("{held:?}")) }
+    })
+    .await;
+    let mut listener = Listener::of(&warden, "/events").await;
+    job.kill();
+    let event = listener.event().await;
+    assert_eq!((&event.data["id"], &event.data["kind"]), (&json!(1), &json!("observed")));
+    assert_eq!(warden.get("/readyz").await.status, 503, "the first look is still judged");
+}
+
 #[tokio::test]
 async fn without_events_the_interval_sees_the_same() {
     let dir = tempfile::tempdir().unwrap();
