@@ -21,7 +21,7 @@ pub(super) fn absent(
     };
     if row.dir.is_some() && row.dir != sight.dir {
         // Another directory stands at the path: it says nothing about this one's locks.
-        return unchanged(Some(row), Memory { absent: None, ..memory.clone() }, Vec::new());
+        return elsewhere(row, sight, memory, rules, now);
     }
     let since = memory.absent.unwrap_or(now.up);
     let gone_for = now.up.since(since);
@@ -62,6 +62,27 @@ pub(super) fn absent(
         outcome,
         explain,
     }
+}
+
+/// Nothing follows for the status; but nobody is told that a process lives which is proven dead. A file that is being
+/// written or a directory that fails is over in a moment; this may stay.
+fn elsewhere(row: &Migration, sight: &Sight, memory: &Memory, rules: &Rules, now: Now) -> Decision {
+    let nothing = unchanged(Some(row), Memory { absent: None, ..memory.clone() }, Vec::new());
+    // How it ended may be told later than that it did.
+    let is_news = match row.state {
+        State::Alive | State::Stalled => true,
+        State::Unknown => row.reason.is_some_and(Reason::is_death) && row.exit.is_none(),
+        _ => false,
+    };
+    let Standing::Dead(proof) = standing(Some(row), sight, rules, now.wall) else { return nothing };
+    if !is_news {
+        return nothing;
+    }
+    let mut next = row.clone();
+    next.exit = sight.exit.or(next.exit);
+    let reason = Reason::of_death(proof, next.exit);
+    set_state(&mut next, State::Unknown, Some(reason), now);
+    Decision { write: write(Some(row), &next, now), row: Some(next), ..nothing }
 }
 
 /// The lock went by itself: the first rule that applies ends the run (the runner's report has ended it already).

@@ -193,6 +193,44 @@ fn a_directory_that_changed_or_failed_concludes_nothing() {
     }
 }
 
+/// Its process died while another directory stood under the path.
+fn gone_elsewhere() -> World {
+    let mut w = running();
+    w.unlock();
+    w.dir = Some(OTHER_DIR);
+    w.kill(100);
+    assert_eq!(w.look(), "in_progress unknown process_gone - run1 keep - write");
+    w.pass(9000);
+    assert_eq!(w.look(), "in_progress unknown process_gone - run1 keep - quiet");
+    w
+}
+
+#[test]
+fn a_death_is_told_although_another_directory_concludes_nothing() {
+    // The first one again, without the lock: as if that had gone before the process. No error.
+    let mut w = gone_elsewhere();
+    w.dir = Some(DIR);
+    w.look();
+    w.pass(5);
+    assert!(w.look().starts_with("completed finished - lock_released"));
+    // With the lock it is a death like any other.
+    let mut w = gone_elsewhere();
+    w.dir = Some(DIR);
+    w.lock(100, 9000);
+    assert_eq!(w.look(), "in_progress gone process_gone - run1 keep +5s write");
+    w.pass(5);
+    assert_eq!(w.look(), "error finished process_gone monitor run1 remove - flip");
+    // And how it ended counts, whenever that is told.
+    let mut w = gone_elsewhere();
+    w.exit = Some(Exit::Signal(9));
+    assert_eq!(w.look(), "in_progress unknown killed - run1 keep - write");
+    assert_eq!(w.look(), "in_progress unknown killed - run1 keep - quiet");
+    w.dir = Some(DIR);
+    w.look();
+    w.pass(5);
+    assert_eq!(w.look(), "error finished killed monitor run1 keep - flip");
+}
+
 #[test]
 fn a_directory_that_fails_between_the_two_scans_starts_the_count_again() {
     let mut w = running();

@@ -39,6 +39,34 @@ async fn renamed_away_and_back_ends_no_run() {
     wait(&warden, 1, "completed finished - run1").await;
 }
 
+/// A lock that went with its directory is not known to be gone; that its process is, is told.
+#[tokio::test]
+async fn a_death_is_told_although_another_directory_concludes_nothing() {
+    let warden = Warden::start(long_grace()).await;
+    let mut job = Program::sleeper(warden.dir());
+    Lock::new(1, job.pid()).write(&warden.lock_dir());
+    wait(&warden, 1, "in_progress alive - run1").await;
+    let away = warden.dir().join("away");
+    fs::rename(warden.lock_dir(), &away).unwrap();
+    until_logged(&warden, 1, &["WARN", "lock directory"]).await;
+    fs::create_dir(warden.lock_dir()).unwrap();
+    job.kill();
+    eventually(SOON, || async {
+        let now = shown(&warden, 1).await;
+        // How it ended is told by newer kernels alone.
+        let is_gone = now.starts_with("in_progress unknown process_gone")
+            || now == "in_progress unknown killed run1";
+        if is_gone { Ok(()) } else { Err(now) }
+    })
+    .await;
+    ticks_pass(&warden).await;
+    assert!(shown(&warden, 1).await.starts_with("in_progress unknown "));
+    assert!(events(&warden, 1).is_empty());
+    fs::remove_dir_all(warden.lock_dir()).unwrap();
+    fs::rename(&away, warden.lock_dir()).unwrap();
+    wait(&warden, 1, &format!("in_progress waiting {KILLED} run1")).await;
+}
+
 #[tokio::test]
 async fn another_directory_concludes_nothing_after_a_restart_either() {
     let mut warden = Warden::start(long_grace()).await;

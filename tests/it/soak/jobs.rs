@@ -36,6 +36,8 @@ struct Project {
     abandoned: bool,
     /// The last one removed its lock and ended, well or not.
     released: Option<bool>,
+    /// That was just after another directory was put under the path: whoever has not seen the lock there cannot tell.
+    unplaced: bool,
     since: Since,
 }
 
@@ -48,6 +50,7 @@ impl Project {
             perhaps: 0,
             abandoned: false,
             released: None,
+            unplaced: false,
             since: Since::now(),
         }
     }
@@ -90,6 +93,7 @@ impl Project {
         self.released.map(|well| {
             shown.starts_with("completed finished ")
                 || (!well && shown.starts_with("error finished "))
+                || (self.unplaced && shown.starts_with("in_progress unknown "))
         })
     }
 }
@@ -120,7 +124,8 @@ impl Jobs {
     }
 
     /// One of them begins, is taken over, writes, ends, crashes, or goes on.
-    pub async fn step(&mut self, dice: &mut Dice, warden: &Warden) {
+    /// `replaced`: another directory was put under the path a moment ago.
+    pub async fn step(&mut self, dice: &mut Dice, warden: &Warden, replaced: bool) {
         let id = i64::try_from(dice.index(self.projects.len())).unwrap() + 1;
         let (roll, done) = (dice.below(100), &mut self.done);
         let lock = lock_of(warden, id);
@@ -148,6 +153,7 @@ impl Jobs {
                 // Asked before it knew what to do.
                 project.perhaps += usize::from(!well);
                 (project.job, project.released, project.since) = (None, Some(well), Since::now());
+                project.unplaced = replaced;
                 done.released += 1;
             }
             (Some(job), 70..90) if told => {

@@ -73,6 +73,8 @@ pub struct World {
     next_fault: Instant,
     under: Option<(Fault, Instant, Option<Held>)>,
     fault_ended: Instant,
+    /// When another directory was put under the path.
+    replaced: Option<Instant>,
     looked: Instant,
     pub ledger: Ledger,
     pub usage: Usage,
@@ -121,6 +123,7 @@ impl World {
             next_fault,
             under: None,
             fault_ended: now,
+            replaced: None,
             looked: now,
             ledger: Ledger::default(),
             usage: Usage::default(),
@@ -134,7 +137,8 @@ impl World {
         while Instant::now() < until {
             self.fault().await;
             if self.dice.below(2) == 0 {
-                self.jobs.step(&mut self.dice, &self.warden).await;
+                let replaced = self.replaced.is_some_and(|at| at.elapsed() < DELAY);
+                self.jobs.step(&mut self.dice, &self.warden, replaced).await;
             } else {
                 self.nodes.step(&mut self.dice).await;
             }
@@ -236,7 +240,10 @@ impl World {
             Fault::Frozen => self.warden.signal(Signal::STOP),
             Fault::Cut => self.proxy.as_ref().expect("a server").cut(),
             Fault::Held => held = Some(db::hold(&self.database)),
-            Fault::Replaced => replace(&self.warden.lock_dir()),
+            Fault::Replaced => {
+                replace(&self.warden.lock_dir());
+                self.replaced = Some(Instant::now());
+            }
         }
         *self.happened.entry(fault).or_default() += 1;
         println!("{} {fault:?} for {seconds:?}", self.seed);
