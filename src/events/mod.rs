@@ -16,7 +16,8 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use crate::domain::Timestamp;
 
-/// News that a listener may be behind before it is dropped: ten thousand deaths at once are still told.
+/// News that a listener may be behind before it is dropped: ten thousand deaths at once are still told. Room for them takes
+/// 640 KiB, so it is made for the first one who listens.
 const BEHIND: usize = 16_384;
 
 /// Whom an event is about.
@@ -141,7 +142,8 @@ pub struct Hub {
 
 #[derive(Debug)]
 struct Inner {
-    news: broadcast::Sender<Arc<Item>>,
+    /// Made for the first listener.
+    news: OnceLock<broadcast::Sender<Arc<Item>>>,
     committed: Notify,
     /// Whether what is committed from now on is told: false until [`flips::follow`] knows where to begin.
     following: watch::Sender<bool>,
@@ -152,7 +154,7 @@ struct Inner {
 impl Default for Hub {
     fn default() -> Self {
         let inner = Inner {
-            news: broadcast::Sender::new(BEHIND),
+            news: OnceLock::new(),
             committed: Notify::new(),
             following: watch::Sender::new(false),
             listening: Mutex::default(),
@@ -166,13 +168,15 @@ impl Hub {
     /// Does anybody listen? What is only made to be told need not be made otherwise.
     #[must_use]
     pub fn has_listeners(&self) -> bool {
-        self.inner.news.receiver_count() > 0
+        self.inner.news.get().is_some_and(|news| news.receiver_count() > 0)
     }
 
     /// Tells all listeners.
     pub fn tell(&self, news: News) {
-        // Nobody may listen.
-        let _ = self.inner.news.send(Arc::new(Item { news, text: OnceLock::new() }));
+        if let Some(listeners) = self.inner.news.get() {
+            // Nobody may listen any more.
+            let _ = listeners.send(Arc::new(Item { news, text: OnceLock::new() }));
+        }
     }
 
     /// Listens from now on. One that is too far behind is told so by its receiver.
@@ -184,7 +188,8 @@ impl Hub {
             // What was followed for the last of the former listeners may be long ago.
             self.inner.following.send_replace(false);
         }
-        let listener = self.inner.news.subscribe();
+        let news = self.inner.news.get_or_init(|| broadcast::Sender::new(BEHIND));
+        let listener = news.subscribe();
         self.commit();
         listener
     }
