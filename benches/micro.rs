@@ -65,10 +65,11 @@ fn node(id: i64) -> Node {
 
 fn seen(node: &Node) -> Observation {
     Observation::Api(ApiFacts {
-        url: node.url(),
+        url: node.url().into(),
         seen: ApiSeen::Version(65_562),
         latency: Some(Duration::from_millis(2)),
         unreadable: None,
+        silence: None,
     })
 }
 

@@ -4,8 +4,9 @@
 //!
 //! - `nodes COUNT flip|quiet` records as many verdicts, with an event each or without; milliseconds.
 //! - `migrations COUNT` writes as many rows of migrations, with an event each; milliseconds.
-//! - `sql nodes|migrations COUNT ROWS FILE` writes the statements that set the same columns of the same rows back, for
-//!   the engine's own client: `ROWS` rows a statement, one transaction, the clock before and after it.
+//! - `sql nodes|migrations|events COUNT ROWS FILE` writes the statements that set the same columns of the same rows back,
+//!   for the engine's own client: `ROWS` rows a statement, one transaction, the clock before and after it. `events` are
+//!   those of the nodes and an event for each.
 //!
 //! Rows are those with the ids 1 to `COUNT`, and stand as the script made them: nodes are `up`, migrations in progress.
 
@@ -191,7 +192,7 @@ impl Sql {
     fn of(&self, table: &str, count: i64) -> Result<String, Failure> {
         let now = clock::now().wall.0;
         let columns = match table {
-            "nodes" => node_columns(now),
+            "nodes" | "events" => node_columns(now),
             "migrations" => migration_columns(now),
             _ => return Err(format!("no table {table}").into()),
         };
@@ -205,10 +206,18 @@ impl Sql {
                 "START TRANSACTION;",
             ),
         };
-        let mut sql = format!("{clock}\n{begin}\n");
+        let mut sql = String::new();
+        if table == "events" {
+            writeln!(sql, "DELETE FROM procwarden_events WHERE instance = 'bare';")?;
+        }
+        write!(sql, "{clock}\n{begin}\n")?;
         for first in (1..=count).step_by(usize::try_from(self.rows)?) {
             let last = (first + self.rows - 1).min(count);
-            self.statement(&mut sql, table, &columns, first..=last)?;
+            let rows = if table == "events" { "nodes" } else { table };
+            self.statement(&mut sql, rows, &columns, first..=last)?;
+            if table == "events" {
+                events(&mut sql, now, first..=last)?;
+            }
         }
         write!(sql, "COMMIT;\n{clock}\n")?;
         Ok(sql)
@@ -267,6 +276,26 @@ impl Sql {
         }
         Ok(())
     }
+}
+
+/// An event for each of these nodes, as the bare side inserts them.
+fn events(
+    sql: &mut String,
+    now: i64,
+    ids: std::ops::RangeInclusive<i64>,
+) -> Result<(), std::fmt::Error> {
+    write!(
+        sql,
+        "INSERT INTO procwarden_events (instance, seq, at, kind, subject_id, name, state, reason, was_state) VALUES "
+    )?;
+    for (at, id) in ids.enumerate() {
+        let comma = if at > 0 { "," } else { "" };
+        write!(
+            sql,
+            "{comma}('bare',{id},{now},'node',{id},'node-{id}','up','process_running','down')"
+        )?;
+    }
+    writeln!(sql, ";")
 }
 
 fn node_columns(now: i64) -> Vec<(&'static str, Value)> {

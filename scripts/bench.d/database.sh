@@ -8,8 +8,8 @@ database() {
         text=$(ROWS=10000 ROUNDS=$ROUNDS scripts/bench-database --programs "$programs" --engine "$engine" flips)
         echo "$text"
         awk -v engine="$engine" '
-            $1 == engine && /verdicts/ && $(NF - 4) == 10000 {
-                kind = /without/ ? "quiet" : "flip"
+            $1 == engine && /verdicts|INSERTs/ && $(NF - 4) == 10000 {
+                kind = /without/ ? "quiet" : /INSERTs/ ? "both" : "flip"
                 printf "{\"name\":\"database.%s.%s.ours\",\"value\":%s}\n", engine, kind, $(NF - 3)
                 printf "{\"name\":\"database.%s.%s.bare\",\"value\":%s}\n", engine, kind, $(NF - 2)
             }' <<<"$text" >>"$results"

@@ -16,6 +16,7 @@ scan_of() {
     helper "$programs/examples/bench_events" hold "$dir" "$1" 100
     for ((round = 0; round < ROUNDS; round++)); do
         result "locks.$1.c" "$(on "$server_core" "$work/locks" "$dir" 3 | middle)"
+        result "locks.$1.stat" "$(on "$server_core" "$work/locks" "$dir" 3 stat | middle)"
         result "locks.$1.php" "$(on "$server_core" php scripts/bench.d/locks.php "$dir" 3 | middle)"
         if [[ -x $driver ]]; then
             for what in cold cold-pids warm warm-pids; do

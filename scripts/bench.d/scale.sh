@@ -7,21 +7,35 @@ scale() {
     many_locks
 }
 
-# health NAME: a request a millisecond.
+# health NAME [ADDRESS]: a request a millisecond.
 health() {
     local p50 p99 max
-    read -r p50 p99 max <<<"$("$programs/examples/bench_events" latency "$address" /health "$((QUICK ? 2000 : 15000))")"
+    read -r p50 p99 max <<<"$("$programs/examples/bench_events" latency "${2:-$address}" /health "$((QUICK ? 1000 : 5000))")"
     result "$1.p50" "$p50"
     result "$1.p99" "$p99"
     result "$1.max" "$max"
 }
 
 quiet() {
+    local round
     say '/health of a service with nothing to do, a request a millisecond'
     serve 0,1 "$work/quiet.db"
     await 30 'an idle service' answers "http://$address/readyz"
-    health scale.quiet
+    for ((round = 0; round < ROUNDS; round++)); do health scale.quiet; done
     stop "$warden"
+}
+
+# beside NAME: of the service, in turns with one that has nothing to do on the same machine at the same time.
+beside() {
+    local busy=$address busy_pid=$warden round
+    serve 0,1 "$work/beside.db"
+    await 30 'an idle service' answers "http://$address/readyz"
+    for ((round = 0; round < ROUNDS; round++)); do
+        health "$1" "$busy"
+        health "$1.beside"
+    done
+    stop "$warden"
+    address=$busy warden=$busy_pid
 }
 
 many_nodes() {
@@ -38,7 +52,7 @@ many_nodes() {
     await 120 'all nodes to be known' answers "http://$address/readyz"
     # The first pass may be slow: everything is new. What counts is the third.
     sleep "$((QUICK ? 35 : 75))"
-    health scale.nodes
+    beside scale.nodes
     up=$(curl -s "http://$address/health" | sed 's/.*"working":\([0-9]*\).*/\1/')
     result scale.nodes.up_share "$(calc "100 * $up / $count")"
     result scale.nodes.tick_ms "$(curl -s "http://$address/instances" | sed 's/.*"tick_ms": *\([0-9]*\).*/\1/')"
@@ -58,7 +72,7 @@ many_locks() {
     serve 0,1 "$work/many.db" PROCWARDEN__MIGRATIONS__LOCK_DIR="$dir"
     await 120 'all locks to be known' watches "$count"
     sleep "$((QUICK ? 5 : 25))"
-    health scale.locks
+    beside scale.locks
     result scale.locks.cpu_share "$(busy "$warden" 20)"
     # Past its time nothing is believed: /readyz would say 503.
     result scale.locks.fresh "$(answers "http://$address/readyz" && echo 100 || echo 0)"
