@@ -195,6 +195,8 @@ impl App {
     /// # Errors
     /// [`AppError::TaskDied`], [`AppError::Aborted`], [`AppError::Deadline`].
     pub async fn run(mut self, mut shutdown: Shutdown, reread: Reread) -> Result<(), AppError> {
+        // First, so that it is dropped last: the store may have opened connections on these threads.
+        let threads = http::Threads::start().map_err(AppError::Threads)?;
         let stop = CancellationToken::new();
         let draining = Arc::new(AtomicBool::new(false));
         let mut tasks = Tasks::new();
@@ -208,8 +210,6 @@ impl App {
                 Ok(())
             });
         }
-        // Until the end: the store may have opened connections on them.
-        let threads = http::Threads::start().map_err(AppError::Threads)?;
         let most = places(self.settings.server.max_connections);
         let served = threads.spawn(http::serve(self.listener, state, most, stop.clone()));
         spawn(&mut tasks, "http", &stop, async move {

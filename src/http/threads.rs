@@ -1,4 +1,4 @@
-//! The threads that answer, in a runtime of their own: a step of a reconciler, however long, delays no answer.
+//! The threads that answer, in a runtime of their own: a step of a reconciler, however long, delays no answer from memory.
 
 use std::future::Future;
 use std::io;

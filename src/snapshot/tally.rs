@@ -1,4 +1,5 @@
-//! How many nodes there are and work: counted once for a publication, so that no answer has to.
+//! How many nodes there are and work: counted once for a publication, and again only if a verdict gets too old before the
+//! next.
 
 use super::{NodesPart, Standing};
 use crate::domain::Uptime;
@@ -56,5 +57,19 @@ impl NodesPart {
         // Past its time nothing of it is believed, and that stays so.
         let until = if now > self.valid_until { Uptime(i64::MAX) } else { until };
         Tally { mine, fleet, until }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::snapshot::{NodesPart, Published};
+
+    #[test]
+    fn what_is_published_is_counted() {
+        let published = Published::default();
+        published.publish_nodes(NodesPart::default());
+        let part = published.load().nodes.clone();
+        let counted = part.counted.expect("at its publication");
+        assert_eq!(part.tally(counted.until), counted);
     }
 }

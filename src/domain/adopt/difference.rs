@@ -194,6 +194,7 @@ pub fn lock_gone(before: &Migration) -> Option<Difference> {
         (State::Unknown, Some(Reason::NoPid)) => {
             "a lock without a PID is reported, never removed by age alone; an operator removes it"
         }
+        (State::Unknown, Some(reason)) if reason.is_death() => return None,
         (State::Unknown, _) => "what cannot be told apart from alive is not removed",
         (State::Foreign, _) => "a PID of another host or container is not judged here",
         _ => return None,

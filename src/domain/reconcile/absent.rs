@@ -71,7 +71,7 @@ fn elsewhere(row: &Migration, sight: &Sight, memory: &Memory, rules: &Rules, now
     // How it ended may be told later than that it did.
     let is_news = match row.state {
         State::Alive | State::Stalled => true,
-        State::Unknown => row.reason.is_some_and(Reason::is_death) && row.exit.is_none(),
+        State::Unknown => !row.reason.is_some_and(Reason::is_death) || row.exit.is_none(),
         _ => false,
     };
     let Standing::Dead(proof) = standing(Some(row), sight, rules, now.wall) else { return nothing };

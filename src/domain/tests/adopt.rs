@@ -212,6 +212,7 @@ fn a_lock_that_is_removed_although_nothing_was_proven() {
     }
     assert_eq!(lock_gone(&row(State::Alive, None)), None, "its runner may");
     assert_eq!(lock_gone(&row(State::Gone, Some(Reason::ProcessGone))), None);
+    assert_eq!(lock_gone(&row(State::Unknown, Some(Reason::Killed))), None, "it is dead");
 }
 
 fn words() -> impl Strategy<Value = String> {

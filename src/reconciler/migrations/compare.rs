@@ -35,7 +35,9 @@ impl Sighting {
         let alive = matches!(standing(row, &seen.sight, rules, now.wall), Standing::Alive(Some(_)));
         let just_gone =
             seen.sight.lock == LockSight::Absent && memory.watched && memory.absent.is_none();
-        let gone = row.filter(|_| just_gone).and_then(lock_gone);
+        // Another directory says nothing about the locks of the one before.
+        let same = |row: &&Migration| row.dir.is_none() || row.dir == seen.sight.dir;
+        let gone = row.filter(|_| just_gone).filter(same).and_then(lock_gone);
         let called = row.zip(record).filter(|_| alive).and_then(|(row, it)| called_dead(row, it));
         let happened = gone.into_iter().chain(called).collect();
         Self {

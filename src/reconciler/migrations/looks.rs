@@ -64,6 +64,7 @@ impl Reconciler {
             // Before the look: what changes after it is told.
             let watch = unwatched.then(|| observer.scout.dir.watch());
             let look = observer.look(&rows);
+            crate::failpoint::at("migrations-looked");
             // Before the look is taken over: a map that is shared would be copied to be written.
             drop(rows);
             (observer, look, watch)

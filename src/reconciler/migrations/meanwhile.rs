@@ -17,8 +17,17 @@ use crate::domain::reconcile::evaluate;
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     looking: Option<LookAtSome>,
+    /// What had ended before was thought of.
+    began: bool,
     /// What is or was looked at.
-    begun: BTreeSet<Key>,
+    keys: BTreeSet<Key>,
+}
+
+impl Aside {
+    /// Is or was this looked at?
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.keys.contains(key)
+    }
 }
 
 impl Reconciler {
@@ -51,11 +60,13 @@ impl Reconciler {
     async fn aside(&mut self, aside: &mut Aside) {
         let wants = self.adoption.is_none() && self.parts.events.has_listeners();
         let may_begin = wants && aside.looking.is_none();
-        // What ended before this was under way, and waits for its end.
-        let waiting = self.hints.ended().filter(|key| !aside.begun.contains(key));
-        let waiting: BTreeSet<Key> = waiting.filter(|_| may_begin).cloned().collect();
-        if !waiting.is_empty() {
-            return self.look_aside(aside, waiting);
+        if may_begin && !aside.began {
+            // What ended before this was under way waits for its end otherwise.
+            aside.began = true;
+            let waiting: BTreeSet<Key> = self.hints.ended().cloned().collect();
+            if !waiting.is_empty() {
+                return self.look_aside(aside, waiting);
+            }
         }
         let exits = self.scout.watched.exits().filter(|_| may_begin);
         tokio::select! {
@@ -74,7 +85,7 @@ impl Reconciler {
     }
 
     fn look_aside(&self, aside: &mut Aside, keys: BTreeSet<Key>) {
-        aside.begun.extend(keys.iter().cloned());
+        aside.keys.extend(keys.iter().cloned());
         aside.looking = self.look_at_these(keys, BTreeSet::new());
     }
 

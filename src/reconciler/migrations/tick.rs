@@ -49,13 +49,16 @@ impl Reconciler {
             self.took = look.took;
             self.say(whole);
         }
+        // What a later look at some has shown is not overruled by one at everything that began before it.
+        let is_newer = self.all_began.is_none_or(|began| look.began >= began);
+        if look.whole.is_none() && is_newer {
+            self.seen_since.extend(look.gone.iter().cloned());
+        }
         self.forget(&look);
         for key in look.later {
             self.look_again(key, look.later_in);
         }
         let now = look.at;
-        // What a later look at some has shown is not overruled by one at everything that began before it.
-        let is_newer = self.all_began.is_none_or(|began| look.began >= began);
         let mut judged: Vec<Verdict> = Vec::with_capacity(look.seen.len());
         let mut sightings = Vec::new();
         let mut aside = Aside::default();
@@ -69,6 +72,11 @@ impl Reconciler {
                 }
             } else if self.seen_since.contains(&seen.key) {
                 // A look at some, later than this one, has told already.
+                continue;
+            }
+            if aside.has(&seen.key) {
+                // It has ended since: what was seen before must not be told after that.
+                self.look_again(seen.key, Duration::ZERO);
                 continue;
             }
             if !self.is_basis(&seen) {

@@ -20,6 +20,8 @@ pub(super) struct Pace {
     pub(super) recorded: bool,
     pub(super) started: Instant,
     pub(super) published_at: Instant,
+    /// How long that took.
+    pub(super) publish_cost: Duration,
     /// Readers see something.
     pub(super) published: bool,
     pub(super) recorded_at: Instant,
@@ -51,6 +53,7 @@ impl Pace {
             recorded: false,
             started,
             published_at: started,
+            publish_cost: Duration::ZERO,
             published: false,
             recorded_at: started,
             record_cost: Duration::ZERO,

@@ -1,11 +1,10 @@
 //! From what is held of the nodes to what readers see.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{PUBLISH_EVERY, RECORD_WAIT, Reconciler};
+use super::{PUBLISH_EVERY, RECORD_SHARE, RECORD_WAIT, Reconciler};
 use crate::clock;
 use crate::domain::Exit;
 use crate::domain::details::end_text;
@@ -27,7 +26,12 @@ impl Reconciler {
             return Some(pace.published_at);
         }
         let changed_at = pace.changed?;
-        let pause = if pace.flipped { Duration::ZERO } else { PUBLISH_EVERY };
+        let pause = if pace.flipped {
+            // With a hundred thousand nodes it takes tens of milliseconds, and nodes turn by the hundred.
+            (pace.publish_cost * RECORD_SHARE).min(PUBLISH_EVERY)
+        } else {
+            PUBLISH_EVERY
+        };
         let due = pace.published_at + pause;
         let on_record = self.dirty.is_empty() || pace.recorded || self.database_fails();
         Some(if on_record { due } else { due.max(changed_at + RECORD_WAIT) })
@@ -35,7 +39,7 @@ impl Reconciler {
 
     pub(super) fn publish(&mut self) {
         crate::failpoint::at("nodes-before-publish");
-        let window = self.window();
+        let (window, began) = (self.window(), Instant::now());
         self.parts.published.publish_nodes(NodesPart {
             generation: 0,
             window,
@@ -49,6 +53,7 @@ impl Reconciler {
         crate::failpoint::at("nodes-published");
         self.pace.published = true;
         self.pace.published_at = Instant::now();
+        self.pace.publish_cost = began.elapsed();
         self.pace.changed = None;
         self.pace.flipped = false;
         self.pace.recorded = false;
