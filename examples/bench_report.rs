@@ -159,7 +159,7 @@ const HEAD: &str = "# Benchmarks
 
 Written by `scripts/bench`, which runs procwarden and its peers side by side on one machine; everything is on loopback.
 Whoever is measured has core 0, whoever asks it or is asked by it has core 1, where nothing else is said. They take turns,
-round by round; a number is the median of the rounds.
+round by round; a ratio is the median of the ratios of the rounds, a number the median of its own.
 
 **Read the ratios.** They are of one run on one machine, so what disturbed one side disturbed the other. The absolute
 numbers beside them are for the record and say nothing about another machine. *varies* stands where the ratios of the
@@ -315,7 +315,9 @@ impl Found {
         let divide = |a: f64, b: f64| if inverse { b / a } else { a / b };
         let rounds: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| divide(*a, *b)).collect();
         let (a, b) = (median(ours), median(theirs));
-        Self { value: divide(a, b), ours: a, theirs: Some(b), varies: spread(&rounds) }
+        // Side by side in each round: what disturbs a round disturbs both, and their medians may be of two rounds.
+        let value = median(&rounds);
+        Self { value, ours: a, theirs: Some(b), varies: spread(&rounds) }
     }
 }
 

@@ -29,10 +29,11 @@ struct Verdict {
 }
 
 impl Verdict {
-    /// Nothing follows, and nothing will while row, lock and process are what they are, but that it may stall.
+    /// Nothing follows but its first row, and nothing will while row, lock and process are what they are, but that it may
+    /// stall.
     fn is_calm(&self) -> bool {
         let (decision, memory) = (&self.decision, &self.decision.memory);
-        matches!(decision.write, Write::None)
+        matches!(decision.write, Write::None | Write::Insert(_))
             && self.tell.is_none()
             && decision.wake.is_none()
             && !decision.remove_lock
@@ -207,7 +208,7 @@ impl Reconciler {
                 self.breathe(&mut aside).await;
             }
             let stands = outcome[at];
-            if calm[at] {
+            if calm[at] && stands {
                 self.calm(&seen, decision.stalls_at);
             }
             if let Some(stalls) = decision.stalls_at.filter(|at| *at <= soon) {
