@@ -5,7 +5,8 @@
 //! it ends the processes:
 //!
 //! - `deaths ADDRESS COUNT` listens on `/events` there, kills one process after another with SIGKILL, and tells the
-//!   microseconds from before `kill()` to the first line that names its migration: `P50 P99 MAX`.
+//!   microseconds from before `kill()` to the first line that names its migration, and those from its end, as its parent is
+//!   told: `P50 P99 MAX P50 P99 MAX`. The kernel takes its time to end a process, now and then tens of milliseconds.
 //!
 //! `bench_events latency ADDRESS PATH COUNT` sends a request each millisecond over one connection, waits for its answer,
 //! and tells the microseconds of it: `P50 P99 MAX`.
@@ -123,7 +124,7 @@ fn deaths(
     count: usize,
 ) -> Result<String, Failure> {
     let lines = listen(address)?;
-    let mut took = Vec::with_capacity(count);
+    let (mut took, mut told) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for _ in 0..count {
         let child = sleepers.children.get_mut(*next).ok_or("no process is left")?;
         let pid = Pid::from_raw(child.id().cast_signed()).ok_or("no PID")?;
@@ -132,10 +133,13 @@ fn deaths(
         let began = Instant::now();
         kill_process(pid, Signal::KILL)?;
         child.wait()?;
+        let ended = Instant::now();
         loop {
             let (at, line) = lines.recv_timeout(LIMIT)?;
             if line.contains(&uuid) {
                 took.push(at.duration_since(began));
+                // Its parent may be told later than we are.
+                told.push(at.saturating_duration_since(ended));
                 break;
             }
         }
@@ -144,7 +148,7 @@ fn deaths(
             5_000 + u64::from(began.elapsed().subsec_nanos() % 7_000),
         ));
     }
-    Ok(quantiles(took))
+    Ok(format!("{} {}", quantiles(took), quantiles(told)))
 }
 
 /// The lines of `/events` with the moment of each, from once the head has come.

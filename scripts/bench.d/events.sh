@@ -11,11 +11,14 @@ events() {
     if [[ $(curl -s -o /dev/null -m 1 -w '%{http_code}' "http://$address/events") != 200 ]]; then
         missing 'there is no /events'
     elif ask deaths "$address" "$deaths"; then
-        local p50 p99 max
-        read -r p50 p99 max <<<"$answer"
+        local p50 p99 max told50 told99 told
+        read -r p50 p99 max told50 told99 told <<<"$answer"
         result events.p50 "$p50"
         result events.p99 "$p99"
         result events.max "$max"
+        result events.told.p50 "$told50"
+        result events.told.p99 "$told99"
+        result events.told.max "$told"
         # Peers look every so often, so on average they are late by half of it; the shortest default is procwarden's own.
         result events.polling "$((10 * 1000000 / 2))"
     else
