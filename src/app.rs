@@ -21,7 +21,7 @@ use crate::http::{self, AppState};
 use crate::locks::LockDir;
 use crate::monitor::{Monitor, MonitorError};
 use crate::notify;
-use crate::process::descriptor_limit;
+use crate::process::{descriptor_limit, raise_descriptor_limit};
 use crate::reconciler::{migrations, nodes};
 use crate::registry::{Registry, RegistryError};
 use crate::service_manager::ServiceManager;
@@ -398,18 +398,6 @@ fn died(ended: Result<Ended, tokio::task::JoinError>) -> AppError {
         Err(error) => {
             tracing::error!(%error, "a task failed inside");
             AppError::TaskDied("failed")
-        }
-    }
-}
-
-/// Each watched process and each kept connection is a descriptor; the soft limit is often 1024.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::debug!(%error, "the limit of open files stays");
         }
     }
 }

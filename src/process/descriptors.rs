@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// What is left to connections, files and the database: a part of the limit, and at least so many.
 const RESERVE: (u64, u64) = (8, 128);
@@ -13,6 +13,18 @@ const RESERVE: (u64, u64) = (8, 128);
 #[must_use]
 pub fn descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Raises that as far as it goes: each watched process and each kept connection is a descriptor, and the soft limit is often
+/// 1024.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the limit of open files stays");
+        }
+    }
 }
 
 /// Of so many, the first number that is not for handles on processes.

@@ -30,7 +30,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-pub use descriptors::{ceiling, descriptor_limit, reserve, why_not_held};
+pub use descriptors::{ceiling, descriptor_limit, raise_descriptor_limit, reserve, why_not_held};
 pub use details::ProcessDetails;
 pub use effort::Effort;
 pub use exits::Exits;
