@@ -3,7 +3,7 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
-# Relocations in a twentieth of their room; needs glibc 2.36, which both images have.
+# Packed relocations: a smaller program, which needs glibc 2.36; both images have it. scripts/bench reads this line.
 ENV RUSTFLAGS="-C link-arg=-Wl,-z,pack-relative-relocs"
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \

@@ -108,7 +108,7 @@ const ROWS: &[(&str, &[Row])] = &[
         ("resident, 10,000 nodes, a kept connection to each", "", Plain("memory.kept", 1024.0, "MiB"), AtMost(150.0)),
         ("resident, 100,000 nodes", "", Plain("memory.nodes100k", 1024.0, "MiB"), AtMost(700.0)),
         ("resident, 100,000 locks", "", Plain("memory.locks100k", 1024.0, "MiB"), Target::None),
-        ("each watched PID, against looking", "", Each("memory.watched.on", "memory.watched.off", "memory.watched.count"), AtMost(2.0)),
+        ("each watched PID", "10,000 locks that share 100 processes", Each("memory.watched.on", "memory.watched.off", "memory.watched.count"), AtMost(2.0)),
         ("the program, three databases, stripped (`dist`)", "", Plain("size.procwarden", 1e6, "MB"), AtMost(12.0)),
         ("the same", "vigil, stripped", Cost("size.procwarden", "size.vigil"), Target::None),
         ("the same", "blackbox_exporter, stripped", Cost("size.procwarden", "size.blackbox"), Target::None),

@@ -24,16 +24,27 @@ events() {
     else
         missing "no line came: $(tail -n 1 "$work/helper.log")"
     fi
-    result memory.watched.on "$(resident "$warden")"
-    stop "$warden"
-    # The dead ones are fewer than one in twenty; both are measured with the same locks.
-    rm -f "$work"/events.db*
-    serve "$server_core" "$work/events.db" PROCWARDEN__MIGRATIONS__LOCK_DIR="$dir" PROCWARDEN__EVENTS__ENABLED=false
-    await 60 "$processes locks" watches "$processes"
-    result memory.watched.off "$(resident "$warden")"
-    result memory.watched.count "$processes"
     stop "$warden"
     dismiss
+    rm -rf "$dir"
+    watched "$processes"
+}
+
+# watched COUNT: what a process costs that is watched, against as many locks that share few.
+watched() {
+    local few=$((QUICK ? 10 : 100)) processes where=on dir=$work/watched-locks
+    for processes in "$1" "$few"; do
+        rm -rf "$dir" "$work"/watched.db*
+        mkdir "$dir"
+        helper taskset -c "$load_core" "$programs/examples/bench_events" hold "$dir" "$1" "$processes"
+        serve "$server_core" "$work/watched.db" PROCWARDEN__MIGRATIONS__LOCK_DIR="$dir"
+        await 60 "$1 locks" watches "$1"
+        result "memory.watched.$where" "$(resident "$warden")"
+        where=off
+        stop "$warden"
+        dismiss
+    done
+    result memory.watched.count "$(($1 - few))"
     rm -rf "$dir"
 }
 

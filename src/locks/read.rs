@@ -13,8 +13,8 @@ use super::{LockDir, ScanError};
 use crate::clock;
 use crate::domain::migration::DirMark;
 
-/// Names between two turns of other threads: reading takes all of a core for seconds, and what is told of a death must not
-/// wait for the end of a time slice (milliseconds) behind it.
+/// Names between two turns of other threads: a hundred thousand take all of a core for most of a second (BENCHMARKS.md), and
+/// what is told of a death must not wait for the end of a time slice (milliseconds) behind them.
 const TURN: usize = 32;
 
 /// The directory that is looked at.

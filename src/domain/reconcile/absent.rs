@@ -68,12 +68,8 @@ pub(super) fn absent(
 /// written or a directory that fails is over in a moment; this may stay.
 fn elsewhere(row: &Migration, sight: &Sight, memory: &Memory, rules: &Rules, now: Now) -> Decision {
     let nothing = unchanged(Some(row), Memory { absent: None, ..memory.clone() }, Vec::new());
-    // How it ended may be told later than that it did.
-    let is_news = match row.state {
-        State::Alive | State::Stalled => true,
-        State::Unknown => !row.reason.is_some_and(Reason::is_death) || row.exit.is_none(),
-        _ => false,
-    };
+    // A death that was told while the lock stood is told already.
+    let is_news = matches!(row.state, State::Alive | State::Stalled | State::Unknown);
     let Standing::Dead(proof) = standing(Some(row), sight, rules, now.wall) else { return nothing };
     if !is_news {
         return nothing;

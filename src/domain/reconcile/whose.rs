@@ -59,7 +59,7 @@ pub fn may_act(row: &Migration, lock: &Lock, standing: &Standing, rules: &Rules)
     }
 }
 
-/// The instance that answers for it says itself that it cannot tell (any more), or that the process is dead as far as it sees.
+/// The instance that answers for it says itself that it cannot tell (any more), or that it sees the process dead.
 const fn is_out_of_its_sight(row: &Migration) -> bool {
     matches!(row.state, State::Foreign | State::Unknown)
 }

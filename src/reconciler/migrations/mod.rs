@@ -59,8 +59,7 @@ const MIN_GAP: Duration = Duration::from_millis(20);
 /// A look at the directory that takes longer than this is said to hang; the next one waits for it.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a look at some that is under way may hold up what was seen of all: a thousand take some 20 ms (measured), and
-/// only a directory that hangs takes longer than this.
+/// How long a look at some that is under way may hold up what was seen of all. It takes less, unless the directory hangs.
 const SOME_FIRST: Duration = Duration::from_millis(200);
 
 /// How long the last look is waited for at the end.

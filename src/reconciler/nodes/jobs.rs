@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::io::{Done, Job, Outcome};
-use super::{LAST_WORDS, PUBLISH_EVERY, RECORD_SHARE, ROWS_AT_ONCE, Reconciler, SYNC_EVERY};
+use super::{FLIP_SHARE, LAST_WORDS, PUBLISH_EVERY, ROWS_AT_ONCE, Reconciler, SYNC_EVERY};
 use crate::clock;
 use crate::store::{Beat, Fleet, StoreError, VerdictWrite};
 
@@ -51,7 +51,7 @@ impl Reconciler {
     /// What turned is recorded as soon as the last record is paid for, else once a second.
     fn record_due(&self) -> Option<Instant> {
         let pause = if self.pace.flipped {
-            (self.pace.record_cost * RECORD_SHARE).min(PUBLISH_EVERY)
+            (self.pace.record_cost * FLIP_SHARE).min(PUBLISH_EVERY)
         } else {
             PUBLISH_EVERY
         };

@@ -53,8 +53,9 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// How long readers wait for what they are shown to be on record.
 const RECORD_WAIT: Duration = Duration::from_secs(2);
 
-/// After a record that took this share of the time, the next flip waits: ten thousand flips in a row are a few batches.
-const RECORD_SHARE: u32 = 10;
+/// After a record, or a publication, that took this share of the time, the next flip waits: ten thousand flips in a row are a
+/// few batches.
+const FLIP_SHARE: u32 = 10;
 
 /// How often the database is asked what others wrote and the heartbeat may be written; more often only if that is to
 /// come more often.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{PUBLISH_EVERY, RECORD_SHARE, RECORD_WAIT, Reconciler};
+use super::{FLIP_SHARE, PUBLISH_EVERY, RECORD_WAIT, Reconciler};
 use crate::clock;
 use crate::domain::Exit;
 use crate::domain::details::end_text;
@@ -28,7 +28,7 @@ impl Reconciler {
         let changed_at = pace.changed?;
         let pause = if pace.flipped {
             // With a hundred thousand nodes it takes tens of milliseconds, and nodes turn by the hundred.
-            (pace.publish_cost * RECORD_SHARE).min(PUBLISH_EVERY)
+            (pace.publish_cost * FLIP_SHARE).min(PUBLISH_EVERY)
         } else {
             PUBLISH_EVERY
         };
