@@ -13,10 +13,6 @@ use super::{LockDir, ScanError};
 use crate::clock;
 use crate::domain::migration::DirMark;
 
-/// Names between two turns of other threads: a hundred thousand take all of a core for most of a second (BENCHMARKS.md), and
-/// what is told of a death must not wait for the end of a time slice (milliseconds) behind them.
-const TURN: usize = 32;
-
 /// The directory that is looked at.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -91,10 +87,7 @@ impl LockDir {
         #[cfg(test)]
         let moment = moment + self.model().pretended;
         let (ticket, mut under) = self.ask_model(place, names, looker);
-        for (at, one) in under.iter_mut().enumerate() {
-            if at % TURN == TURN - 1 {
-                std::thread::yield_now();
-            }
+        for one in &mut under {
             one.fresh = self.look_at(place, one, moment).map_err(|errno| self.unreadable(errno))?;
         }
         pass();

@@ -45,10 +45,8 @@ impl Reconciler {
         }
     }
 
-    /// Lets others have their turn in a work that is long, and tells of deaths so far in the same way.
+    /// Lets others on this thread have their turn in a work that is long, and tells of deaths so far in the same way.
     pub(super) async fn breathe(&mut self, aside: &mut Aside) {
-        // The look at who died is taken on another thread, which may have no core but this one.
-        std::thread::yield_now();
         tokio::select! {
             biased;
             () = self.aside(aside) => {}

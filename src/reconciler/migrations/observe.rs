@@ -21,9 +21,6 @@ use crate::process::Processes;
 use crate::snapshot::Unreadable;
 use crate::store::StoredMigration;
 
-/// Locks between two turns of other threads; see `locks/read.rs`.
-const TURN: usize = 64;
-
 /// The rows by key; shared with a look that is under way.
 pub(super) type Rows = HashMap<Key, Arc<StoredMigration>>;
 
@@ -299,10 +296,7 @@ impl Observer {
         let (locks, blocked): (Arc<[_]>, HashSet<_>) =
             scan.map_or_else(Default::default, |scan| (scan.locks, scan.blocked));
         let mut seen = Vec::new();
-        for (at, found) in locks.iter().enumerate() {
-            if at % TURN == TURN - 1 {
-                std::thread::yield_now();
-            }
+        for found in &*locks {
             let row = rows.get(&found.key);
             if self.track(&found.key, row, Some(found), soon) {
                 continue;
