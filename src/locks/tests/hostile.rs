@@ -2,17 +2,31 @@
 
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{RenameFlags, renameat_with};
 
 use super::*;
 
-/// As often as a race is tried; each side goes on as fast as it can.
+/// As often as a race is tried at least; each side goes on as fast as it can.
 const ROUNDS: usize = 2_000;
 
-/// Lets `other` run again and again beside `ours`, on a thread of its own.
-fn beside(other: impl Fn(usize) + Sync, ours: impl FnOnce()) {
+/// On one busy core the two take turns of milliseconds: all rounds may be over before the other side was ever seen as it has to be.
+const IN_VAIN: Duration = Duration::from_secs(60);
+
+/// Ends the other side, also where ours fails: the scope would wait for it for ever.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Lets `other` run again and again beside `ours`, on a thread of its own, until `ours` has seen what it has to.
+fn beside(other: impl Fn(usize) + Sync, mut ours: impl FnMut(usize) -> bool) {
     let over = AtomicBool::new(false);
+    let began = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut round = 0;
@@ -21,8 +35,12 @@ fn beside(other: impl Fn(usize) + Sync, ours: impl FnOnce()) {
                 round += 1;
             }
         });
-        ours();
-        over.store(true, Ordering::Relaxed);
+        let _over = Over(&over);
+        let mut round = 0;
+        while !ours(round) || round < ROUNDS {
+            assert!(began.elapsed() < IN_VAIN, "not seen in {round} rounds");
+            round += 1;
+        }
     });
 }
 
@@ -62,16 +80,14 @@ fn a_lock_that_turns_into_a_link_leads_nowhere() {
         let _ = fs::rename(own("next"), own(&name(1)));
     };
     let mut removed = 0;
-    beside(attack, || {
-        for _ in 0..ROUNDS {
-            let scan = dir.locks.scan().unwrap();
-            for found in &*scan.locks {
-                let removal = dir.locks.remove(found, 1, INSTANCE);
-                removed += usize::from(matches!(removal, Ok(Removal::Removed)));
-            }
+    beside(attack, |_| {
+        let scan = dir.locks.scan().unwrap();
+        for found in &*scan.locks {
+            let removal = dir.locks.remove(found, 1, INSTANCE);
+            removed += usize::from(matches!(removal, Ok(Removal::Removed)));
         }
+        removed > 0
     });
-    assert!(removed > 0, "the race never let one be removed");
     assert_eq!(tree(outside.path()), before);
 }
 
@@ -95,21 +111,19 @@ fn a_directory_that_turns_into_a_link_of_somebody_else_is_not_entered() {
         let _ = renameat_with(CWD, &link, CWD, &place, RenameFlags::EXCHANGE);
     };
     let (mut entered, mut refused) = (0, 0);
-    beside(swap, || {
-        for round in 0..ROUNDS {
-            match locks.scan() {
-                Ok(scan) => {
-                    assert_eq!(scan.locks.len(), 0, "those of the other directory are not seen");
-                    entered += 1;
-                }
-                Err(_) => refused += 1,
+    beside(swap, |round| {
+        match locks.scan() {
+            Ok(scan) => {
+                assert_eq!(scan.locks.len(), 0, "those of the other directory are not seen");
+                entered += 1;
             }
-            if round % 10 == 0 {
-                let _ = locks.put_back(INSTANCE, |_, _, _| None);
-            }
+            Err(_) => refused += 1,
         }
+        if round % 10 == 0 {
+            let _ = locks.put_back(INSTANCE, |_, _, _| None);
+        }
+        entered > 0 && refused > 0
     });
-    assert!(entered > 0 && refused > 0, "{entered} {refused}");
     assert_eq!(tree(outside.path()), before);
     assert!(!real.exists());
 }
@@ -174,19 +188,18 @@ fn a_file_that_grows_while_it_is_read_is_read_within_bounds() {
         }
         file.write_all(&[b' '; 8192]).unwrap();
     };
-    beside(grow, || {
-        for _ in 0..ROUNDS {
-            let scan = dir.locks.scan().unwrap();
-            for found in &*scan.locks {
-                assert!(found.content.len() <= file::LIMIT);
-                // Judged by what it was: it has grown since.
-                let removal = dir.locks.remove(found, 1, INSTANCE).unwrap();
-                assert!(!matches!(removal, Removal::Denied(_)), "{removal:?}");
-                if matches!(removal, Removal::Removed) {
-                    dir.write(&name(1), json(1, 7));
-                }
+    beside(grow, |_| {
+        let scan = dir.locks.scan().unwrap();
+        for found in &*scan.locks {
+            assert!(found.content.len() <= file::LIMIT);
+            // Judged by what it was: it has grown since.
+            let removal = dir.locks.remove(found, 1, INSTANCE).unwrap();
+            assert!(!matches!(removal, Removal::Denied(_)), "{removal:?}");
+            if matches!(removal, Removal::Removed) {
+                dir.write(&name(1), json(1, 7));
             }
         }
+        true
     });
     assert_eq!(dir.asides(), Vec::<String>::new());
 }
