@@ -80,7 +80,12 @@ fn a_lock_that_turns_into_a_link_leads_nowhere() {
         let _ = fs::rename(own("next"), own(&name(1)));
     };
     let mut removed = 0;
-    beside(attack, |_| {
+    beside(attack, |round| {
+        // As a runner leaves one; the attack waits for the disk with a link in its place for most of the time.
+        if round.is_multiple_of(2) {
+            fs::write(own("written"), json(1, 7)).unwrap();
+            fs::rename(own("written"), own(&name(1))).unwrap();
+        }
         let scan = dir.locks.scan().unwrap();
         for found in &*scan.locks {
             let removal = dir.locks.remove(found, 1, INSTANCE);
