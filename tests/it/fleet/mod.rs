@@ -22,7 +22,7 @@ use crate::support::database::Database;
 use crate::support::{Warden, WardenConfig, db, eventually};
 
 /// Longer than any step takes on a busy machine; nothing that works waits for it.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 /// How soon the others show what one recorded.
 const SHOWN: Duration = Duration::from_secs(5);

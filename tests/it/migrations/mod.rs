@@ -21,7 +21,7 @@ use crate::support::job::{self, Lock};
 use crate::support::{Warden, WardenConfig, db};
 
 /// Longest wait for what happens within a second or two.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// A grace that no test outlives: locks are old only where they are backdated.
 pub fn long_grace() -> WardenConfig {

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::support::{Warden, WardenConfig};
 
 /// Longer than any step takes on a busy machine; nothing that works waits for it.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// The keys of a node on loopback.
 pub fn node(name: &str, port: u16) -> Value {
@@ -58,8 +58,19 @@ pub fn find(list: &Value, name: &str) -> Value {
 
 /// Waits until `/nodes/status` shows the node in this state with this reason.
 pub async fn becomes(warden: &Warden, name: &str, state: &str, reason: Option<&str>) -> Value {
+    becomes_within(warden, name, state, reason, SOON).await
+}
+
+/// The same with a deadline of its own.
+pub async fn becomes_within(
+    warden: &Warden,
+    name: &str,
+    state: &str,
+    reason: Option<&str>,
+    deadline: Duration,
+) -> Value {
     warden
-        .until("/nodes/status", SOON, |answer| {
+        .until("/nodes/status", deadline, |answer| {
             let node = find(&answer.json["nodes"], name);
             (node["state"] == state && node["reason"] == json!(reason)).then_some(node)
         })

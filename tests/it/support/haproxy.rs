@@ -17,7 +17,7 @@ use super::server::Kind;
 use super::{kernel, mariadb};
 
 /// Longest wait for its first checks, and for a server to be taken in or out.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 /// The proxy; ends with this handle.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::program::Program;
 use super::warden::Answer;
 
 /// Longest wait for a start.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Where the upstream file says that procwarden is; the only thing in it that a test replaces.
 const ADDRESS: &str = "127.0.0.1:8686";

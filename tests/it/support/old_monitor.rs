@@ -13,7 +13,7 @@ use super::poll::eventually;
 use super::program::Program;
 
 /// Longest wait for a round.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 /// The running monitor; ends with this handle.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ fn binary() -> &'static str {
 }
 
 /// Longest wait for it.
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 
 /// A whole answer.
 #[derive(Debug)]
