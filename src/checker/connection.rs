@@ -10,13 +10,14 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -136,8 +137,8 @@ impl Connection {
 
     /// Did the machine sleep since it rests? The other end may have given it up meanwhile, and be silent about it.
     #[must_use]
-    pub fn overslept(&self, up: Uptime) -> bool {
-        self.rests.is_some_and(|(at, since)| slept(at.elapsed(), up.since(since)))
+    pub fn overslept(&self, now: Instant, up: Uptime) -> bool {
+        self.rests.is_some_and(|(at, since)| slept(now.duration_since(at), up.since(since)))
     }
 
     /// May another request be sent on it?

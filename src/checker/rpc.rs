@@ -1,6 +1,7 @@
 //! One question to a node: connect if need be, log in if asked, read the answer, all inside its limits.
 
 use std::fmt::Write as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,8 +87,9 @@ pub async fn ask(
         _ => None,
     };
     let question = slot.question();
-    let kept = slot.take().filter(|kept| !kept.overslept(clock::uptime()));
-    let ended = exchange(Asked { node, question, login }, kept, watch).await;
+    let began = Instant::now();
+    let kept = slot.take().filter(|kept| !kept.overslept(began, clock::uptime()));
+    let ended = exchange(Asked { node, question, login }, kept, began, watch).await;
     let unreadable = password.as_ref().err().map(|error| chain(error).into());
     let Ended { seen, latency, silence, .. } = ended;
     let silence = silence.map(Box::new);
@@ -123,19 +125,27 @@ impl Ended {
     }
 }
 
-async fn exchange(asked: Asked<'_>, kept: Option<Connection>, watch: &Watch<'_>) -> Ended {
+async fn exchange(
+    asked: Asked<'_>,
+    kept: Option<Connection>,
+    began: Instant,
+    watch: &Watch<'_>,
+) -> Ended {
     let (ways, mut end) = (watch.ways, None);
     if let Some(mut connection) = kept
         && connection.is_quiet().await
     {
-        let until = Instant::now() + ways.limits.api_timeout;
-        match watch.until(until, Talk::new(asked, connection).run()).await {
+        let until = began + ways.limits.api_timeout;
+        let mut talk = Talk { asked, connection, began, answered: false };
+        // Pinned here and lent: a future that is passed on by value is moved, and room is kept for it at each place.
+        let heard = watch.until(began, until, pin!(talk.converse())).await;
+        match heard {
             Err(silence) => return Ended::timed_out(ways.limits, silence),
-            Ok(Ok(ended)) => return ended,
+            Ok(Ok(seen)) => return talk.ended(seen),
             // The server has closed it since the last check, most often because it restarted: nothing was
             // answered, so nothing is known yet.
-            Ok(Err(Failed { broken: Broken::Closed, answered: false })) => end = Some(until),
-            Ok(Err(failed)) => return Ended::early(failed.seen()),
+            Ok(Err(Broken::Closed)) if !talk.answered => end = Some(until),
+            Ok(Err(broken)) => return Ended::early(talk.failed(broken)),
         }
     }
     // Apart, so that what most checks hold is small.
@@ -162,18 +172,21 @@ async fn anew(asked: Asked<'_>, end: Option<Instant>, watch: &Watch<'_>) -> Ende
         Ok(stream) => stream,
         Err(why) => return Ended::early(unreached(why, *limits)),
     };
-    let until = end.unwrap_or_else(|| Instant::now() + limits.api_timeout);
+    let began = Instant::now();
+    let until = end.unwrap_or(began + limits.api_timeout);
     let whole = async {
-        let connection = Connection::open(stream, &node.host, config)
-            .await
-            .map_err(|broken| Failed { broken, answered: false })?;
-        Talk::new(asked, connection).run().await
+        let connection = match Connection::open(stream, &node.host, config).await {
+            Ok(connection) => connection,
+            Err(broken) => return Ended::early(why(broken, false)),
+        };
+        let mut talk = Talk { asked, connection, began: Instant::now(), answered: false };
+        match talk.converse().await {
+            Ok(seen) => talk.ended(seen),
+            Err(broken) => Ended::early(talk.failed(broken)),
+        }
     };
-    match watch.until(until, whole).await {
-        Err(silence) => Ended::timed_out(*limits, silence),
-        Ok(Ok(ended)) => ended,
-        Ok(Err(failed)) => Ended::early(failed.seen()),
-    }
+    let ended = watch.until(began, until, pin!(whole)).await;
+    ended.unwrap_or_else(|silence| Ended::timed_out(*limits, silence))
 }
 
 fn unreached(why: Unreached, limits: Limits) -> ApiSeen {
@@ -186,25 +199,17 @@ fn unreached(why: Unreached, limits: Limits) -> ApiSeen {
     }
 }
 
-/// The connection broke, and whether the server had answered anything during this exchange.
-struct Failed {
-    broken: Broken,
-    answered: bool,
-}
-
-impl Failed {
-    fn seen(self) -> ApiSeen {
-        match self.broken {
-            Broken::Closed if self.answered => ApiSeen::Unauthorized(
-                "the server asks for a login and closes the connection, so Digest cannot work"
-                    .to_owned(),
-            ),
-            Broken::Closed => ApiSeen::Io("closed without an answer".to_owned()),
-            Broken::Cut => ApiSeen::Io("closed in the middle of the answer".to_owned()),
-            Broken::NotHttp(text) => ApiSeen::NotJsonRpc(text.to_owned()),
-            Broken::Tls(text) => ApiSeen::Tls(text),
-            Broken::Io(text) => ApiSeen::Io(text),
+/// What a broken connection says; `answered` if the server had answered anything during this exchange.
+fn why(broken: Broken, answered: bool) -> ApiSeen {
+    match broken {
+        Broken::Closed if answered => {
+            refused("the server asks for a login and closes the connection, so Digest cannot work")
         }
+        Broken::Closed => ApiSeen::Io("closed without an answer".to_owned()),
+        Broken::Cut => ApiSeen::Io("closed in the middle of the answer".to_owned()),
+        Broken::NotHttp(text) => ApiSeen::NotJsonRpc(text.to_owned()),
+        Broken::Tls(text) => ApiSeen::Tls(text),
+        Broken::Io(text) => ApiSeen::Io(text),
     }
 }
 
@@ -216,18 +221,16 @@ struct Talk<'a> {
     answered: bool,
 }
 
-impl<'a> Talk<'a> {
-    fn new(asked: Asked<'a>, connection: Connection) -> Self {
-        Self { asked, connection, began: Instant::now(), answered: false }
+impl Talk<'_> {
+    /// It came to its end, and the connection may serve again.
+    fn ended(self, seen: ApiSeen) -> Ended {
+        let latency = Some(self.began.elapsed());
+        Ended { seen, latency, silence: None, connection: Some(self.connection) }
     }
 
-    async fn run(mut self) -> Result<Ended, Failed> {
-        let seen = match self.converse().await {
-            Ok(seen) => seen,
-            Err(broken) => return Err(Failed { broken, answered: self.answered }),
-        };
-        let latency = Some(self.began.elapsed());
-        Ok(Ended { seen, latency, silence: None, connection: Some(self.connection) })
+    /// It broke off.
+    fn failed(&self, broken: Broken) -> ApiSeen {
+        why(broken, self.answered)
     }
 
     async fn converse(&mut self) -> Result<ApiSeen, Broken> {

@@ -1,7 +1,7 @@
 //! What a node's process does while its answer is overdue. A check that is answered in the first half of its time never
 //! gets here.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -40,27 +40,28 @@ struct Begun {
 }
 
 impl Watch<'_> {
-    /// Waits for an exchange until `end`. If it is not over by then, what the process did in the second half of that time.
+    /// Waits for an exchange from `began` until `end`. If it is not over by then, what the process did in the second half of
+    /// that time.
     ///
     /// # Errors
     /// The time is over.
     pub async fn until<F: Future>(
         &self,
+        began: Instant,
         end: Instant,
-        exchange: F,
+        mut exchange: Pin<&mut F>,
     ) -> Result<F::Output, Option<Silence>> {
-        let now = Instant::now();
-        let limit = end.saturating_duration_since(now);
-        let mut exchange = pin!(exchange);
-        if let Ok(done) = timeout_at(now + limit / 2, &mut exchange).await {
+        let limit = end.saturating_duration_since(began);
+        let half = began + limit / 2;
+        if let Ok(done) = timeout_at(half, exchange.as_mut()).await {
             return Ok(done);
         }
-        let mut end = if is_late(now + limit / 2) { Instant::now() + limit } else { end };
+        let mut end = if is_late(half) { Instant::now() + limit } else { end };
         let mut silence = None;
         for _ in 0..MOST_TIMES {
             // Apart, so that what most checks hold is small.
             let begin = Box::pin(self.begin());
-            let (done, begun) = tokio::join!(timeout_at(end, &mut exchange), begin);
+            let (done, begun) = tokio::join!(timeout_at(end, exchange.as_mut()), begin);
             if let Ok(done) = done {
                 return Ok(done);
             }
