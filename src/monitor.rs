@@ -338,7 +338,8 @@ impl Monitor {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::time::Instant;
 
     use super::*;
     use crate::domain::node::Password;
@@ -400,7 +401,7 @@ mod tests {
         assert_eq!((first.total, first.working, first.failed), (1, 1, 0));
         assert!(bench.monitor.store().events(&bench.instance, 10).await.unwrap().is_empty());
 
-        drop(listener);
+        close(listener);
         let stored = bench.monitor.registry().get("a").await.unwrap();
         assert_eq!(stored.verdict.state, State::Up);
         let (outcome, verdict) = bench.monitor.check_and_save(&stored, Method::Port).await.unwrap();
@@ -410,6 +411,16 @@ mod tests {
         let events = bench.monitor.store().events(&bench.instance, 10).await.unwrap();
         assert_eq!(events.len(), 1);
         assert_eq!((events[0].name.as_str(), events[0].state.as_str()), ("a", "down"));
+    }
+
+    /// A child that another test has just forked holds the socket as well, until its `exec`.
+    fn close(listener: TcpListener) {
+        let (address, began) = (listener.local_addr().unwrap(), Instant::now());
+        drop(listener);
+        while TcpStream::connect(address).is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(30), "somebody listens at {address}");
+            std::thread::yield_now();
+        }
     }
 
     #[tokio::test]
@@ -426,7 +437,7 @@ mod tests {
         let patch = NodePatch { process_name: Some(name), host, ..NodePatch::default() };
         bench.monitor.registry().update("a", patch).await.unwrap();
         bench.monitor.check_all(Method::Port, true).await.unwrap();
-        drop(listener);
+        close(listener);
         let mut states = Vec::new();
         for _ in 0..3 {
             bench.monitor.check_all(Method::Port, true).await.unwrap();
