@@ -12,7 +12,7 @@ use procwarden::checker::{Checker, Limits, Places};
 use procwarden::domain::node::{Password, Tls};
 use procwarden::domain::observation::ApiSeen;
 use procwarden::domain::{Method, Node, Observation, Service};
-use procwarden::process::Processes;
+use procwarden::process::{Processes, raise_descriptor_limit};
 use procwarden::secrets::Secrets;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -129,14 +129,6 @@ fn main() -> Result<(), Failure> {
             other => Err(format!("no mode {other}\n\n{HELP}").into()),
         }
     })
-}
-
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Too low a limit shows by itself: a socket is refused.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Lets `concurrency` tasks take numbers below `nodes * rounds`, and says what that took.

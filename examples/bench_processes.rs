@@ -13,10 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use procwarden::domain::Presence;
-use procwarden::process::{Exits, Handle, Processes};
+use procwarden::process::{Exits, Handle, Processes, descriptor_limit, raise_descriptor_limit};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::read;
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 type Failure = Box<dyn Error>;
 
@@ -88,11 +87,8 @@ impl Drop for Sleepers {
 }
 
 fn measure(count: u64, rounds: usize) -> Result<(), Failure> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let sleepers = Sleepers::start(count.min(limit.saturating_sub(RESERVE)))?;
+    raise_descriptor_limit();
+    let sleepers = Sleepers::start(count.min(descriptor_limit().saturating_sub(RESERVE)))?;
     let processes = Processes::new()?;
     let proc = openat(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
     let pids = &sleepers.pids;

@@ -145,7 +145,7 @@ async fn exchange(
             // The server has closed it since the last check, most often because it restarted: nothing was
             // answered, so nothing is known yet.
             Ok(Err(Broken::Closed)) if !talk.answered => end = Some(until),
-            Ok(Err(broken)) => return Ended::early(talk.failed(broken)),
+            Ok(Err(broken)) => return Ended::early(broke(broken, talk.answered)),
         }
     }
     // Apart, so that what most checks hold is small.
@@ -177,12 +177,12 @@ async fn anew(asked: Asked<'_>, end: Option<Instant>, watch: &Watch<'_>) -> Ende
     let whole = async {
         let connection = match Connection::open(stream, &node.host, config).await {
             Ok(connection) => connection,
-            Err(broken) => return Ended::early(why(broken, false)),
+            Err(broken) => return Ended::early(broke(broken, false)),
         };
         let mut talk = Talk { asked, connection, began: Instant::now(), answered: false };
         match talk.converse().await {
             Ok(seen) => talk.ended(seen),
-            Err(broken) => Ended::early(talk.failed(broken)),
+            Err(broken) => Ended::early(broke(broken, talk.answered)),
         }
     };
     let ended = watch.until(began, until, pin!(whole)).await;
@@ -200,7 +200,7 @@ fn unreached(why: Unreached, limits: Limits) -> ApiSeen {
 }
 
 /// What a broken connection says; `answered` if the server had answered anything during this exchange.
-fn why(broken: Broken, answered: bool) -> ApiSeen {
+fn broke(broken: Broken, answered: bool) -> ApiSeen {
     match broken {
         Broken::Closed if answered => {
             refused("the server asks for a login and closes the connection, so Digest cannot work")
@@ -226,11 +226,6 @@ impl Talk<'_> {
     fn ended(self, seen: ApiSeen) -> Ended {
         let latency = Some(self.began.elapsed());
         Ended { seen, latency, silence: None, connection: Some(self.connection) }
-    }
-
-    /// It broke off.
-    fn failed(&self, broken: Broken) -> ApiSeen {
-        why(broken, self.answered)
     }
 
     async fn converse(&mut self) -> Result<ApiSeen, Broken> {

@@ -89,19 +89,12 @@ pub(super) fn content(bytes: &[u8]) -> Result<Parsed<'_>, Unparsable> {
 pub(super) fn name(name: &str) -> Option<Key> {
     let (uuid, rest) = name.split_at_checked(36)?;
     let digits = rest.strip_prefix('-')?.strip_suffix(".lock")?;
-    if !is_rfc_uuid(uuid.as_bytes()) {
+    let dashes = [8, 13, 18, 23].iter().all(|at| uuid.as_bytes().get(*at) == Some(&b'-'));
+    if !dashes || uuid.bytes().filter(u8::is_ascii_hexdigit).count() != 32 {
         return None;
     }
     let id = digit_string(digits).filter(is_project_id)?;
     Some(Key { mb_project_uuid: uuid.to_owned(), brz_project_id: id })
-}
-
-/// 36 bytes in the form of RFC 9562, section 4. All are looked at, whatever the first ones are: a loop without a way out
-/// is done several bytes at a time.
-fn is_rfc_uuid(text: &[u8]) -> bool {
-    let dashes = [8, 13, 18, 23].iter().all(|at| text.get(*at) == Some(&b'-'));
-    let digits = text.iter().fold(0, |digits, byte| digits + u8::from(byte.is_ascii_hexdigit()));
-    text.len() == 36 && dashes && digits == 32
 }
 
 /// The name that a key's lock has.
