@@ -119,9 +119,9 @@ async fn a_node_taken_out_is_neither_checked_nor_counted() {
     warden.patch("/nodes/in", &json!({"available": false})).await;
     warden.until("/nodes/status", SOON, |answer| (answer.json["total"] == 0).then_some(())).await;
     eventually(SOON, || async {
-        match kernel::established(wallet.port()) {
-            0 => Ok(()),
-            n => Err(format!("{n} connections to a node that is out")),
+        match kernel::peers_of(warden.pid(), wallet.port()).as_slice() {
+            [] => Ok(()),
+            from => Err(format!("connections to a node that is out, from {from:?}")),
         }
     })
     .await;
@@ -134,11 +134,12 @@ async fn a_changed_node_is_asked_over_a_new_connection_at_its_new_place() {
     let (old, new) = (Wallet::start().await, Wallet::start().await);
     let warden = watching(node("moves", old.port())).await;
     becomes(&warden, "moves", "up", None).await;
-    assert_eq!(kernel::established(old.port()), 1);
+    let connections = |wallet: &Wallet| kernel::peers_of(warden.pid(), wallet.port()).len();
+    assert_eq!(connections(&old), 1);
     let answer = warden.patch("/nodes/moves", &json!({"port": new.port()})).await;
     assert_eq!(answer.status, 200, "{:#}", answer.json);
     eventually(SOON, || async {
-        match (kernel::established(old.port()), kernel::established(new.port())) {
+        match (connections(&old), connections(&new)) {
             (0, 1) => Ok(()),
             seen => Err(format!("connections old and new: {seen:?}")),
         }

@@ -34,7 +34,7 @@ async fn its_own_certificate_is_taken_only_when_told_so() {
     warden
         .until("/nodes/status", super::SOON, |answer| {
             let node = super::find(&answer.json["nodes"], "insecure");
-            let alone = kernel::established(wallet.port()) == 1;
+            let alone = kernel::peers_of(warden.pid(), wallet.port()).len() == 1;
             (alone && node["last_check"] != connections && node["state"] == "up").then_some(())
         })
         .await;

@@ -34,11 +34,6 @@ pub fn connector(pids: impl IntoIterator<Item = i32>, from: u16) -> Option<i32> 
     pids.into_iter().find(|pid| owns(*pid, sockets.iter().copied()))
 }
 
-/// Connections that stand to this local port, by the server's side.
-pub fn established(port: u16) -> usize {
-    rows(port, ESTABLISHED).count()
-}
-
 /// The remote ports of the connections to this local port: two equal answers are the same connections.
 pub fn peers(port: u16) -> Vec<u16> {
     let mut peers: Vec<u16> = table()

@@ -95,6 +95,11 @@ impl Nginx {
         self.port
     }
 
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        self.program.pid()
+    }
+
     /// What it wrote.
     pub fn log(&self) -> String {
         self.program.log()
