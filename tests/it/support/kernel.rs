@@ -34,13 +34,15 @@ pub fn connector(pids: impl IntoIterator<Item = i32>, from: u16) -> Option<i32> 
     pids.into_iter().find(|pid| owns(*pid, sockets.iter().copied()))
 }
 
-/// The remote ports of the connections to this local port: two equal answers are the same connections.
+/// The remote ports of the connections to this local port: two equal answers are the same connections. Each once: the
+/// kernel tells of one twice where others come and go while its table is read (measured).
 pub fn peers(port: u16) -> Vec<u16> {
     let mut peers: Vec<u16> = table()
         .filter(|row| row.local == port && row.state == ESTABLISHED)
         .map(|row| row.remote)
         .collect();
     peers.sort_unstable();
+    peers.dedup();
     peers
 }
 
