@@ -26,6 +26,11 @@ pub fn row_for(
     if next.status == Status::Pending {
         next.status = Status::InProgress;
     }
+    if next.status.is_final() && next.lock_file.is_none() && lock.pid == LockPid::Missing {
+        // It ended without a lock, so what is written here, and says nothing yet, is hardly its own: the row stays as it is
+        // for whoever the whole of it names.
+        return next;
+    }
     if next.is_announced() {
         // It was nobody's; whoever sees its lock first answers for it.
         next.instance.clone_from(&rules.instance);

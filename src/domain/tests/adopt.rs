@@ -10,9 +10,13 @@ use crate::domain::adopt::{
     Code, Record, Situation, called_dead, differences, first, is_known, is_of_another, lock_gone,
     settle, take_over,
 };
-use crate::domain::migration::{Key, Migration, Reason, Source, State, Status};
-use crate::domain::process::Here;
-use crate::domain::reconcile::{Rules, Scope, finish, first_row};
+use crate::domain::migration::{
+    Key, Lock, LockPid, Mark, Migration, Reason, Source, State, Status,
+};
+use crate::domain::process::{Alive, Here, Identity, Presence};
+use crate::domain::reconcile::{
+    LockSight, Memory, Rules, Scope, Sight, Write, evaluate, finish, first_row,
+};
 use crate::domain::time::{Now, Timestamp, Uptime};
 
 const NOW: Now = Now { wall: Timestamp(1_000_000), up: Uptime(5000) };
@@ -128,6 +132,46 @@ fn another_run_begins_with_what_stands_there_then() {
     assert_eq!(take_over(&row, &again, LATER).status, Status::Error);
     let row = take_over(&row, &theirs("completed"), LATER);
     assert_eq!((row.run, row.status), (2, Status::Completed));
+}
+
+/// A runner writes its lock, and we look before and after its content is there.
+#[test]
+fn a_lock_that_is_half_written_leaves_an_announced_row_to_the_next_run() {
+    let row = first(&key(), &theirs("error"), &rules(), LATER);
+    let empty = Lock {
+        file: "u-1.lock".to_owned(),
+        pid: LockPid::Missing,
+        started: None,
+        stage_updated: None,
+        mtime: LATER.wall,
+        mark: Mark { dev: 1, ino: 2, mtime_ns: 3, size: 0 },
+    };
+    let identity = Identity {
+        boot_id: String::new(),
+        pid_ns: 0,
+        pid: 7,
+        start_ticks: Some(1),
+        inode: Some(1),
+    };
+    let alive = Alive { identity, started: Some(LATER.wall), stopped: false };
+    let look = |row: &Migration, lock: &Lock, process| {
+        let sight = Sight {
+            lock: LockSight::Present(lock.clone()),
+            dir: None,
+            process,
+            exit: None,
+            elsewhere: None,
+            data: None,
+        };
+        evaluate(&key(), Some(row), &sight, &Memory::default(), &rules(), LATER)
+    };
+    let half = look(&row, &empty, None);
+    assert_eq!((&half.write, half.row.as_ref()), (&Write::None, Some(&row)));
+    // In whole seconds, so it begins before the row ended.
+    let started = Some(Timestamp(LATER.wall.0 - 999));
+    let whole = Lock { pid: LockPid::Number(7), started, ..empty };
+    let next = look(&row, &whole, Some(Presence::Alive(alive))).row.unwrap();
+    assert_eq!((next.run, next.status, next.state), (2, Status::InProgress, State::Alive));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Migrations whose rows stand in the migration dashboard's table.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::migrations::{SOON, events, gone, shown, source, wait};
@@ -147,8 +149,13 @@ async fn a_final_status_of_the_run_before_says_nothing_of_one_that_goes_on() {
     assert!(events(&warden, 1).is_empty(), "what was recorded before we came is no news");
     let row = warden.get("/migrations/1").await;
     assert_eq!(row.json["data"]["mapping"]["created_at"], "2025-01-15T10:30:45+00:00");
+    // Seen half-written, it is nobody's yet.
+    let path = warden.lock_dir().join(job::file_name(1));
+    fs::write(&path, "").unwrap();
+    ticks_pass_on(&warden, &database).await;
+    assert_eq!(shown(&warden, 1).await, "error finished - run1");
     let mut job = Program::sleeper(warden.dir());
-    let path = Lock::new(1, job.pid()).write(&warden.lock_dir());
+    Lock::new(1, job.pid()).write(&warden.lock_dir());
     wait(&warden, 1, "in_progress alive - run2").await;
     ticks_pass_on(&warden, &database).await;
     assert_eq!(shown(&warden, 1).await, "in_progress alive - run2");

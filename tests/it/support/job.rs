@@ -1,5 +1,6 @@
 //! Background jobs: real processes, and lock files as PHP's `json_encode` with `JSON_PRETTY_PRINT` leaves them.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -82,9 +83,13 @@ impl Lock {
         text
     }
 
-    /// Writes it in place, as the runner does: an existing file keeps its inode.
+    /// Writes it: a new one appears whole, so that nobody has seen it half-written; one that exists keeps its inode, as
+    /// where a runner writes it again.
     pub fn write(&self, dir: &Path) -> PathBuf {
         let path = dir.join(file_name(self.id));
+        if !path.exists() {
+            return self.replace(dir);
+        }
         fs::write(&path, self.text()).unwrap();
         self.backdate(&path);
         path
@@ -119,12 +124,20 @@ pub fn unix_now() -> i64 {
     i64::try_from(now).unwrap()
 }
 
-/// A PID whose process has ended and was reaped.
+thread_local! {
+    /// They end with the test.
+    static MEMBERS: RefCell<Vec<Program>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A PID whose process has ended and was reaped, and which no other process gets while the test's thread lives: where many
+/// programs start, the numbers go around within a minute. The group of a process keeps its number (`free_pid` in the
+/// kernel's `kernel/pid.c`), so another member of it stays.
 pub fn dead_pid(dir: &Path) -> i32 {
-    let mut program = Program::sleeper(dir);
-    let pid = program.pid();
-    program.kill();
-    pid
+    let mut leader = Program::sleeper_in(None, dir);
+    let member = Program::sleeper_in(Some(leader.pid()), dir);
+    leader.kill();
+    MEMBERS.with_borrow_mut(|members| members.push(member));
+    leader.pid()
 }
 
 /// A process that gets this PID: the kernel is told to give it next (root), or numbers are used up until it comes.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -28,22 +29,29 @@ impl Program {
         log: &Path,
         env: &[(String, String)],
     ) -> Self {
+        let mut command = clean_command("setpriv", dir, env);
+        command.args(["--pdeathsig", "KILL"]).arg(program).args(args);
+        Self::spawn(command, log)
+    }
+
+    fn spawn(mut command: Command, log: &Path) -> Self {
         let out = OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let child = clean_command("setpriv", dir, env)
-            .args(["--pdeathsig", "KILL"])
-            .arg(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .expect("setpriv (util-linux) starts the program");
+        let streams = (out.try_clone().unwrap(), out);
+        let child = command.stdin(Stdio::null()).stdout(streams.0).stderr(streams.1).spawn();
+        let child = child.expect("setpriv (util-linux) starts the program");
         Self { child, log: log.to_owned() }
     }
 
     /// A process that does nothing for ten minutes.
     pub fn sleeper(dir: &Path) -> Self {
         Self::start("sleep", ["600"], dir, &dir.join("sleep.log"), &[])
+    }
+
+    /// The same in the process group of this PID, or in one of its own.
+    pub fn sleeper_in(group: Option<i32>, dir: &Path) -> Self {
+        let mut command = clean_command("setpriv", dir, &[]);
+        command.args(["--pdeathsig", "KILL", "sleep", "600"]).process_group(group.unwrap_or(0));
+        Self::spawn(command, &dir.join("sleep.log"))
     }
 
     /// Its PID; of `setpriv` until that has become the program, which keeps the number.

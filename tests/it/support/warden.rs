@@ -382,6 +382,7 @@ impl Drop for Warden {
         let cmdline = cmdline.and_then(|path| fs::read(path).ok()).unwrap_or_default();
         self.program = None;
         if std::thread::panicking() {
+            eprintln!("the log of {}:\n{}", self.dir().display(), self.log());
             return;
         }
         canary::assert_none("the command line", &cmdline);
