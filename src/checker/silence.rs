@@ -75,8 +75,7 @@ impl Watch<'_> {
     }
 
     async fn begin(&self) -> Option<Begun> {
-        let Ways { limits, names, .. } = self.ways;
-        let facts = pid::look(self.node, *limits, names, self.processes).await;
+        let facts = pid::look(self.node, self.ways, self.processes).await;
         let identity = facts.identity?;
         let effort = self.processes.effort(&identity)?;
         Some(Begun { identity, effort, at: Instant::now() })

@@ -49,6 +49,10 @@ mod testing;
 mod tests;
 #[cfg(test)]
 mod tests_fleet;
+#[cfg(test)]
+mod tests_migrations;
+#[cfg(test)]
+mod tests_nodes;
 mod threads;
 mod told;
 

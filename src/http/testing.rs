@@ -35,6 +35,18 @@ use crate::snapshot::{
 };
 use crate::store::{Open, Store};
 
+/// An answer as the contract's examples have it.
+macro_rules! example {
+    ($name:literal) => {
+        serde_json::from_str::<serde_json::Value>(include_str!(concat!(
+            "../../tests/fixtures/http/",
+            $name
+        )))
+        .unwrap()
+    };
+}
+pub(super) use example;
+
 /// The token of writes in these tests.
 pub const TOKEN: &str = "t0ken";
 

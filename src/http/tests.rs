@@ -1,31 +1,20 @@
-//! Every route over a state made by hand.
+//! Every route over a state made by hand; those of nodes, migrations and other instances are beside.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::{Method, Request};
 use http_body_util::BodyExt as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::router::at_once;
-use super::testing::{World, migration, node, same_shape, writable};
+use super::testing::{World, example, node, writable};
 use crate::clock;
 use crate::config::{MinWorking, Settings, Token};
 use crate::domain::Uptime;
-use crate::domain::migration::Status;
-use crate::domain::node::Node;
 use crate::domain::verdict::State;
 use crate::events::{Source, Watch};
 use crate::gauges::Loop;
-use crate::snapshot::{MigrationsPart, Unreadable};
-
-macro_rules! example {
-    ($name:literal) => {
-        serde_json::from_str::<Value>(include_str!(concat!("../../tests/fixtures/http/", $name)))
-            .unwrap()
-    };
-}
 
 #[tokio::test]
 async fn health_is_what_the_examples_say() {
@@ -245,122 +234,6 @@ async fn lists_follow_what_is_published() {
 }
 
 #[tokio::test]
-async fn the_list_of_nodes_has_the_shape_of_the_example_and_a_mark() {
-    let world = World::new(Settings::default()).await;
-    let mut off = node(3, "off", State::Up);
-    off.node.available = false;
-    world.publish(vec![node(1, "main-node", State::Up), node(2, "spare", State::Down), off]);
-    let list = world.get("/nodes/status").await;
-    same_shape(&example!("nodes-status.json"), &list.json(), "nodes-status");
-    let body = list.json();
-    assert_eq!([&body["total"], &body["working"], &body["failed"]], [2, 1, 1]);
-    let etag = list.header("etag").to_owned();
-    let again = world.send(Method::GET, "/nodes/status", &[("if-none-match", &etag)], "").await;
-    assert_eq!((again.status.as_u16(), again.bytes.len()), (304, 0));
-    world.publish(vec![node(1, "main-node", State::Down)]);
-    let other = world.send(Method::GET, "/nodes/status", &[("if-none-match", &etag)], "").await;
-    assert_eq!(other.status, 200);
-}
-
-#[tokio::test]
-async fn a_live_look_says_what_it_saw_and_wakes_nobody_else() {
-    let world = World::new(Settings::default()).await;
-    world.publish(vec![node(1, "main", State::Up), node(2, "spare", State::Down)]);
-    let (a, b) =
-        tokio::join!(world.get("/nodes/status?method=api"), world.get("/nodes/status?method=api"));
-    for live in [a.json(), b.json()] {
-        same_shape(&example!("nodes-status.json"), &live, "live");
-        assert_eq!(live["working"], 0, "nothing listens on port 1");
-        assert_eq!(live["nodes"][0]["live"], true);
-        assert_eq!(live["nodes"][0]["reason"], "port_closed");
-    }
-    assert_eq!(world.get("/nodes/status").await.json()["working"], 1, "the record is untouched");
-    let one = world.get("/nodes/main/status?method=api").await.json();
-    same_shape(&example!("node-status-api-down.json"), &one, "down");
-    let full = world.get("/nodes/1/status").await.json();
-    assert_eq!(full["details"]["method"], "full");
-    assert_eq!(full["status"], false);
-    let refused = world.get("/nodes/main/status?method=foo").await;
-    assert_eq!(refused.json()["detail"], example!("error-400.json")["detail"]);
-    assert_eq!(world.get("/nodes/9/status").await.code(), "not_found");
-}
-
-#[tokio::test]
-async fn the_registry_over_http() {
-    let world = World::new(writable()).await;
-    let body = json!({"name": "Узел 1", "port": 18082, "password": "s3cret", "title": "t"});
-    let made = world.write(Method::POST, "/nodes", &body).await;
-    assert_eq!((made.status.as_u16(), made.header("location")), (201, "/nodes/1"));
-    let data = &made.json()["data"];
-    assert_eq!((&data["has_password"], &data["worked"]), (&json!(true), &json!(false)));
-    assert!(!String::from_utf8_lossy(&made.bytes).contains("s3cret"));
-    assert_eq!(world.write(Method::POST, "/nodes", &body).await.code(), "duplicate_name");
-    let path = "/nodes/%D0%A3%D0%B7%D0%B5%D0%BB%201";
-    let changed = world.write(Method::PATCH, path, &json!({"title": null, "port": 2})).await;
-    assert_eq!(
-        (&changed.json()["data"]["title"], &changed.json()["data"]["port"]),
-        (&json!(null), &json!(2))
-    );
-    let gone = world.write(Method::DELETE, "/nodes/1", &json!({})).await;
-    assert_eq!((gone.status.as_u16(), &gone.json()["success"]), (200, &json!(true)));
-    assert_eq!(world.write(Method::DELETE, "/nodes/1", &json!({})).await.code(), "not_found");
-}
-
-#[tokio::test]
-async fn each_node_is_shown_where_it_belongs() {
-    let world = World::new(writable()).await;
-    let shown = |change: fn(&mut Node)| {
-        let mut view = node(1, "a", State::Up);
-        change(&mut view.node);
-        world.publish(vec![view]);
-        async { world.get("/nodes/1").await.json()["data"]["instance"].clone() }
-    };
-    assert_eq!(shown(|node| node.host = "192.0.2.1".into()).await, "any");
-    assert_eq!(shown(|_| {}).await, "host-1", "a loopback address is the first one's");
-    let with_pid = shown(|node| (node.host, node.pid) = ("192.0.2.1".into(), Some(1))).await;
-    assert_eq!(with_pid, "host-1", "so is a PID");
-    assert_eq!(shown(|node| node.placement = Some("any".into())).await, "any");
-    assert_eq!(shown(|node| node.placement = Some("host-2".into())).await, "host-2");
-    let list = world.get("/nodes").await.json();
-    assert_eq!(list["data"][0]["instance"], "host-2");
-}
-
-#[tokio::test]
-async fn a_bad_field_is_named_and_a_password_is_not_repeated() {
-    let world = World::new(writable()).await;
-    for (field, value) in [
-        ("port", json!("80")),
-        ("port", json!(0)),
-        ("port", json!(65536)),
-        ("port", json!(null)),
-        ("name", json!("a/b")),
-        ("tls", json!("maybe")),
-        ("available", json!("yes")),
-        ("password", json!(["s3cret"])),
-        ("pid", json!(-1)),
-        ("host", json!("http://x")),
-        ("instance", json!(7)),
-        ("instance", json!("a/b")),
-        ("instance", json!("")),
-    ] {
-        let mut body = json!({"name": "n", "port": 1});
-        body[field] = value;
-        let answer = world.write(Method::POST, "/nodes", &body).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code().as_str()),
-            (400, "invalid_field"),
-            "{body}"
-        );
-        assert_eq!(answer.json()["field"], field);
-        assert!(answer.json()["detail"].as_str().unwrap().starts_with(field));
-        assert!(!String::from_utf8_lossy(&answer.bytes).contains("s3cret"));
-    }
-    let unknown = world.write(Method::POST, "/nodes", &json!({"nmae": "n"})).await;
-    assert_eq!(unknown.code(), "invalid_body");
-    assert!(unknown.json()["detail"].as_str().unwrap().contains("'nmae'"));
-}
-
-#[tokio::test]
 async fn writes_need_the_token_and_reads_where_it_is_wanted() {
     let open = World::new(Settings::default()).await;
     assert_eq!(open.write(Method::POST, "/nodes", &json!({})).await.code(), "writes_disabled");
@@ -413,161 +286,6 @@ async fn what_is_wrong_with_a_request_is_a_problem() {
     for (key, value) in example!("error-400.json").as_object().unwrap() {
         assert_eq!(&problem[key], value, "{key}");
     }
-}
-
-fn some_migrations() -> MigrationsPart {
-    let rows = [
-        migration("aaa", 1, Status::InProgress, 1_000),
-        migration("bbb", 1, Status::Error, 2_000),
-        migration("ccc", 3, Status::Completed, 3_000),
-    ];
-    MigrationsPart {
-        migrations: rows.into_iter().map(Arc::new).collect(),
-        unreadable: vec![Unreadable { file: "x-1.lock".to_owned(), reason: "not_json" }],
-        ..MigrationsPart::default()
-    }
-}
-
-#[tokio::test]
-async fn migrations_have_the_shapes_of_the_examples() {
-    let world = World::new(Settings::default()).await;
-    world.publish_migrations(some_migrations());
-    let list = world.get("/migrations?brz_project_id=1&mb_project_uuid=aa").await.json();
-    same_shape(&example!("migrations.json"), &list, "migrations");
-    assert_eq!(list["data"][0]["progress_percent"], 40.48);
-    let one = world.get("/migrations/1?mb_project_uuid=aaa").await.json();
-    same_shape(&example!("migration.json"), &one, "migration");
-    let newest = world.get("/migrations/1").await.json();
-    assert_eq!(newest["data"]["mapping"]["mb_project_uuid"], "bbb");
-    assert_eq!(newest["data"]["mapping"]["changes_json"]["monitor_updated"], true);
-    assert_eq!(world.get("/migrations/1/status").await.json()["data"]["status"], "error");
-    assert_eq!(world.get("/migrations/2").await.code(), "not_found");
-    assert_eq!(world.get("/migrations/1/process").await.code(), "migrations_off");
-}
-
-#[tokio::test]
-async fn filters_and_pages() {
-    let world = World::new(Settings::default()).await;
-    world.publish_migrations(some_migrations());
-    for (query, ids) in [
-        ("", vec![1, 1, 3]),
-        ("?status=&state=&limit=", vec![1, 1, 3]),
-        ("?status=success", vec![3]),
-        ("?status=completed", vec![3]),
-        ("?status=nonsense", vec![]),
-        ("?state=finished", vec![1, 3]),
-        ("?mb_project_uuid=b", vec![1]),
-        ("?limit=2", vec![1, 1]),
-        ("?limit=2&after=2", vec![3]),
-        ("?after=99", vec![]),
-    ] {
-        let answer = world.get(&format!("/migrations{query}")).await.json();
-        let got: Vec<_> = answer["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|it| it["id"].as_i64().unwrap())
-            .collect();
-        assert_eq!(got, ids, "{query}");
-        assert_eq!(answer["count"], ids.len());
-    }
-    assert_eq!(world.get("/migrations?limit=2").await.json()["next"], 2);
-    assert_eq!(world.get("/migrations?limit=3").await.json().get("next"), None);
-    for query in
-        ["limit=0", "limit=10001", "after=x", "brz_project_id=abc", "state=dead", "limit=1&limit=2"]
-    {
-        let answer = world.get(&format!("/migrations?{query}")).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code().as_str()),
-            (400, "invalid_parameter"),
-            "{query}"
-        );
-    }
-    for id in ["abc", "0", "-1", "9007199254740992", "1.5"] {
-        let answer = world.get(&format!("/migrations/{id}")).await;
-        assert_eq!(answer.code(), "invalid_parameter");
-        assert!(answer.json()["detail"].as_str().unwrap().contains(id));
-    }
-    let filtered = world.get("/migrations?status=error").await;
-    let known = [("if-none-match", filtered.header("etag"))];
-    assert_eq!(world.send(Method::GET, "/migrations?status=error", &known, "").await.status, 304);
-}
-
-#[tokio::test]
-async fn writes_of_migrations_without_a_lock_directory() {
-    let world = World::new(writable()).await;
-    let done = json!({"status": "completed"});
-    assert_eq!(world.write(Method::PATCH, "/migrations/1", &done).await.code(), "migrations_off");
-    assert_eq!(
-        world.write(Method::DELETE, "/migrations/1/lock", &json!({})).await.code(),
-        "migrations_off"
-    );
-    for (body, field) in [
-        (json!({}), "status"),
-        (json!({"status": "pending"}), "status"),
-        (json!({"status": 1}), "status"),
-        (json!({"status": "error", "run": 0}), "run"),
-        (json!({"status": "error", "error": 5}), "error"),
-        (json!({"status": "error", "mb_project_uuid": "../x"}), "mb_project_uuid"),
-    ] {
-        let answer = world.write(Method::PATCH, "/migrations/1", &body).await;
-        assert_eq!(
-            (answer.code().as_str(), answer.json()["field"].as_str()),
-            ("invalid_field", Some(field))
-        );
-    }
-    assert_eq!(
-        world.write(Method::DELETE, "/migrations/1/lock?force=maybe", &json!({})).await.code(),
-        "invalid_parameter"
-    );
-}
-
-#[tokio::test]
-async fn a_runner_reports_and_an_operator_takes_a_lock() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut settings = writable();
-    settings.migrations.lock_dir = Some(dir.path().to_owned());
-    let world = World::new(settings).await;
-    let patch = async |body: Value| world.write(Method::PATCH, "/migrations/7", &body).await;
-    assert_eq!(patch(json!({"status": "completed"})).await.code(), "not_found");
-    let named = json!({"status": "success", "mb_project_uuid": "aaa"});
-    for _ in 0..2 {
-        let done = patch(named.clone()).await;
-        assert_eq!(done.status, 200, "{done:?}");
-        let mut body = done.json();
-        assert!(body["data"]["mapping"]["changes_json"]["status_updated_at"].is_string());
-        body["data"]["mapping"]["changes_json"] = json!({"status": "success"});
-        same_shape(&example!("migration.json"), &body, "report");
-        assert_eq!(done.json()["data"]["status"], "success");
-    }
-    assert_eq!(patch(json!({"status": "error"})).await.code(), "already_finished");
-    assert_eq!(patch(json!({"status": "success", "run": 2})).await.code(), "run_mismatch");
-    patch(json!({"status": "error", "mb_project_uuid": "bbb"})).await;
-    let several = patch(json!({"status": "success"})).await;
-    assert_eq!(
-        (several.code().as_str(), &several.json()["uuids"]),
-        ("ambiguous", &json!(["aaa", "bbb"]))
-    );
-
-    // This test's own process is the job.
-    let lock = json!({"mb_project_uuid": "ccc", "brz_project_id": 8, "pid": std::process::id()});
-    let file = dir.path().join("ccc-8.lock");
-    std::fs::write(&file, lock.to_string()).unwrap();
-    let seen = world.get("/migrations/8/process").await;
-    assert_eq!(seen.json()["data"]["process"]["running"], true, "{seen:?}");
-    assert_eq!(seen.json()["data"]["would"], json!([]));
-    let kept = world.write(Method::DELETE, "/migrations/8/lock", &json!({})).await;
-    assert_eq!(kept.code(), "process_alive");
-    let taken = world.write(Method::DELETE, "/migrations/8/lock?force=true", &json!({})).await;
-    same_shape(&example!("lock-deleted.json"), &taken.json(), "lock-deleted");
-    assert!(!file.exists());
-    assert_eq!(
-        world
-            .write(Method::DELETE, "/migrations/7/lock?mb_project_uuid=aaa", &json!({}))
-            .await
-            .code(),
-        "no_lock"
-    );
 }
 
 #[tokio::test]

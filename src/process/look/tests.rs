@@ -304,6 +304,7 @@ fn a_job_in_another_pid_namespace() {
 
 #[test]
 fn a_number_that_is_used_again_is_somebody_else() {
+    const LAST: &str = "/proc/sys/kernel/ns_last_pid";
     if !geteuid().is_root() {
         return;
     }
@@ -314,16 +315,19 @@ fn a_number_that_is_used_again_is_somebody_else() {
     let handle = handle.unwrap();
     first.0.kill().unwrap();
     first.0.wait().unwrap();
+    let last = std::fs::read_to_string(LAST).unwrap();
     let start = Instant::now();
     let second = loop {
         // The next process gets the number after this one; another test may be faster.
-        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        std::fs::write(LAST, (pid - 1).to_string()).unwrap();
         let job = Job::sleeping();
         if job.pid() == pid {
             break job;
         }
         assert!(start.elapsed() < Duration::from_secs(10), "the number was not given again");
     };
+    // The next processes get numbers that were not given back just now.
+    std::fs::write(LAST, last.trim()).unwrap();
     let Presence::Alive(alive) = processes.look(second.pid().into()) else { panic!("it lives") };
     let (old, new) = (handle.identity(), &alive.identity);
     assert_ne!((old.start_ticks, old.inode), (new.start_ticks, new.inode));

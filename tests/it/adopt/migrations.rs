@@ -411,6 +411,8 @@ async fn ticks_pass_on(warden: &Warden, database: &Database) {
     static NEXT: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(HELPER + 1);
     let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     add(database, id, &json!({"status": "in_progress"}));
+    // A row that is not known yet when the death is seen may be that of another run.
+    wait(warden, id, "in_progress unknown - run1").await;
     let dead = job::dead_pid(warden.dir());
     let path = Lock::new(id, dead).ago(9000).write(&warden.lock_dir());
     gone(&path).await;

@@ -59,7 +59,8 @@ fn text(bytes: &[u8]) -> String {
 
 /// What a look told of this process; null if nothing.
 fn of(told: &Output, pid: i32) -> Value {
-    let all: Value = serde_json::from_str(&text(&told.stdout)).expect("JSON");
+    let all: Value = serde_json::from_str(&text(&told.stdout))
+        .unwrap_or_else(|error| panic!("{error}: {told:?}"));
     let mut found = all["data"].as_array().unwrap().iter();
     found.find(|it| it["pid"] == pid).cloned().unwrap_or(Value::Null)
 }

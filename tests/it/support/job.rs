@@ -141,12 +141,17 @@ pub fn dead_pid(dir: &Path) -> i32 {
 }
 
 /// A process that gets this PID: the kernel is told to give it next (root), or numbers are used up until it comes.
+///
+/// The kernel goes on then where it was before: else other tests' processes would get numbers that were given back just now.
 pub fn spawn_as(pid: i32, dir: &Path) -> Program {
+    const LAST: &str = "/proc/sys/kernel/ns_last_pid";
+    let before = fs::read_to_string(LAST).unwrap_or_default();
     // Twice around the table of PIDs; others fork as well, so one attempt is not enough with the shortcut either.
     for _ in 0..80_000 {
-        let _ = fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string());
+        let _ = fs::write(LAST, (pid - 1).to_string());
         let program = Program::sleeper(dir);
         if program.pid() == pid {
+            let _ = fs::write(LAST, before.trim());
             return program;
         }
     }
