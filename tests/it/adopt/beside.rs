@@ -116,7 +116,7 @@ async fn every_difference_is_one_of_the_table() {
     let live = Program::sleeper(&dir);
     let as_text = Program::sleeper(&dir);
     let mut touched = Program::sleeper(&dir);
-    let mut stolen = Program::sleeper(&dir);
+    let mut stolen = Program::passing(&dir);
     let zombie = Zombie::new();
     let elsewhere = Elsewhere::start(&dir).await;
     let dead = job::dead_pid(&dir);

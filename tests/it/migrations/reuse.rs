@@ -8,7 +8,7 @@ use crate::support::{Warden, kernel};
 #[tokio::test]
 async fn a_stranger_under_the_pid_of_a_job_that_was_seen_is_not_the_job() {
     let warden = Warden::start(long_grace()).await;
-    let mut job = Program::sleeper(warden.dir());
+    let mut job = Program::passing(warden.dir());
     let pid = job.pid();
     let path = Lock::new(1, pid).started_ago(9000).write(&warden.lock_dir());
     wait(&warden, 1, "in_progress alive - run1").await;

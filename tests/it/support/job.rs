@@ -1,6 +1,5 @@
 //! Background jobs: real processes, and lock files as PHP's `json_encode` with `JSON_PRETTY_PRINT` leaves them.
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -124,20 +123,11 @@ pub fn unix_now() -> i64 {
     i64::try_from(now).unwrap()
 }
 
-thread_local! {
-    /// They end with the test.
-    static MEMBERS: RefCell<Vec<Program>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A PID whose process has ended and was reaped, and which no other process gets while the test's thread lives: where many
-/// programs start, the numbers go around within a minute. The group of a process keeps its number (`free_pid` in the
-/// kernel's `kernel/pid.c`), so another member of it stays.
+/// A PID whose process has ended and was reaped; nobody gets it while the test's thread lives.
 pub fn dead_pid(dir: &Path) -> i32 {
-    let mut leader = Program::sleeper_in(None, dir);
-    let member = Program::sleeper_in(Some(leader.pid()), dir);
-    leader.kill();
-    MEMBERS.with_borrow_mut(|members| members.push(member));
-    leader.pid()
+    let mut program = Program::sleeper(dir);
+    program.kill();
+    program.pid()
 }
 
 /// A process that gets this PID: the kernel is told to give it next (root), or numbers are used up until it comes.
@@ -149,7 +139,7 @@ pub fn spawn_as(pid: i32, dir: &Path) -> Program {
     // Twice around the table of PIDs; others fork as well, so one attempt is not enough with the shortcut either.
     for _ in 0..80_000 {
         let _ = fs::write(LAST, (pid - 1).to_string());
-        let program = Program::sleeper(dir);
+        let program = Program::passing(dir);
         if program.pid() == pid {
             let _ = fs::write(LAST, before.trim());
             return program;

@@ -1,5 +1,6 @@
 //! A child process that dies with the test: started, signalled and reaped by its PID.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt as _;
@@ -16,6 +17,13 @@ use super::poll::eventually;
 pub struct Program {
     child: Child,
     log: PathBuf,
+    /// Nobody gets its number as long as the test's thread lives.
+    keeps_number: bool,
+}
+
+thread_local! {
+    /// The other members of groups whose leaders have ended; they end with the test.
+    static MEMBERS: RefCell<Vec<Program>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Program {
@@ -39,19 +47,35 @@ impl Program {
         let streams = (out.try_clone().unwrap(), out);
         let child = command.stdin(Stdio::null()).stdout(streams.0).stderr(streams.1).spawn();
         let child = child.expect("setpriv (util-linux) starts the program");
-        Self { child, log: log.to_owned() }
+        Self { child, log: log.to_owned(), keeps_number: false }
     }
 
-    /// A process that does nothing for ten minutes.
+    /// A process that does nothing for ten minutes. Its number stays its own after its end: where many programs start, and
+    /// some ask for a certain number, it would be another one's within moments.
     pub fn sleeper(dir: &Path) -> Self {
-        Self::start("sleep", ["600"], dir, &dir.join("sleep.log"), &[])
+        let mut program = Self::sleeper_in(0, dir);
+        program.keeps_number = true;
+        program
     }
 
-    /// The same in the process group of this PID, or in one of its own.
-    pub fn sleeper_in(group: Option<i32>, dir: &Path) -> Self {
+    /// The same, whose number is free after its end.
+    pub fn passing(dir: &Path) -> Self {
+        Self::sleeper_in(0, dir)
+    }
+
+    /// In this process group; 0: in one of its own.
+    fn sleeper_in(group: i32, dir: &Path) -> Self {
         let mut command = clean_command("setpriv", dir, &[]);
-        command.args(["--pdeathsig", "KILL", "sleep", "600"]).process_group(group.unwrap_or(0));
+        command.args(["--pdeathsig", "KILL", "sleep", "600"]).process_group(group);
         Self::spawn(command, &dir.join("sleep.log"))
+    }
+
+    /// The group of a process keeps its number (`free_pid` in the kernel's `kernel/pid.c`), so another member of it stays.
+    fn keep_number(&mut self) {
+        if std::mem::take(&mut self.keeps_number) {
+            let member = Self::sleeper_in(self.pid(), self.log.parent().unwrap());
+            MEMBERS.with_borrow_mut(|members| members.push(member));
+        }
     }
 
     /// Its PID; of `setpriv` until that has become the program, which keeps the number.
@@ -71,12 +95,14 @@ impl Program {
 
     /// SIGKILL, then the exit status.
     pub fn kill(&mut self) -> ExitStatus {
+        self.keep_number();
         self.child.kill().unwrap();
         self.reap()
     }
 
     /// Waits for its end.
     pub fn reap(&mut self) -> ExitStatus {
+        self.keep_number();
         self.child.wait().unwrap()
     }
 
