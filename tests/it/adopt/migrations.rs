@@ -165,6 +165,12 @@ async fn a_final_status_of_the_run_before_says_nothing_of_one_that_goes_on() {
         &json!({"changes_json": {"status": "in_progress"}}),
         "brz_project_id = 1",
     );
+    // Read after the death was seen, it could be about another run that is to begin.
+    eventually(SOON, || async {
+        let known = crate::migrations::row(&warden, 1)["their_status"].clone();
+        if known == "in_progress" { Ok(()) } else { Err(known) }
+    })
+    .await;
     job.kill();
     Lock::new(1, job.pid()).ago(9000).write(&warden.lock_dir());
     wait(&warden, 1, "error finished process_gone|killed run2").await;

@@ -112,6 +112,8 @@ async fn a_zombie_is_down_at_once_and_how_it_ended_follows() {
     // Far more than an end needs, and soon enough if this machine stands still for the two seconds of questions.
     let config = rarely("pid").set("nodes.interval", "5s").node(sleeping("one", &process));
     let warden = Warden::start(config).await;
+    // Before that, a check could be what holds it, for a moment.
+    becomes(&warden, "one", "up", None).await;
     held(&warden, process.pid()).await;
     process.kill_unreaped();
     becomes(&warden, "one", "down", Some("process_zombie")).await;

@@ -68,6 +68,12 @@ async fn failures_must_come_in_a_row_before_a_node_is_down() {
         .await;
     let failures = switch.failures.load(Ordering::SeqCst);
     assert!(failures >= 3, "down after {failures} failures");
+    // It is told from memory before it is recorded.
+    eventually(SOON, || async {
+        let now = db::events_of(warden.database(), "node").len();
+        if now > events { Ok(()) } else { Err(format!("{now} events")) }
+    })
+    .await;
     assert_eq!(db::events_of(warden.database(), "node").len(), events + 1, "one flip, one event");
 
     switch.failing.store(false, Ordering::SeqCst);
