@@ -12,7 +12,6 @@ mod digest;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod kept;
-mod looks;
 mod names;
 mod pid;
 mod port;
@@ -121,8 +120,8 @@ impl Checker {
         places: Places,
         allow: Allow,
     ) -> Result<Self, CheckerError> {
-        let ways =
-            Ways::new(limits, Names::default().allowing(allow)).map_err(CheckerError::Tls)?;
+        let tls = tls::Configs::new().map_err(CheckerError::Tls)?;
+        let ways = Ways { limits, names: Names::default().allowing(allow), tls };
         let slots = Mutex::default();
         Ok(Self { inner: Arc::new(Inner { processes, ways, secrets, places, slots }) })
     }
@@ -200,8 +199,9 @@ impl Checker {
 
 impl Inner {
     async fn look(self: &Arc<Self>, slot: &Arc<Slot>, node: &Node, method: Method) -> Observation {
-        let pid = || pid::look(node, &self.ways, &self.processes);
-        let port = || port::look(node, &self.ways, &self.processes);
+        let Ways { limits, names, .. } = &self.ways;
+        let pid = || pid::look(node, *limits, names, &self.processes);
+        let port = || port::look(node, *limits, names, &self.processes);
         let api = || async { self.api(slot).await.0 };
         match method {
             Method::Pid => Observation::Pid(pid().await),

@@ -3,12 +3,8 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
-
-use super::rpc::Ways;
+use super::names::Names;
 use super::table::{Program, Table, hint};
 use super::{Limits, reach};
 use crate::domain::observation::{PidFacts, PidSeen};
@@ -19,29 +15,21 @@ use crate::domain::{Kind, Node};
 const PID_FILE_LIMIT: u64 = 64;
 
 /// Looks at the process that the node is said to be, and at the one that listens on its port.
-pub async fn look<T: Table>(node: &Node, ways: &Ways, table: &T) -> PidFacts {
-    let (kind, Limits { connect_timeout, api_timeout }) = (node.service.kind, ways.limits);
-    let addresses = reach::addresses(&ways.names, &node.host, connect_timeout).await;
+pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &T) -> PidFacts {
+    let kind = node.service.kind;
+    let addresses = reach::addresses(names, &node.host, limits.connect_timeout).await;
     if addresses.is_empty() || !addresses.iter().all(|address| table.is_local(*address)) {
         return PidFacts { kind, ..unseen(node.pid, PidSeen::NotApplicable) };
     }
-    let Some(given) = given(node, api_timeout).await else {
-        return PidFacts { kind, ..unseen(None, PidSeen::Unknown(Unknowable::Refused)) };
-    };
+    let given = node.pid;
     let (node, table) = (node.clone(), table.clone());
-    let look = move || judge(&node, given, &addresses, &table);
-    let facts = ways.looks.make(api_timeout, look).await;
-    let facts = facts.unwrap_or_else(|| unseen(given, PidSeen::Unknown(Unknowable::Refused)));
-    PidFacts { kind, ..facts }
-}
-
-/// The PID that the operator names, if any; none at all if its file cannot be read in time.
-async fn given(node: &Node, limit: Duration) -> Option<Option<i64>> {
-    let Some(path) = node.pid_file.clone().filter(|_| node.pid.is_none()) else {
-        return Some(node.pid);
+    // The PID file may lie on a slow disk, and finding a listener may read every process's descriptors.
+    let looking = tokio::task::spawn_blocking(move || judge(&node, &addresses, &table));
+    let facts = match tokio::time::timeout(limits.api_timeout, looking).await {
+        Ok(Ok(facts)) => facts,
+        _ => unseen(given, PidSeen::Unknown(Unknowable::Refused)),
     };
-    // It may lie on a disk that hangs, so apart from the looks, which all wait for each other.
-    timeout(limit, spawn_blocking(move || read_pid_file(&path))).await.ok()?.ok()
+    PidFacts { kind, ..facts }
 }
 
 /// A process that could be the node.
@@ -81,9 +69,10 @@ impl Candidate {
     }
 }
 
-fn judge<T: Table>(node: &Node, given: Option<i64>, addresses: &[IpAddr], table: &T) -> PidFacts {
+fn judge<T: Table>(node: &Node, addresses: &[IpAddr], table: &T) -> PidFacts {
     let name = node.process_name.as_str();
     let recorded = node.identity.as_ref();
+    let given = node.pid.or_else(|| read_pid_file(node.pid_file.as_deref()?));
     let listener = addresses
         .iter()
         .find_map(|address| table.listener(*address, node.port, hint(node, given)))

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::checker::names::Names;
 use crate::checker::tests::node;
 use crate::domain::{Exit, Here};
 
@@ -81,7 +80,7 @@ fn seen(table: &Fake, given: Option<i32>, recorded: Option<Identity>) -> (PidSee
         process_name: NAME.into(),
         ..node(18082)
     };
-    let facts = judge(&node, node.pid, &["127.0.0.1".parse().unwrap()], table);
+    let facts = judge(&node, &["127.0.0.1".parse().unwrap()], table);
     let is_node = matches!(
         facts.seen,
         PidSeen::Running | PidSeen::Restarted | PidSeen::Adopted | PidSeen::Stopped
@@ -228,7 +227,6 @@ async fn a_node_elsewhere_has_no_process_here() {
         connect_timeout: std::time::Duration::from_secs(10),
         ..crate::checker::tests::LIMITS
     };
-    let ways = Ways::new(limits, Names::default()).unwrap();
     let table = Fake::here().with(GIVEN, Some(true), false);
     for (host, seen) in [
         ("127.0.0.1", PidSeen::Running),
@@ -237,7 +235,7 @@ async fn a_node_elsewhere_has_no_process_here() {
         ("no such host", PidSeen::NotApplicable),
     ] {
         let node = Node { pid: Some(GIVEN.into()), host: host.into(), ..node(18082) };
-        let facts = look(&node, &ways, &table).await;
+        let facts = look(&node, limits, &Names::default(), &table).await;
         assert_eq!((facts.seen, facts.pid), (seen, Some(GIVEN.into())), "{host}");
     }
 }

@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::Limits;
+use super::names::Names;
 use super::reach::{self, Unreached, numbered};
-use super::rpc::Ways;
 use super::table::{Table, hint};
 use crate::domain::Node;
 use crate::domain::observation::{Listener, PortFacts, PortSeen};
 
 /// Connects, closes, and looks for the listener.
-pub async fn look<T: Table>(node: &Node, ways: &Ways, table: &T) -> PortFacts {
+pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &T) -> PortFacts {
     let began = Instant::now();
-    let limit = ways.limits.connect_timeout;
-    let connected = reach::connect(&ways.names, &node.host, node.port, limit).await;
+    let connected = reach::connect(names, &node.host, node.port, limits.connect_timeout).await;
     let latency = connected.is_ok().then(|| began.elapsed());
     let mut listener = None;
     let seen = match connected {
@@ -21,13 +21,13 @@ pub async fn look<T: Table>(node: &Node, ways: &Ways, table: &T) -> PortFacts {
             let peer = stream.peer_addr().ok();
             drop(stream);
             let (seen, found) = match peer {
-                Some(peer) => who_listens(node, peer, ways, table).await,
+                Some(peer) => who_listens(node, peer, limits, table).await,
                 None => (PortSeen::Open, None),
             };
             listener = found;
             seen
         }
-        Err(Unreached::Timeout) => PortSeen::Timeout(limit),
+        Err(Unreached::Timeout) => PortSeen::Timeout(limits.connect_timeout),
         Err(Unreached::Dns(text)) => PortSeen::Dns(text),
         Err(Unreached::Refused(error)) => PortSeen::Closed(numbered(&error)),
         Err(Unreached::Io(error)) => PortSeen::Io(numbered(&error)),
@@ -40,22 +40,23 @@ pub async fn look<T: Table>(node: &Node, ways: &Ways, table: &T) -> PortFacts {
 async fn who_listens<T: Table>(
     node: &Node,
     peer: SocketAddr,
-    ways: &Ways,
+    limits: Limits,
     table: &T,
 ) -> (PortSeen, Option<Listener>) {
     if !table.is_local(peer.ip()) {
         return (PortSeen::Open, None);
     }
     let (table, name, hint) = (table.clone(), node.process_name.clone(), hint(node, node.pid));
-    let look = move || {
+    // Looking for a socket's owner may read every process's descriptors.
+    let looking = tokio::task::spawn_blocking(move || {
         let pid = table.listener(peer.ip(), peer.port(), hint)?;
         Some((pid, table.program(pid, &name)))
-    };
-    match ways.looks.make(ways.limits.api_timeout, look).await.flatten() {
-        Some((pid, program)) => {
+    });
+    match tokio::time::timeout(limits.api_timeout, looking).await {
+        Ok(Ok(Some((pid, program)))) => {
             let seen = if program.fits == Some(false) { PortSeen::Taken } else { PortSeen::Open };
             (seen, Some(Listener { pid, program: program.name }))
         }
-        None => (PortSeen::Open, None),
+        _ => (PortSeen::Open, None),
     }
 }

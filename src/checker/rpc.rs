@@ -10,7 +10,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Limits;
 use super::connection::{Answer, Broken, Connection};
 use super::digest::{self, Login, Session};
-use super::looks::Looks;
 use super::names::Names;
 use super::question::Parts;
 use super::reach::{self, Unreached, plain};
@@ -39,18 +38,6 @@ pub struct Ways {
     pub names: Names,
     /// For nodes that speak it.
     pub tls: Configs,
-    /// For those whose processes can be seen.
-    pub looks: Looks,
-}
-
-impl Ways {
-    /// With nothing known of any node yet.
-    ///
-    /// # Errors
-    /// The cryptography at hand speaks no TLS.
-    pub fn new(limits: Limits, names: Names) -> Result<Self, rustls::Error> {
-        Ok(Self { limits, names, tls: Configs::new()?, looks: Looks::new() })
-    }
 }
 
 /// The password to log in with, in clear; none for a node that has no login.
@@ -167,7 +154,7 @@ async fn exchange(
 
 /// An exchange over a new connection, until `end` if there is one.
 async fn anew(asked: Asked<'_>, end: Option<Instant>, watch: &Watch<'_>) -> Ended {
-    let Ways { limits, names, tls, .. } = watch.ways;
+    let Ways { limits, names, tls } = watch.ways;
     let node = asked.node;
     let config = match tls.get(node.tls).await {
         Ok(config) => config,

@@ -75,7 +75,8 @@ impl Watch<'_> {
     }
 
     async fn begin(&self) -> Option<Begun> {
-        let facts = pid::look(self.node, self.ways, self.processes).await;
+        let Ways { limits, names, .. } = self.ways;
+        let facts = pid::look(self.node, *limits, names, self.processes).await;
         let identity = facts.identity?;
         let effort = self.processes.effort(&identity)?;
         Some(Begun { identity, effort, at: Instant::now() })

@@ -104,10 +104,11 @@ pub(super) fn present(
 }
 
 /// Does a lock without a PID, under a row that is final, belong to nobody that is known? A late progress write of the
-/// run comes soon after its end; what comes later is another launcher's, and an operator removes it.
+/// run comes soon after its end; what comes later, or under a row of which no lock was seen, is another launcher's, and an
+/// operator removes it.
 fn is_a_later_attempts(lock: &Lock, row: &Migration, rules: &Rules) -> bool {
-    lock.pid == LockPid::Missing
-        && row.ended_at.is_some_and(|ended| lock.mtime.since(ended) > rules.grace)
+    let late = row.ended_at.is_some_and(|ended| lock.mtime.since(ended) > rules.grace);
+    lock.pid == LockPid::Missing && (late || row.is_announced())
 }
 
 /// What of a dead process's conditions holds at this look.

@@ -26,9 +26,9 @@ pub fn row_for(
     if next.status == Status::Pending {
         next.status = Status::InProgress;
     }
-    if next.status.is_final() && next.lock_file.is_none() && lock.pid == LockPid::Missing {
-        // It ended without a lock, so what is written here, and says nothing yet, is hardly its own: the row stays as it is
-        // for whoever the whole of it names.
+    if next.status.is_final() && next.is_announced() && lock.pid == LockPid::Missing {
+        // It ended, by their word, without a lock that was seen: one that names nobody yet is hardly its own, and the row
+        // stays as it is for the run of whoever it names once it is written.
         return next;
     }
     if next.is_announced() {

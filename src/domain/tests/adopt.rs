@@ -13,9 +13,9 @@ use crate::domain::adopt::{
 use crate::domain::migration::{
     Key, Lock, LockPid, Mark, Migration, Reason, Source, State, Status,
 };
-use crate::domain::process::{Alive, Here, Identity, Presence};
+use crate::domain::process::{Alive, DeathProof, Here, Identity, Presence};
 use crate::domain::reconcile::{
-    LockSight, Memory, Rules, Scope, Sight, Write, evaluate, finish, first_row,
+    Dead, LockSight, Memory, Rules, Scope, Sight, Write, evaluate, finish, first_row,
 };
 use crate::domain::time::{Now, Timestamp, Uptime};
 
@@ -172,6 +172,46 @@ fn a_lock_that_is_half_written_leaves_an_announced_row_to_the_next_run() {
     let whole = Lock { pid: LockPid::Number(7), started, ..empty };
     let next = look(&row, &whole, Some(Presence::Alive(alive))).row.unwrap();
     assert_eq!((next.run, next.status, next.state), (2, Status::InProgress, State::Alive));
+}
+
+/// It was set back, and ended again by their word: what is known of the process before says nothing of this lock.
+#[test]
+fn a_lock_that_names_nobody_is_not_removed_for_a_row_whose_lock_nobody_saw() {
+    let identity = Identity {
+        boot_id: String::new(),
+        pid_ns: 0,
+        pid: 7,
+        start_ticks: Some(1),
+        inode: Some(1),
+    };
+    let seen = Migration {
+        identity: Some(identity),
+        ..ended(Status::Error, Source::Adopted, Some("error"))
+    };
+    let mtime = Timestamp(NOW.wall.0 + 1);
+    let lock = Lock {
+        file: "u-1.lock".to_owned(),
+        pid: LockPid::Missing,
+        started: None,
+        stage_updated: None,
+        mtime,
+        mark: Mark { dev: 1, ino: 2, mtime_ns: 3, size: 0 },
+    };
+    let sight = Sight {
+        lock: LockSight::Present(lock),
+        dir: None,
+        process: Some(Presence::Dead(DeathProof::NoSuchProcess)),
+        exit: None,
+        elsewhere: None,
+        data: None,
+    };
+    let dead = Dead { whose: (Some(7), None), up: NOW.up, wall: NOW.wall };
+    let memory = Memory { dead: Some(dead), absent: None, watched: true };
+    let removes =
+        |row: &Migration| evaluate(&key(), Some(row), &sight, &memory, &rules(), LATER).remove_lock;
+    assert!(removes(&seen), "a late write of its own");
+    let unseen = Migration { lock_file: None, ..seen.clone() };
+    assert!(!removes(&unseen));
 }
 
 #[test]

@@ -154,8 +154,10 @@ async fn a_final_status_of_the_run_before_says_nothing_of_one_that_goes_on() {
     fs::write(&path, "").unwrap();
     ticks_pass_on(&warden, &database).await;
     assert_eq!(shown(&warden, 1).await, "error finished - run1");
+    assert_eq!(crate::migrations::row(&warden, 1)["lock_file"], Value::Null);
     let mut job = Program::sleeper(warden.dir());
-    Lock::new(1, job.pid()).write(&warden.lock_dir());
+    // It says that it began before their word was read: their clocks and ours need not agree.
+    Lock::new(1, job.pid()).started_ago(60).write(&warden.lock_dir());
     wait(&warden, 1, "in_progress alive - run2").await;
     ticks_pass_on(&warden, &database).await;
     assert_eq!(shown(&warden, 1).await, "in_progress alive - run2");

@@ -28,7 +28,7 @@ async fn a_lock_is_seen_as_it_comes_changes_and_goes() {
     let job = Program::sleeper(warden.dir());
     let lock = Lock::new(1, job.pid());
     let mut listener = Listener::of(&warden, "/events").await;
-    let path = lock.write(&warden.lock_dir());
+    let path = lock.write_in_place(&warden.lock_dir());
     let event = listener.event().await;
     assert_eq!((&event.data["state"], &event.data["kind"]), (&"alive".into(), &"observed".into()));
     wait(&warden, 1, "in_progress alive - run1").await;

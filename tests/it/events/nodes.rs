@@ -202,7 +202,13 @@ async fn with_too_few_descriptors_some_are_watched_and_the_rest_is_looked_at() {
     for _ in 0..NODES {
         processes.push(sleeper(dir.path()).await);
     }
-    let mut config = WardenConfig::default().set("events.enabled", true).set("nodes.method", "pid");
+    // Few looks at once, and time for them: on a busy machine those that wait for a core would hold all that is left, and
+    // nothing be known of some at any moment.
+    let mut config = WardenConfig::default()
+        .set("events.enabled", true)
+        .set("nodes.method", "pid")
+        .set("nodes.concurrency", 8)
+        .set("nodes.interval", "5s");
     for (at, process) in processes.iter().enumerate() {
         config = config.node(sleeping(&format!("n{at}"), process));
     }

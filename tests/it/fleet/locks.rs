@@ -179,7 +179,7 @@ async fn two_that_see_the_same_jobs_judge_each_once() {
     }
     let (database, dir) = (Engine::current().fresh(), tempfile::tempdir().unwrap());
     let [a, b] = two(&database, dir.path(), "local").await;
-    let jobs: Vec<(i64, Program)> = (1..=8).map(|id| (id, Program::sleeper(a.dir()))).collect();
+    let mut jobs: Vec<(i64, Program)> = (1..=8).map(|id| (id, Program::sleeper(a.dir()))).collect();
     let mut paths: Vec<PathBuf> = jobs
         .iter()
         .map(|(id, job)| Lock::new(*id, job.pid()).started_ago(9000).write(dir.path()))
@@ -189,7 +189,9 @@ async fn two_that_see_the_same_jobs_judge_each_once() {
             wait(warden, id, "in_progress alive - run1").await;
         }
     }
-    drop(jobs);
+    for (_, job) in &mut jobs {
+        job.kill();
+    }
     for id in 11..=18 {
         paths.push(Lock::new(id, job::dead_pid(a.dir())).ago(9000).write(dir.path()));
     }

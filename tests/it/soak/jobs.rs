@@ -62,7 +62,7 @@ impl Project {
         let lock = Lock::new(id, job.pid()).started_ago(i64::from(self.age()));
         self.text = lock.text();
         if in_place {
-            lock.write(&warden.lock_dir())
+            lock.write_in_place(&warden.lock_dir())
         } else {
             lock.replace(&warden.lock_dir())
         };

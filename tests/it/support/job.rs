@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -86,9 +87,12 @@ impl Lock {
     /// where a runner writes it again.
     pub fn write(&self, dir: &Path) -> PathBuf {
         let path = dir.join(file_name(self.id));
-        if !path.exists() {
-            return self.replace(dir);
-        }
+        if path.exists() { self.write_in_place(dir) } else { self.replace(dir) }
+    }
+
+    /// Writes it as the runner does: a new one is empty for a moment.
+    pub fn write_in_place(&self, dir: &Path) -> PathBuf {
+        let path = dir.join(file_name(self.id));
         fs::write(&path, self.text()).unwrap();
         self.backdate(&path);
         path
@@ -135,13 +139,15 @@ pub fn dead_pid(dir: &Path) -> i32 {
 /// The kernel goes on then where it was before: else other tests' processes would get numbers that were given back just now.
 pub fn spawn_as(pid: i32, dir: &Path) -> Program {
     const LAST: &str = "/proc/sys/kernel/ns_last_pid";
-    let before = fs::read_to_string(LAST).unwrap_or_default();
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     // Twice around the table of PIDs; others fork as well, so one attempt is not enough with the shortcut either.
     for _ in 0..80_000 {
+        let before = fs::read_to_string(LAST).unwrap_or_default();
         let _ = fs::write(LAST, (pid - 1).to_string());
         let program = Program::passing(dir);
+        let _ = fs::write(LAST, before.trim());
         if program.pid() == pid {
-            let _ = fs::write(LAST, before.trim());
             return program;
         }
     }

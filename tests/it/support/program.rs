@@ -50,8 +50,8 @@ impl Program {
         Self { child, log: log.to_owned(), keeps_number: false }
     }
 
-    /// A process that does nothing for ten minutes. Its number stays its own after its end: where many programs start, and
-    /// some ask for a certain number, it would be another one's within moments.
+    /// A process that does nothing for ten minutes. Its number stays its own after its end, but for one that comes with this
+    /// handle's: where many programs start, and some ask for a certain number, it would be another one's within moments.
     pub fn sleeper(dir: &Path) -> Self {
         let mut program = Self::sleeper_in(0, dir);
         program.keeps_number = true;
