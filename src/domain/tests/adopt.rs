@@ -15,7 +15,7 @@ use crate::domain::migration::{
 };
 use crate::domain::process::{Alive, DeathProof, Here, Identity, Presence};
 use crate::domain::reconcile::{
-    Dead, LockSight, Memory, Rules, Scope, Sight, Write, evaluate, finish, first_row,
+    Dead, Decision, LockSight, Memory, Rules, Scope, Sight, Write, evaluate, finish, first_row,
 };
 use crate::domain::time::{Now, Timestamp, Uptime};
 
@@ -134,83 +134,58 @@ fn another_run_begins_with_what_stands_there_then() {
     assert_eq!((row.run, row.status), (2, Status::Completed));
 }
 
-/// A runner writes its lock, and we look before and after its content is there.
-#[test]
-fn a_lock_that_is_half_written_leaves_an_announced_row_to_the_next_run() {
-    let row = first(&key(), &theirs("error"), &rules(), LATER);
-    let empty = Lock {
-        file: "u-1.lock".to_owned(),
-        pid: LockPid::Missing,
-        started: None,
-        stage_updated: None,
-        mtime: LATER.wall,
-        mark: Mark { dev: 1, ino: 2, mtime_ns: 3, size: 0 },
-    };
-    let identity = Identity {
-        boot_id: String::new(),
-        pid_ns: 0,
-        pid: 7,
-        start_ticks: Some(1),
-        inode: Some(1),
-    };
-    let alive = Alive { identity, started: Some(LATER.wall), stopped: false };
-    let look = |row: &Migration, lock: &Lock, process| {
-        let sight = Sight {
-            lock: LockSight::Present(lock.clone()),
-            dir: None,
-            process,
-            exit: None,
-            elsewhere: None,
-            data: None,
-        };
-        evaluate(&key(), Some(row), &sight, &Memory::default(), &rules(), LATER)
-    };
-    let half = look(&row, &empty, None);
-    assert_eq!((&half.write, half.row.as_ref()), (&Write::None, Some(&row)));
-    // In whole seconds, so it begins before the row ended.
-    let started = Some(Timestamp(LATER.wall.0 - 999));
-    let whole = Lock { pid: LockPid::Number(7), started, ..empty };
-    let next = look(&row, &whole, Some(Presence::Alive(alive))).row.unwrap();
-    assert_eq!((next.run, next.status, next.state), (2, Status::InProgress, State::Alive));
-}
-
-/// It was set back, and ended again by their word: what is known of the process before says nothing of this lock.
-#[test]
-fn a_lock_that_names_nobody_is_not_removed_for_a_row_whose_lock_nobody_saw() {
-    let identity = Identity {
-        boot_id: String::new(),
-        pid_ns: 0,
-        pid: 7,
-        start_ticks: Some(1),
-        inode: Some(1),
-    };
-    let seen = Migration {
-        identity: Some(identity),
-        ..ended(Status::Error, Source::Adopted, Some("error"))
-    };
-    let mtime = Timestamp(NOW.wall.0 + 1);
-    let lock = Lock {
+/// A lock that names nobody.
+fn nameless(mtime: Timestamp) -> Lock {
+    Lock {
         file: "u-1.lock".to_owned(),
         pid: LockPid::Missing,
         started: None,
         stage_updated: None,
         mtime,
         mark: Mark { dev: 1, ino: 2, mtime_ns: 3, size: 0 },
+    }
+}
+
+fn process() -> Identity {
+    Identity { boot_id: String::new(), pid_ns: 0, pid: 7, start_ticks: Some(1), inode: Some(1) }
+}
+
+/// What follows later from a lock, and from the process that it or the row names.
+fn look(row: &Migration, lock: &Lock, process: Option<Presence>, memory: &Memory) -> Decision {
+    let lock = LockSight::Present(lock.clone());
+    let sight = Sight { lock, dir: None, process, exit: None, elsewhere: None, data: None };
+    evaluate(&key(), Some(row), &sight, memory, &rules(), LATER)
+}
+
+/// A runner writes its lock, and we look before and after its content is there.
+#[test]
+fn a_lock_that_is_half_written_leaves_an_announced_row_to_the_next_run() {
+    let row = first(&key(), &theirs("error"), &rules(), LATER);
+    let empty = nameless(LATER.wall);
+    let half = look(&row, &empty, None, &Memory::default());
+    assert_eq!((&half.write, half.row.as_ref()), (&Write::None, Some(&row)));
+    // In whole seconds, so it begins before the row ended.
+    let started = Some(Timestamp(LATER.wall.0 - 999));
+    let whole = Lock { pid: LockPid::Number(7), started, ..empty };
+    let alive = Alive { identity: process(), started: Some(LATER.wall), stopped: false };
+    let next = look(&row, &whole, Some(Presence::Alive(alive)), &Memory::default()).row.unwrap();
+    assert_eq!((next.run, next.status, next.state), (2, Status::InProgress, State::Alive));
+}
+
+/// It was set back, and ended again by their word: what is known of the process before says nothing of this lock.
+#[test]
+fn a_lock_that_names_nobody_is_not_removed_for_a_row_whose_lock_nobody_saw() {
+    let seen = Migration {
+        identity: Some(process()),
+        ..ended(Status::Error, Source::Adopted, Some("error"))
     };
-    let sight = Sight {
-        lock: LockSight::Present(lock),
-        dir: None,
-        process: Some(Presence::Dead(DeathProof::NoSuchProcess)),
-        exit: None,
-        elsewhere: None,
-        data: None,
-    };
+    let unseen = Migration { lock_file: None, ..seen.clone() };
     let dead = Dead { whose: (Some(7), None), up: NOW.up, wall: NOW.wall };
     let memory = Memory { dead: Some(dead), absent: None, watched: true };
-    let removes =
-        |row: &Migration| evaluate(&key(), Some(row), &sight, &memory, &rules(), LATER).remove_lock;
+    let lock = nameless(Timestamp(NOW.wall.0 + 1));
+    let gone = Some(Presence::Dead(DeathProof::NoSuchProcess));
+    let removes = |row: &Migration| look(row, &lock, gone.clone(), &memory).remove_lock;
     assert!(removes(&seen), "a late write of its own");
-    let unseen = Migration { lock_file: None, ..seen.clone() };
     assert!(!removes(&unseen));
 }
 

@@ -17,7 +17,7 @@ use super::poll::eventually;
 pub struct Program {
     child: Child,
     log: PathBuf,
-    /// Nobody gets its number as long as the test's thread lives.
+    /// Once it is reaped nobody gets its number as long as the test's thread lives.
     keeps_number: bool,
 }
 
@@ -50,8 +50,8 @@ impl Program {
         Self { child, log: log.to_owned(), keeps_number: false }
     }
 
-    /// A process that does nothing for ten minutes. Its number stays its own after its end, but for one that comes with this
-    /// handle's: where many programs start, and some ask for a certain number, it would be another one's within moments.
+    /// A process that does nothing for ten minutes. After [`Self::kill`] and [`Self::reap`] nobody gets its number: where many
+    /// programs start, and some ask for a certain one, it would be another's within moments.
     pub fn sleeper(dir: &Path) -> Self {
         let mut program = Self::sleeper_in(0, dir);
         program.keeps_number = true;
