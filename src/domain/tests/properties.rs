@@ -227,25 +227,42 @@ impl Truth {
     }
 
     fn look(&mut self, database: bool) {
-        let decision = self.w.decide();
-        self.check(&decision);
-        self.w.memory = decision.memory.clone();
+        let (decision, begins) = self.decided();
         if !database {
             return;
         }
         assert!(self.w.store(&decision.write));
         self.note();
+        // A run is recorded unfinished first; where earlier looks could not write, its judgement follows at once.
+        let decision = if begins && decision.wake.is_some_and(|wake| wake <= self.w.now.up) {
+            let (judged, begins_again) = self.decided();
+            assert!(!begins_again, "a run begins twice: {judged:?}");
+            assert!(self.w.store(&judged.write));
+            judged
+        } else {
+            decision
+        };
         let again = self.w.decide();
-        // A first row is inserted unfinished; where earlier looks could not write, its judgement follows at once.
-        if !matches!(decision.write, Write::Insert(_)) {
-            assert_eq!(again.write, Write::None, "the same sight a second time writes nothing");
-            assert_eq!(again.remove_lock, decision.remove_lock);
-            assert_eq!(again.memory, decision.memory);
-        }
+        assert_eq!(again.write, Write::None, "the same sight a second time writes nothing");
+        assert_eq!(again.remove_lock, decision.remove_lock);
+        assert_eq!(again.memory, decision.memory);
         if decision.remove_lock {
             self.lock = LockSight::Absent;
             self.show();
         }
+    }
+
+    /// A look at the world, checked and remembered, and whether its write begins a run.
+    fn decided(&mut self) -> (Decision, bool) {
+        let decision = self.w.decide();
+        self.check(&decision);
+        self.w.memory = decision.memory.clone();
+        let begins = match &decision.write {
+            Write::None => false,
+            Write::Insert(_) => true,
+            Write::Update { basis, row, .. } => row.run != basis.run,
+        };
+        (decision, begins)
     }
 
     fn check(&self, decision: &Decision) {
