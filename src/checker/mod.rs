@@ -13,6 +13,7 @@ mod digest;
 pub mod fuzz;
 mod kept;
 mod names;
+mod patience;
 mod pid;
 mod port;
 mod question;
@@ -24,6 +25,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod ways;
 mod wire;
 
 use std::fmt;
@@ -42,11 +44,12 @@ use crate::secrets::Secrets;
 pub use allow::Allow;
 pub use kept::Places;
 use names::Names;
+use patience::Patience;
 pub use pid::read_pid_file;
-use rpc::Ways;
 use silence::Watch;
 use slot::{Slot, Slots};
 use table::{Program, Table};
+use ways::Ways;
 
 /// How long a check may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +124,8 @@ impl Checker {
         allow: Allow,
     ) -> Result<Self, CheckerError> {
         let tls = tls::Configs::new().map_err(CheckerError::Tls)?;
-        let ways = Ways { limits, names: Names::default().allowing(allow), tls };
+        let names = Names::default().allowing(allow);
+        let ways = Ways { limits, names, tls, patience: Patience::default() };
         let slots = Mutex::default();
         Ok(Self { inner: Arc::new(Inner { processes, ways, secrets, places, slots }) })
     }
@@ -199,9 +203,8 @@ impl Checker {
 
 impl Inner {
     async fn look(self: &Arc<Self>, slot: &Arc<Slot>, node: &Node, method: Method) -> Observation {
-        let Ways { limits, names, .. } = &self.ways;
-        let pid = || pid::look(node, *limits, names, &self.processes);
-        let port = || port::look(node, *limits, names, &self.processes);
+        let pid = || pid::look(node, &self.ways, &self.processes);
+        let port = || port::look(node, &self.ways, &self.processes);
         let api = || async { self.api(slot).await.0 };
         match method {
             Method::Pid => Observation::Pid(pid().await),
@@ -221,8 +224,7 @@ impl Inner {
             async move {
                 let _turn = slot.turn().await;
                 let node = slot.target();
-                let limits = inner.ways.limits;
-                let password = rpc::password(node, &inner.secrets, limits).await;
+                let password = rpc::password(node, &inner.secrets, &inner.ways).await;
                 let watch = Watch { node, ways: &inner.ways, processes: &inner.processes };
                 let (facts, connection) = rpc::ask(&slot, &password, &watch).await;
                 let ended = clock::now();

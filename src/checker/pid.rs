@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
 
-use super::names::Names;
+use super::patience::Subject;
+use super::reach;
 use super::table::{Program, Table, hint};
-use super::{Limits, reach};
+use super::ways::Ways;
 use crate::domain::observation::{PidFacts, PidSeen};
 use crate::domain::process::{Alive, DeathProof, Identity, Presence, Unknowable};
 use crate::domain::{Kind, Node};
@@ -15,20 +16,20 @@ use crate::domain::{Kind, Node};
 const PID_FILE_LIMIT: u64 = 64;
 
 /// Looks at the process that the node is said to be, and at the one that listens on its port.
-pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &T) -> PidFacts {
+pub async fn look<T: Table>(node: &Node, ways: &Ways, table: &T) -> PidFacts {
+    let Ways { limits, names, patience, .. } = ways;
     let kind = node.service.kind;
     let addresses = reach::addresses(names, &node.host, limits.connect_timeout).await;
     if addresses.is_empty() || !addresses.iter().all(|address| table.is_local(*address)) {
         return PidFacts { kind, ..unseen(node.pid, PidSeen::NotApplicable) };
     }
     let given = node.pid;
-    let (node, table) = (node.clone(), table.clone());
+    let (id, node, table) = (node.id, node.clone(), table.clone());
     // The PID file may lie on a slow disk, and finding a listener may read every process's descriptors.
-    let looking = tokio::task::spawn_blocking(move || judge(&node, &addresses, &table));
-    let facts = match tokio::time::timeout(limits.api_timeout, looking).await {
-        Ok(Ok(facts)) => facts,
-        _ => unseen(given, PidSeen::Unknown(Unknowable::Refused)),
-    };
+    let looking = patience
+        .wait(id, Subject::Process, limits.api_timeout, move || judge(&node, &addresses, &table));
+    let facts = looking.await;
+    let facts = facts.unwrap_or_else(|| unseen(given, PidSeen::Unknown(Unknowable::Refused)));
     PidFacts { kind, ..facts }
 }
 

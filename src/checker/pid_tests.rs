@@ -223,10 +223,11 @@ fn a_pid_file_is_a_short_regular_file_with_one_number() {
 
 #[tokio::test]
 async fn a_node_elsewhere_has_no_process_here() {
-    let limits = Limits {
+    let limits = crate::checker::Limits {
         connect_timeout: std::time::Duration::from_secs(10),
         ..crate::checker::tests::LIMITS
     };
+    let ways = crate::checker::tests::ways(limits);
     let table = Fake::here().with(GIVEN, Some(true), false);
     for (host, seen) in [
         ("127.0.0.1", PidSeen::Running),
@@ -235,7 +236,7 @@ async fn a_node_elsewhere_has_no_process_here() {
         ("no such host", PidSeen::NotApplicable),
     ] {
         let node = Node { pid: Some(GIVEN.into()), host: host.into(), ..node(18082) };
-        let facts = look(&node, limits, &Names::default(), &table).await;
+        let facts = look(&node, &ways, &table).await;
         assert_eq!((facts.seen, facts.pid), (seen, Some(GIVEN.into())), "{host}");
     }
 }

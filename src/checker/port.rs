@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::Limits;
-use super::names::Names;
+use super::patience::Subject;
 use super::reach::{self, Unreached, numbered};
 use super::table::{Table, hint};
+use super::ways::Ways;
 use crate::domain::Node;
 use crate::domain::observation::{Listener, PortFacts, PortSeen};
 
 /// Connects, closes, and looks for the listener.
-pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &T) -> PortFacts {
+pub async fn look<T: Table>(node: &Node, ways: &Ways, table: &T) -> PortFacts {
+    let Ways { limits, names, .. } = ways;
     let began = Instant::now();
     let connected = reach::connect(names, &node.host, node.port, limits.connect_timeout).await;
     let latency = connected.is_ok().then(|| began.elapsed());
@@ -21,7 +22,7 @@ pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &
             let peer = stream.peer_addr().ok();
             drop(stream);
             let (seen, found) = match peer {
-                Some(peer) => who_listens(node, peer, limits, table).await,
+                Some(peer) => who_listens(node, peer, ways, table).await,
                 None => (PortSeen::Open, None),
             };
             listener = found;
@@ -40,7 +41,7 @@ pub async fn look<T: Table>(node: &Node, limits: Limits, names: &Names, table: &
 async fn who_listens<T: Table>(
     node: &Node,
     peer: SocketAddr,
-    limits: Limits,
+    ways: &Ways,
     table: &T,
 ) -> (PortSeen, Option<Listener>) {
     if !table.is_local(peer.ip()) {
@@ -48,15 +49,16 @@ async fn who_listens<T: Table>(
     }
     let (table, name, hint) = (table.clone(), node.process_name.clone(), hint(node, node.pid));
     // Looking for a socket's owner may read every process's descriptors.
-    let looking = tokio::task::spawn_blocking(move || {
+    let Ways { limits, patience, .. } = ways;
+    let looking = patience.wait(node.id, Subject::Listener, limits.api_timeout, move || {
         let pid = table.listener(peer.ip(), peer.port(), hint)?;
         Some((pid, table.program(pid, &name)))
     });
-    match tokio::time::timeout(limits.api_timeout, looking).await {
-        Ok(Ok(Some((pid, program)))) => {
+    match looking.await.flatten() {
+        Some((pid, program)) => {
             let seen = if program.fits == Some(false) { PortSeen::Taken } else { PortSeen::Open };
             (seen, Some(Listener { pid, program: program.name }))
         }
-        _ => (PortSeen::Open, None),
+        None => (PortSeen::Open, None),
     }
 }

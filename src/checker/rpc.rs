@@ -5,17 +5,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::Limits;
 use super::connection::{Answer, Broken, Connection};
 use super::digest::{self, Login, Session};
-use super::names::Names;
+use super::patience::Subject;
 use super::question::Parts;
 use super::reach::{self, Unreached, plain};
 use super::silence::Watch;
 use super::slot::Slot;
-use super::tls::Configs;
+use super::ways::Ways;
 use crate::causes::chain;
 use crate::clock;
 use crate::domain::Node;
@@ -29,17 +29,6 @@ const MOST_REQUESTS: u32 = 3;
 /// Room for a request; one with a login has 600 bytes.
 const ROOM: usize = 768;
 
-/// How a node is reached: the same for every one.
-#[derive(Debug)]
-pub struct Ways {
-    /// How long it may take.
-    pub limits: Limits,
-    /// The addresses of names.
-    pub names: Names,
-    /// For nodes that speak it.
-    pub tls: Configs,
-}
-
 /// The password to log in with, in clear; none for a node that has no login.
 ///
 /// # Errors
@@ -47,28 +36,28 @@ pub struct Ways {
 pub async fn password(
     node: &Node,
     secrets: &Secrets,
-    limits: Limits,
+    ways: &Ways,
 ) -> Result<Option<Password>, Unreadable> {
     match node.password.as_ref().filter(|_| node.username.is_some()) {
         None => Ok(None),
         Some(password) if password.name().is_none() => secrets.open(password).map(Some),
         // Apart, so that what most checks hold is small.
-        Some(password) => Box::pin(named(password, secrets, limits)).await.map(Some),
+        Some(password) => Box::pin(named(node.id, password, secrets, ways)).await.map(Some),
     }
 }
 
 /// The file may lie on a disk that hangs.
 async fn named(
+    node: i64,
     password: &Password,
     secrets: &Secrets,
-    limits: Limits,
+    ways: &Ways,
 ) -> Result<Password, Unreadable> {
     let (secrets, name) = (secrets.clone(), password.clone());
-    let looking = tokio::task::spawn_blocking(move || secrets.open(&name));
-    match timeout(limits.api_timeout, looking).await {
-        Ok(Ok(opened)) => opened,
-        _ => Err(Missing::Hangs(password.expose().to_owned()).into()),
-    }
+    let Ways { limits, patience, .. } = ways;
+    let opened =
+        patience.wait(node, Subject::Secret, limits.api_timeout, move || secrets.open(&name)).await;
+    opened.unwrap_or_else(|| Err(Missing::Hangs(password.expose().to_owned()).into()))
 }
 
 /// Puts its question to a node over the kept connection, or over a new one; without a login if the password is unreadable.
@@ -154,7 +143,7 @@ async fn exchange(
 
 /// An exchange over a new connection, until `end` if there is one.
 async fn anew(asked: Asked<'_>, end: Option<Instant>, watch: &Watch<'_>) -> Ended {
-    let Ways { limits, names, tls } = watch.ways;
+    let Ways { limits, names, tls, .. } = watch.ways;
     let node = asked.node;
     let config = match tls.get(node.tls).await {
         Ok(config) => config,

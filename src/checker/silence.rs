@@ -1,13 +1,15 @@
 //! What a node's process does while its answer is overdue. A check that is answered in the first half of its time never
 //! gets here.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::pid;
-use super::rpc::Ways;
+use super::ways::Ways;
 use crate::domain::observation::Silence;
 use crate::domain::{Identity, Node};
 use crate::process::{Effort, Processes};
@@ -59,14 +61,23 @@ impl Watch<'_> {
         let mut end = if is_late(half) { Instant::now() + limit } else { end };
         let mut silence = None;
         for _ in 0..MOST_TIMES {
+            let mut begun = None;
             // Apart, so that what most checks hold is small.
-            let begin = Box::pin(self.begin());
-            let (done, begun) = tokio::join!(timeout_at(end, exchange.as_mut()), begin);
+            let beginning = Box::pin(async {
+                begun = self.begin().await;
+                pending::<Infallible>().await
+            });
+            let waiting = async { (timeout_at(end, exchange.as_mut()).await, is_late(end)) };
+            // A look that hangs is no reason to wait longer for the node.
+            let (done, late) = tokio::select! {
+                waited = waiting => waited,
+                never = beginning => match never {},
+            };
             if let Ok(done) = done {
                 return Ok(done);
             }
             silence = begun.and_then(|begun| self.silence(&begun));
-            if !is_late(end) {
+            if !late {
                 break;
             }
             end = Instant::now() + limit;
@@ -75,8 +86,7 @@ impl Watch<'_> {
     }
 
     async fn begin(&self) -> Option<Begun> {
-        let Ways { limits, names, .. } = self.ways;
-        let facts = pid::look(self.node, *limits, names, self.processes).await;
+        let facts = pid::look(self.node, self.ways, self.processes).await;
         let identity = facts.identity?;
         let effort = self.processes.effort(&identity)?;
         Some(Begun { identity, effort, at: Instant::now() })
@@ -98,4 +108,59 @@ impl Watch<'_> {
 
 fn is_late(end: Instant) -> bool {
     end.elapsed() > LATE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::checker::Limits;
+    use crate::checker::patience::Subject;
+    use crate::checker::tests::{LIMITS, node, ways};
+
+    /// An exchange of 0.4 s at most with a node at whose process a look hangs. Whoever waits for the look waits for a minute,
+    /// so this does not end in time.
+    async fn beside_a_look_that_hangs(
+        exchange: impl Future<Output = u8>,
+    ) -> Result<u8, Option<Silence>> {
+        let minute = Duration::from_secs(60);
+        let ways = ways(Limits { api_timeout: minute, ..LIMITS });
+        let (end_it, hangs) = mpsc::channel::<()>();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let patience = ways.patience.clone();
+        let look = tokio::spawn(async move {
+            let work = move || {
+                begun.send(()).unwrap();
+                let _ = hangs.recv();
+            };
+            patience.wait(1, Subject::Process, minute, work).await
+        });
+        begins.await.unwrap();
+        let processes = Processes::new().unwrap();
+        let watch = Watch { node: &node(1), ways: &ways, processes: &processes };
+        let began = Instant::now();
+        let end = began + Duration::from_millis(400);
+        let mut exchange = pin!(exchange);
+        let waiting = watch.until(began, end, exchange.as_mut());
+        let ended = timeout_at(began + minute / 2, waiting).await.expect("the look is waited for");
+        drop(end_it);
+        look.await.unwrap();
+        ended
+    }
+
+    #[tokio::test]
+    async fn a_look_that_hangs_gives_a_node_that_hangs_no_more_time() {
+        assert_eq!(beside_a_look_that_hangs(pending()).await, Err(None));
+    }
+
+    #[tokio::test]
+    async fn a_look_that_hangs_keeps_no_answer_back() {
+        let answer = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            7
+        };
+        assert_eq!(beside_a_look_that_hangs(answer).await, Ok(7));
+    }
 }

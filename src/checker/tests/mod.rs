@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::tls::Configs;
 use super::*;
 use crate::domain::node::{Password, Tls};
 use crate::domain::observation::ApiSeen;
@@ -53,6 +54,12 @@ pub fn node(port: u16) -> Node {
 fn with_login(port: u16, username: &str, password: &str) -> Node {
     let password = Some(Password::new(password.into()));
     Node { username: Some(username.into()), password, ..node(port) }
+}
+
+/// The ways of a checker that has looked at nothing yet.
+pub fn ways(limits: Limits) -> Ways {
+    let (names, tls) = (Names::default(), Configs::new().unwrap());
+    Ways { limits, names, tls, patience: Patience::default() }
 }
 
 fn checker(limits: Limits) -> Checker {
