@@ -81,9 +81,11 @@ impl Drop for Sleepers {
     }
 }
 
-/// Of the lock with this number.
+/// Of the lock with this number: spread as random ones are, and the same each time.
 fn uuid(lock: usize) -> String {
-    format!("3c56530e-ca31-4a7c-964f-{lock:012x}")
+    let bits = (lock as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    let hex = format!("{bits:032x}");
+    [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]).join("-")
 }
 
 fn hold(dir: &Path, locks: usize, processes: usize) -> Result<(), Failure> {

@@ -62,7 +62,7 @@ pub enum Broken {
     Io(String),
 }
 
-/// A connection, and the nonce that belongs to it.
+/// A connection, and the nonce that belongs to it. It goes from hand to hand with each exchange, boxed.
 pub struct Connection {
     stream: Box<dyn Stream>,
     /// The last answer was read to its end, nothing came after it, and the server goes on.
@@ -122,12 +122,12 @@ impl Connection {
         stream: TcpStream,
         host: &str,
         tls: Option<Arc<ClientConfig>>,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Box<Self>, Broken> {
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(stream),
             Some(config) => secure(stream, host, config).await?,
         };
-        Ok(Self { stream, fit: true, session: None, asked: 0, place: None, rests: None })
+        Ok(Box::new(Self { stream, fit: true, session: None, asked: 0, place: None, rests: None }))
     }
 
     /// It is kept from now on.

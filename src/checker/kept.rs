@@ -37,7 +37,7 @@ impl Places {
     }
 
     /// Gives a connection its place, or closes it.
-    pub(super) fn take(&self, mut connection: Connection) -> Option<Connection> {
+    pub(super) fn take(&self, mut connection: Box<Connection>) -> Option<Box<Connection>> {
         if connection.place.is_none() {
             connection.place = self.free.clone().try_acquire_owned().ok();
         }

@@ -67,7 +67,7 @@ pub async fn ask(
     slot: &Slot,
     password: &Result<Option<Password>, Unreadable>,
     watch: &Watch<'_>,
-) -> (ApiFacts, Option<Connection>) {
+) -> (ApiFacts, Option<Box<Connection>>) {
     let node = slot.target();
     let login = match (&node.username, password) {
         (Some(username), Ok(password)) => {
@@ -83,7 +83,7 @@ pub async fn ask(
     let Ended { seen, latency, silence, .. } = ended;
     let silence = silence.map(Box::new);
     let facts = ApiFacts { url: Arc::clone(slot.url()), seen, latency, unreadable, silence };
-    (facts, ended.connection.filter(Connection::is_fit))
+    (facts, ended.connection.filter(|connection| connection.is_fit()))
 }
 
 /// Who is asked what, and as whom.
@@ -99,7 +99,7 @@ struct Ended {
     seen: ApiSeen,
     latency: Option<Duration>,
     silence: Option<Silence>,
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
 }
 
 impl Ended {
@@ -116,7 +116,7 @@ impl Ended {
 
 async fn exchange(
     asked: Asked<'_>,
-    kept: Option<Connection>,
+    kept: Option<Box<Connection>>,
     began: Instant,
     watch: &Watch<'_>,
 ) -> Ended {
@@ -205,7 +205,7 @@ fn broke(broken: Broken, answered: bool) -> ApiSeen {
 /// One exchange over one connection: up to [`MOST_REQUESTS`] requests, one after the other.
 struct Talk<'a> {
     asked: Asked<'a>,
-    connection: Connection,
+    connection: Box<Connection>,
     began: Instant,
     answered: bool,
 }
@@ -291,9 +291,11 @@ impl Talk<'_> {
             return Err(ApiSeen::Dns("the host is no name that can be asked for".to_owned()));
         }
         let mut text = String::with_capacity(ROOM);
+        for part in [verb, " ", path, " HTTP/1.1\r\nHost: ", open, host, close] {
+            text.push_str(part);
+        }
         // Writing to a String cannot fail.
-        let _ =
-            write!(text, "{verb} {path} HTTP/1.1\r\nHost: {open}{host}{close}:{port}\r\n{headers}");
+        let _ = write!(text, ":{port}\r\n{headers}");
         if let Some(session) = self.connection.session.as_mut() {
             text.push_str("Authorization: ");
             session.answer(&mut text);

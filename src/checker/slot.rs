@@ -95,7 +95,7 @@ pub struct Slot {
     /// One RPC exchange, shared by `api` and `full`, and when it ended.
     pub api: Flight<(ApiFacts, Now)>,
     /// Absent while an exchange uses it: a dropped exchange takes its connection with it.
-    kept: Mutex<Option<Connection>>,
+    kept: Mutex<Option<Box<Connection>>>,
     recent: Mutex<Recent>,
     /// Held by an exchange; handed on to the slot that replaces this one, so that the old exchange ends
     /// before the node is asked anew.
@@ -184,12 +184,12 @@ impl Slot {
 
     /// The kept connection, if there is one.
     #[must_use]
-    pub fn take(&self) -> Option<Connection> {
+    pub fn take(&self) -> Option<Box<Connection>> {
         lock(&self.kept).take()
     }
 
     /// Keeps a connection for the next exchange.
-    pub fn keep(&self, connection: Option<Connection>) {
+    pub fn keep(&self, connection: Option<Box<Connection>>) {
         *lock(&self.kept) = connection;
     }
 
