@@ -87,7 +87,7 @@ pub(super) fn inspection(it: &Inspection) -> Value {
         "mb_project_uuid": row.key.mb_project_uuid,
         "brz_project_id": row.key.brz_project_id,
         "lock_file_exists": it.view.lock_exists,
-        "lock_file": it.lock.as_ref().map(|lock| lock.file.as_str()),
+        "lock_file": it.lock.as_ref().map(|lock| &*lock.file),
         "pid": row.lock_pid,
         "status": row.status.as_str(),
         "state": it.view.state().0.as_str(),

@@ -192,7 +192,7 @@ async fn check(
 fn explained(it: &Inspection, width: u16) -> String {
     const INDENT: &str = "  ";
     let row = &it.view.row;
-    let file = it.lock.as_ref().map(|lock| lock.file.clone());
+    let file = it.lock.as_ref().map(|lock| lock.file.to_string());
     let pid = row.lock_pid.map_or_else(dash, |pid| pid.to_string());
     let would = match it.decision.would().join(", ") {
         nothing if nothing.is_empty() => "nothing".to_owned(),

@@ -218,7 +218,7 @@ pub enum LockPid {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lock {
     /// Its name inside the lock directory.
-    pub file: String,
+    pub file: Arc<str>,
     /// Whose process it names.
     pub pid: LockPid,
     /// `started_timestamp`.

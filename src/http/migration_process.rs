@@ -166,7 +166,7 @@ fn report(seen: Inspection, now: Now) -> ProcessReport {
     let would = seen.decision.would();
     ProcessReport {
         lock_file_exists: lock.is_some(),
-        lock_file: lock.map(|lock| lock.file.clone()).or(seen.view.row.lock_file),
+        lock_file: lock.map(|lock| lock.file.to_string()).or(seen.view.row.lock_file),
         status_updated: false,
         process,
         process_details: seen.process,

@@ -91,8 +91,13 @@ pub(super) struct Sorted {
 }
 
 /// Says whose a file is. `known` is the key that it stood for at the last scan.
-pub(super) fn whose(name: &str, sight: Sight, known: Option<&Key>, dir: DirMark) -> Option<Whose> {
-    let named = parse::name(name);
+pub(super) fn whose(
+    name: Arc<str>,
+    sight: Sight,
+    known: Option<&Key>,
+    dir: DirMark,
+) -> Option<Whose> {
+    let named = parse::name(&name);
     let blocked = |trouble| match named.as_ref().or(known) {
         Some(key) => Whose::Blocked(vec![key.clone()], trouble),
         None => Whose::Foreign,
@@ -106,7 +111,7 @@ pub(super) fn whose(name: &str, sight: Sight, known: Option<&Key>, dir: DirMark)
 }
 
 fn file_of(
-    name: &str,
+    name: Arc<str>,
     named: Option<Key>,
     known: Option<&Key>,
     file: &File,
@@ -161,7 +166,7 @@ fn disagrees(named: &Key, parsed: &Parsed<'_>) -> bool {
 
 fn lock(
     key: Key,
-    name: &str,
+    name: Arc<str>,
     parsed: Option<Parsed<'_>>,
     file: &File,
     dir: DirMark,
@@ -174,10 +179,10 @@ fn lock(
     let started = parsed.as_ref().and_then(|parsed| parsed.started);
     let stage_updated = parsed.as_ref().and_then(|parsed| parsed.stage_updated);
     let found = FoundLock {
-        own_name: parse::is_canonical(name, &key),
+        own_name: parse::is_canonical(&name, &key),
         key,
         lock: Lock {
-            file: name.to_owned(),
+            file: name,
             pid,
             started,
             stage_updated,
@@ -238,7 +243,7 @@ impl Sorted {
         };
         let best = (0..candidates.len())
             .min_by_key(|nth| candidates.get(*nth).map(|(found, _)| rank(&found.lock.file)));
-        let by_name = candidates.iter().any(|(found, _)| found.lock.file == canonical);
+        let by_name = candidates.iter().any(|(found, _)| *found.lock.file == *canonical);
         if by_name {
             self.blocked.remove(key);
         }
@@ -287,7 +292,7 @@ mod tests {
 
     fn sorted(files: &[(&str, Sight)]) -> Sorted {
         let whose = |(name, sight): &(&str, Sight)| {
-            Some(((*name).to_owned(), whose(name, sight.clone(), None, DIR)?))
+            Some(((*name).to_owned(), whose((*name).into(), sight.clone(), None, DIR)?))
         };
         sort_out(files.iter().filter_map(whose).collect()).told()
     }
@@ -323,7 +328,7 @@ mod tests {
             (stray.as_str(), file(&json(UUID, 2))),
             (named.as_str(), file(&json(UUID, 2))),
         ]);
-        assert_eq!(all.locks[0].lock.file, named);
+        assert_eq!(*all.locks[0].lock.file, *named);
         assert_eq!(all.blocked, HashSet::from([key(1)]));
     }
 
@@ -337,13 +342,13 @@ mod tests {
         ];
         let all = sorted(&files);
         assert_eq!(all.locks.len(), 1);
-        assert_eq!(all.locks[0].lock.file, named);
+        assert_eq!(*all.locks[0].lock.file, *named);
         assert_eq!(
             told(&all),
             [(named.as_str(), "empty"), ("a.lock", "duplicate"), ("z.lock", "duplicate")]
         );
         let all = sorted(&[files[2].clone(), files[0].clone()]);
-        assert_eq!(all.locks[0].lock.file, "z.lock", "the first in the order given");
+        assert_eq!(&*all.locks[0].lock.file, "z.lock", "the first in the order given");
     }
 
     #[test]
@@ -385,15 +390,15 @@ mod tests {
     fn a_file_that_was_ours_stays_ours_while_it_is_rewritten() {
         let known = key(4);
         let Some(Whose::Lock(found, Some(Trouble::Empty))) =
-            whose("job.lock", file(""), Some(&known), DIR)
+            whose("job.lock".into(), file(""), Some(&known), DIR)
         else {
             panic!("a lock");
         };
         assert_eq!(found.key, known);
-        let blocked = whose("job.lock", Sight::Refused, Some(&known), DIR);
+        let blocked = whose("job.lock".into(), Sight::Refused, Some(&known), DIR);
         assert_eq!(blocked, Some(Whose::Blocked(vec![known.clone()], Trouble::Permission)));
         // A whole object without ids is somebody else's by now.
-        assert_eq!(whose("job.lock", file("{}"), Some(&known), DIR), Some(Whose::Foreign));
+        assert_eq!(whose("job.lock".into(), file("{}"), Some(&known), DIR), Some(Whose::Foreign));
     }
 
     #[test]

@@ -45,7 +45,7 @@ const BUDGET: usize = 256 << 20;
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Model {
     dir: Option<DirMark>,
-    files: IndexMap<Box<str>, Held>,
+    files: IndexMap<Arc<str>, Held>,
     /// Bytes of the contents that are held.
     bytes: usize,
     /// Where the next name of the scan is likely to be held.
@@ -84,8 +84,10 @@ struct Held {
 }
 
 /// What is known of a name before it is looked at.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Known {
+    /// As it is held since now, to be shared with what is made of the file.
+    pub(super) name: Option<Arc<str>>,
     /// If the file is still this one, it is still what it was.
     pub(super) stamp: Option<Stamp>,
     /// The scan under way has dealt with it: a listing may name a file twice.
@@ -149,8 +151,8 @@ impl Model {
         self.scan = None;
         if succeeded {
             for name in std::mem::take(&mut self.gone) {
-                if self.files.get(&name).is_some_and(|held| held.whose.is_none()) {
-                    self.files.swap_remove(&name);
+                if self.files.get(&*name).is_some_and(|held| held.whose.is_none()) {
+                    self.files.swap_remove(&*name);
                 }
             }
         } else {
@@ -174,7 +176,7 @@ impl Model {
     }
 
     /// The names that the scan has not dealt with: no listing named them.
-    pub(super) fn unlisted(&self, looker: Looker) -> Vec<Box<str>> {
+    pub(super) fn unlisted(&self, looker: Looker) -> Vec<Arc<str>> {
         let Looker::Scan(scan) = looker else { return Vec::new() };
         if self.dealt == self.files.len() {
             return Vec::new();
@@ -201,10 +203,10 @@ impl Model {
                 match self.place(name, held) {
                     Ok(at) => at,
                     // It takes its place, so that the same name is known if the listing brings it twice.
-                    Err(at) => {
+                    Err((at, name)) => {
                         self.dealt += 1;
                         self.next = at + 1;
-                        return Known { at, ..Known::default() };
+                        return Known { name: Some(name), at, ..Known::default() };
                     }
                 }
             }
@@ -220,20 +222,20 @@ impl Model {
         let Some((_, held)) = self.files.get_index_mut(at) else { return Known::default() };
         let is_dealt = deal(held, looker, &mut self.dealt);
         let stamp = held.stamp.filter(|_| held.era == era);
-        Known { stamp, is_dealt, stood: held.whose.is_some(), at }
+        Known { name: None, stamp, is_dealt, stood: held.whose.is_some(), at }
     }
 
-    /// Where a name is held, or where it is from now on; hashed once, and not at all in the likely place.
-    fn place(&mut self, name: &str, fresh: Held) -> Result<usize, usize> {
+    /// Where a name is held, or where and as what it is from now on; hashed once, and not at all in the likely place.
+    fn place(&mut self, name: &str, fresh: Held) -> Result<usize, (usize, Arc<str>)> {
         if self.files.get_index(self.next).is_some_and(|(held, _)| **held == *name) {
             return Ok(self.next);
         }
         match self.files.entry(name.into()) {
             Entry::Occupied(place) => Ok(place.index()),
             Entry::Vacant(place) => {
-                let at = place.index();
+                let new = (place.index(), Arc::clone(place.key()));
                 place.insert(fresh);
-                Err(at)
+                Err(new)
             }
         }
     }
@@ -298,6 +300,12 @@ impl Model {
     }
 
     fn note_strays(&mut self, name: &str, old: Option<&Whose>, new: Option<&Whose>) {
+        // Nearly all: new, and under its own name.
+        if let (None, Some(Whose::Lock(found, _))) = (old, new)
+            && found.own_name
+        {
+            return;
+        }
         let (old, new) = (old.map_or(&[][..], Whose::keys), new.map_or(&[][..], Whose::keys));
         for key in old.iter().filter(|key| !new.contains(key)) {
             self.forget_stray(name, key);
@@ -463,7 +471,7 @@ mod tests {
         model.known(DIR, "b", earlier, scan);
         assert_eq!(model.keep(DIR, "b", gone, later, Looker::Part), None);
         assert_eq!(model.keep(DIR, "b", fresh(1), earlier, scan), None, "it is gone since");
-        assert_eq!(model.unlisted(scan), Vec::<Box<str>>::new());
+        assert_eq!(model.unlisted(scan), Vec::<Arc<str>>::new());
         assert_eq!(model.all().collect::<Vec<_>>(), [("a", &blocked(2))]);
         assert_eq!(model.len(), 2, "what is gone is remembered until the scan is over");
         model.end_scan(true);

@@ -113,10 +113,9 @@ pub(super) fn is_canonical(name: &str, key: &Key) -> bool {
 
 /// Without spaces at the ends: MySQL takes `u` and `u ` for one key (`PAD SPACE`), the other engines for two.
 fn is_uuid(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= UUID_LIMIT
-        && text.trim() == text
-        && !text.contains(char::is_control)
+    let is_plain = || text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_trimmed = || text.trim() == text && !text.contains(char::is_control);
+    !text.is_empty() && text.len() <= UUID_LIMIT && (is_plain() || is_trimmed())
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // The form that `Option::filter` asks for.

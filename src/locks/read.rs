@@ -166,6 +166,7 @@ impl LockDir {
             return Ok(Some(Fresh { stamp, whose: Some(before.clone()), at }));
         }
         let known = before.as_ref().and_then(|whose| whose.keys().first());
+        let name = one.known.name.clone().unwrap_or_else(|| name.into());
         Ok(Some(Fresh { stamp, whose: whose(name, seen, known, place.mark), at }))
     }
 

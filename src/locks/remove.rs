@@ -93,7 +93,7 @@ impl LockDir {
         pass: impl Fn(&str),
     ) -> Result<Removal, RemoveError> {
         let (dir, mark) = self.open()?;
-        let file = found.lock.file.as_str();
+        let file = &*found.lock.file;
         if mark != found.dir {
             return Err(RemoveError::OtherDirectory { file: file.to_owned() });
         }

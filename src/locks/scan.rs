@@ -181,7 +181,7 @@ impl Taken {
         claimed.dedup();
         for at in claimed.into_iter().rev() {
             let (_, found) = self.plain.remove(at);
-            files.push((found.lock.file.clone(), Whose::Lock(found, None)));
+            files.push((found.lock.file.to_string(), Whose::Lock(found, None)));
         }
         files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut sorted = sort_out(files);
@@ -200,7 +200,7 @@ impl Taken {
     fn position(&self, name: &str) -> Option<usize> {
         let first = first_bytes(name);
         let order = |(bytes, found): &(u128, Arc<FoundLock>)| {
-            bytes.cmp(&first).then_with(|| found.lock.file.as_str().cmp(name))
+            bytes.cmp(&first).then_with(|| (*found.lock.file).cmp(name))
         };
         self.plain.binary_search_by(order).ok()
     }

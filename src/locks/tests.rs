@@ -137,7 +137,7 @@ fn the_locks_that_real_runners_leave() {
     ];
     assert_eq!(seen, expected);
     for found in &*scan.locks {
-        assert_eq!(found.lock.file, format!("{}.lock", found.key));
+        assert_eq!(*found.lock.file, *format!("{}.lock", found.key));
     }
     assert_eq!(
         told(&scan),

@@ -88,7 +88,7 @@ impl LockFile {
         let writes = i64::try_from(self.of).unwrap() * 2 + i64::from(self.touched);
         let mtime_ns = mtime.0 * 1_000_000 + writes;
         Lock {
-            file: "l".to_owned(),
+            file: "l".into(),
             pid: LockPid::Number(number(self.pid).into()),
             started: Some(self.started),
             stage_updated: None,

@@ -50,7 +50,7 @@ pub fn row_for(
         // Whoever wrote it cannot be seen now; the identity of before need not be its.
         next.identity = None;
     }
-    next.lock_file = Some(lock.file.clone());
+    next.lock_file = Some(lock.file.to_string());
     if let LockPid::Number(pid) = lock.pid {
         // It stands again, or was never removed: the usual rules apply to it.
         next.lock_taken = false;

@@ -137,7 +137,7 @@ fn another_run_begins_with_what_stands_there_then() {
 /// A lock that names nobody.
 fn nameless(mtime: Timestamp) -> Lock {
     Lock {
-        file: "u-1.lock".to_owned(),
+        file: "u-1.lock".into(),
         pid: LockPid::Missing,
         started: None,
         stage_updated: None,

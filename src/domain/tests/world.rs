@@ -143,7 +143,7 @@ impl World {
         let started = started_ago.map(|ago| Timestamp::from_secs(self.now.wall.secs() - ago));
         let mtime = Timestamp(self.now.wall.0 - mtime_ago * 1000);
         let mark = Mark { dev: 1, ino: self.births, mtime_ns: mtime.0 * 1_000_000, size: 200 };
-        let file = format!("{}.lock", key());
+        let file = format!("{}.lock", key()).into();
         self.lock =
             LockSight::Present(Lock { file, pid, started, stage_updated: None, mtime, mark });
     }

@@ -217,7 +217,7 @@ fn the_longest_name_is_one() {
     dir.write(&"x".repeat(255), json(2, 7));
     let scan = dir.scan();
     assert_eq!(scan.locks.len(), 1);
-    assert_eq!(scan.locks[0].lock.file, longest);
+    assert_eq!(*scan.locks[0].lock.file, *longest);
     let removal = dir.locks.remove(&scan.locks[0], i64::MAX, INSTANCE).unwrap();
     assert!(matches!(removal, Removal::Removed), "{removal:?}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -140,7 +140,7 @@ fn a_file_that_cannot_be_read_now_is_not_absent() {
     let dir = Dir::new();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     dir.write("job.lock", json(1, 7));
-    assert_eq!(dir.found(1).lock.file, "job.lock");
+    assert_eq!(&*dir.found(1).lock.file, "job.lock");
     fs::set_permissions(dir.path().join("job.lock"), fs::Permissions::from_mode(0o000)).unwrap();
     let keys = BTreeSet::from([key(1)]);
     let part = unprivileged(|| dir.locks.look(&keys, &BTreeSet::new()).unwrap());
@@ -157,7 +157,9 @@ fn the_keys_of_a_name_are_told_before_and_after() {
     let part = dir.locks.look(&BTreeSet::new(), &names).unwrap();
     assert_eq!(part.keys.keys().cloned().collect::<Vec<_>>(), [key(1), key(2)]);
     assert_eq!(part.keys[&key(1)], KeySight::Absent);
-    assert!(matches!(&part.keys[&key(2)], KeySight::Found(found) if found.lock.file == "job.lock"));
+    assert!(
+        matches!(&part.keys[&key(2)], KeySight::Found(found) if &*found.lock.file == "job.lock")
+    );
 }
 
 #[test]

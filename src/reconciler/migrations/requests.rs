@@ -104,18 +104,18 @@ impl Reconciler {
                         self.publish();
                         self.wake_in(Duration::ZERO);
                     }
-                    return Ok(Taken { file: lock.file.clone(), removal: other });
+                    return Ok(Taken { file: lock.file.to_string(), removal: other });
                 }
                 Err(error) => {
                     self.give_back(&stored, now.wall).await?;
                     return Err(RequestError::NotRemoved(chain(&error)));
                 }
             };
-            tracing::info!(migration = %key, lock = lock.file, force, "lock removed by an operator");
+            tracing::info!(migration = %key, lock = &*lock.file, force, "lock removed by an operator");
             self.lock_went(&key);
             self.publish();
             self.wake_in(Duration::ZERO);
-            return Ok(Taken { file: lock.file.clone(), removal });
+            return Ok(Taken { file: lock.file.to_string(), removal });
         }
         Err(RequestError::Store("the row changes faster than it can be written".to_owned()))
     }
