@@ -15,6 +15,7 @@ mod kept;
 mod names;
 mod patience;
 mod pid;
+mod pid_file;
 mod port;
 mod question;
 mod reach;
@@ -45,7 +46,7 @@ pub use allow::Allow;
 pub use kept::Places;
 use names::Names;
 use patience::Patience;
-pub use pid::read_pid_file;
+pub use pid_file::PidFiles;
 use silence::Watch;
 use slot::{Slot, Slots};
 use table::{Program, Table};
@@ -149,6 +150,13 @@ impl Checker {
         let checked = self.run(&slot, node, method).await;
         slot.remember(epoch, method, &checked);
         checked
+    }
+
+    /// What reads the PID files of nodes, each in the time that a look has.
+    #[must_use]
+    pub fn pid_files(&self) -> PidFiles {
+        let Ways { limits, patience, .. } = &self.inner.ways;
+        PidFiles::new(patience.clone(), limits.api_timeout)
     }
 
     /// Forgets a node's recent answers: something happened to it.

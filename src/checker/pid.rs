@@ -1,19 +1,15 @@
 //! Method `pid`: which process a node is, and whether it lives.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::net::IpAddr;
 
 use super::patience::Subject;
+use super::pid_file::read_pid_file;
 use super::reach;
 use super::table::{Program, Table, hint};
 use super::ways::Ways;
 use crate::domain::observation::{PidFacts, PidSeen};
 use crate::domain::process::{Alive, DeathProof, Identity, Presence, Unknowable};
 use crate::domain::{Kind, Node};
-
-/// Longest PID file that is read, in bytes; a PID and a line end have at most 8.
-const PID_FILE_LIMIT: u64 = 64;
 
 /// Looks at the process that the node is said to be, and at the one that listens on its port.
 pub async fn look<T: Table>(node: &Node, ways: &Ways, table: &T) -> PidFacts {
@@ -24,10 +20,11 @@ pub async fn look<T: Table>(node: &Node, ways: &Ways, table: &T) -> PidFacts {
         return PidFacts { kind, ..unseen(node.pid, PidSeen::NotApplicable) };
     }
     let given = node.pid;
+    let subject = Subject::Process(given, node.pid_file.clone().filter(|_| given.is_none()));
     let (id, node, table) = (node.id, node.clone(), table.clone());
     // The PID file may lie on a slow disk, and finding a listener may read every process's descriptors.
-    let looking = patience
-        .wait(id, Subject::Process, limits.api_timeout, move || judge(&node, &addresses, &table));
+    let looking =
+        patience.wait(id, subject, limits.api_timeout, move || judge(&node, &addresses, &table));
     let facts = looking.await;
     let facts = facts.unwrap_or_else(|| unseen(given, PidSeen::Unknown(Unknowable::Refused)));
     PidFacts { kind, ..facts }
@@ -163,18 +160,6 @@ const fn unseen(pid: Option<i64>, seen: PidSeen) -> PidFacts {
 /// Is the process now seen certainly not the recorded one? Two PID namespaces cannot be compared.
 fn is_another(recorded: &Identity, now: &Identity) -> bool {
     recorded.boot_id != now.boot_id || (recorded.pid_ns == now.pid_ns && recorded.differs_from(now))
-}
-
-/// The number in a PID file; none where there is no such file or it holds something else.
-#[must_use]
-pub fn read_pid_file(path: &str) -> Option<i64> {
-    // Opening a FIFO would wait for its writer.
-    if !std::fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    File::open(path).ok()?.take(PID_FILE_LIMIT).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -190,37 +190,6 @@ fn without_a_given_pid_the_listener_or_the_record_speaks() {
     }
 }
 
-#[test]
-fn a_pid_file_is_a_short_regular_file_with_one_number() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("pid").to_str().unwrap().to_owned();
-    assert_eq!(read_pid_file(&path), None);
-    let long = format!("1{}", " ".repeat(200));
-    for (text, pid) in [
-        ("4711\n", Some(4711)),
-        ("  4711", Some(4711)),
-        ("-1", Some(-1)),
-        ("", None),
-        ("4711 4712", None),
-        ("99999999999999999999", None),
-        (long.as_str(), Some(1)),
-    ] {
-        std::fs::write(&path, text).unwrap();
-        assert_eq!(read_pid_file(&path), pid, "{text}");
-    }
-    assert_eq!(read_pid_file(dir.path().to_str().unwrap()), None);
-    let fifo = dir.path().join("fifo");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &fifo,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR,
-        0,
-    )
-    .unwrap();
-    assert_eq!(read_pid_file(fifo.to_str().unwrap()), None);
-}
-
 #[tokio::test]
 async fn a_node_elsewhere_has_no_process_here() {
     let limits = crate::checker::Limits {

@@ -50,10 +50,11 @@ async fn who_listens<T: Table>(
     let (table, name, hint) = (table.clone(), node.process_name.clone(), hint(node, node.pid));
     // Looking for a socket's owner may read every process's descriptors.
     let Ways { limits, patience, .. } = ways;
-    let looking = patience.wait(node.id, Subject::Listener, limits.api_timeout, move || {
-        let pid = table.listener(peer.ip(), peer.port(), hint)?;
-        Some((pid, table.program(pid, &name)))
-    });
+    let looking =
+        patience.wait(node.id, Subject::Listener(node.port), limits.api_timeout, move || {
+            let pid = table.listener(peer.ip(), peer.port(), hint)?;
+            Some((pid, table.program(pid, &name)))
+        });
     match looking.await.flatten() {
         Some((pid, program)) => {
             let seen = if program.fits == Some(false) { PortSeen::Taken } else { PortSeen::Open };

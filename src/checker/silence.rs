@@ -120,28 +120,30 @@ mod tests {
     use crate::checker::patience::Subject;
     use crate::checker::tests::{LIMITS, node, ways};
 
-    /// An exchange of 0.4 s at most with a node at whose process a look hangs. Whoever waits for the look waits for a minute,
+    /// An exchange of so long at most with a node at whose process a look hangs. Whoever waits for the look waits for a minute,
     /// so this does not end in time.
     async fn beside_a_look_that_hangs(
+        within: Duration,
         exchange: impl Future<Output = u8>,
     ) -> Result<u8, Option<Silence>> {
         let minute = Duration::from_secs(60);
         let ways = ways(Limits { api_timeout: minute, ..LIMITS });
         let (end_it, hangs) = mpsc::channel::<()>();
         let (begun, begins) = tokio::sync::oneshot::channel();
-        let patience = ways.patience.clone();
+        let (node, patience) = (node(1), ways.patience.clone());
+        let (id, subject) = (node.id, Subject::Process(node.pid, node.pid_file.clone()));
         let look = tokio::spawn(async move {
             let work = move || {
                 begun.send(()).unwrap();
                 let _ = hangs.recv();
             };
-            patience.wait(1, Subject::Process, minute, work).await
+            patience.wait(id, subject, minute, work).await
         });
         begins.await.unwrap();
         let processes = Processes::new().unwrap();
-        let watch = Watch { node: &node(1), ways: &ways, processes: &processes };
+        let watch = Watch { node: &node, ways: &ways, processes: &processes };
         let began = Instant::now();
-        let end = began + Duration::from_millis(400);
+        let end = began + within;
         let mut exchange = pin!(exchange);
         let waiting = watch.until(began, end, exchange.as_mut());
         let ended = timeout_at(began + minute / 2, waiting).await.expect("the look is waited for");
@@ -152,15 +154,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_that_hangs_gives_a_node_that_hangs_no_more_time() {
-        assert_eq!(beside_a_look_that_hangs(pending()).await, Err(None));
+        let within = Duration::from_millis(400);
+        assert_eq!(beside_a_look_that_hangs(within, pending()).await, Err(None));
     }
 
     #[tokio::test]
     async fn a_look_that_hangs_keeps_no_answer_back() {
+        // A little after half of the time, when it is looked for; the time itself is long.
         let answer = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(2200)).await;
             7
         };
-        assert_eq!(beside_a_look_that_hangs(answer).await, Ok(7));
+        let within = Duration::from_secs(4);
+        assert_eq!(beside_a_look_that_hangs(within, answer).await, Ok(7));
     }
 }

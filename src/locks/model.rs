@@ -277,9 +277,14 @@ impl Model {
         }
         let (era, scan) = (self.era, before.as_ref().map_or(0, |(_, held)| held.scan));
         let held = Held { stamp, era, ticket, scan, whose: whose.clone() };
-        let old = match before {
-            Some((_, before)) => std::mem::replace(before, held).whose,
-            None => self.files.insert(name.into(), held).and_then(|held| held.whose),
+        let old = if let Some((_, before)) = before {
+            std::mem::replace(before, held).whose
+        } else {
+            let name = match &whose {
+                Some(Whose::Lock(found, _)) => Arc::clone(&found.lock.file),
+                _ => name.into(),
+            };
+            self.files.insert(name, held).and_then(|held| held.whose)
         };
         self.bytes = self.bytes.saturating_sub(weight(old.as_ref())) + weight(whose.as_ref());
         if !is_same(old.as_ref(), whose.as_ref()) {

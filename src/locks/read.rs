@@ -166,7 +166,11 @@ impl LockDir {
             return Ok(Some(Fresh { stamp, whose: Some(before.clone()), at }));
         }
         let known = before.as_ref().and_then(|whose| whose.keys().first());
-        let name = one.known.name.clone().unwrap_or_else(|| name.into());
+        let held = match &before {
+            Some(Whose::Lock(found, _)) => Some(&found.lock.file),
+            _ => one.known.name.as_ref(),
+        };
+        let name = held.map_or_else(|| name.into(), Arc::clone);
         Ok(Some(Fresh { stamp, whose: whose(name, seen, known, place.mark), at }))
     }
 

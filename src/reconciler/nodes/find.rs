@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::checker::read_pid_file;
 use crate::domain::verdict::State;
 use crate::domain::{Node, Presence};
 use crate::process::{Handle, Processes, is_local};
@@ -33,6 +32,8 @@ pub(super) enum Found {
 pub(super) struct Search {
     pub(super) processes: Processes,
     pub(super) ceiling: RawFd,
+    /// What stands in the PID files of nodes.
+    pub(super) in_files: HashMap<i64, i64>,
 }
 
 impl Search {
@@ -58,7 +59,7 @@ impl Search {
         if address(node).is_none_or(|address| !is_local(address)) {
             return Found::Nobody;
         }
-        let given = node.pid.or_else(|| read_pid_file(node.pid_file.as_deref()?));
+        let given = node.pid.or_else(|| self.in_files.get(&node.id).copied());
         let found = given.map_or(Found::Nobody, |pid| self.hold(pid));
         match &found {
             Found::Held(it) if self.fits(it, node) == Some(false) => Found::Nobody,

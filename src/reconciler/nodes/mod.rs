@@ -174,6 +174,7 @@ impl Reconciler {
             waiting: Waiting::default(),
             watch: Watch::new(
                 parts.processes.clone(),
+                parts.checker.pid_files(),
                 parts.events.clone(),
                 parts.settings.events.enabled,
             ),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::endings::Endings;
 use super::find::{Found, Search};
 use super::{Reconciler, sleep_until};
+use crate::checker::PidFiles;
 use crate::domain::Identity;
 use crate::domain::node::Method;
 use crate::events::{Hub, Source, Watch as Told};
@@ -38,7 +39,7 @@ pub(super) enum News {
     /// These have ended.
     Ended(Vec<u64>),
     /// A search is over.
-    Searched(Result<Vec<(i64, Found)>, JoinError>),
+    Searched(Searched),
     /// It is time to ask again how some have ended.
     AskAgain,
     /// The kernel tells no more.
@@ -56,13 +57,14 @@ enum Place {
     Held(u64, Handle),
 }
 
-/// A search that is under way, and when it began.
-type Running = (Instant, JoinHandle<Vec<(i64, Found)>>);
+/// What a search found, and how long it took.
+type Searched = Result<(Duration, Vec<(i64, Found)>), JoinError>;
 
 /// All that is held.
 #[derive(Debug)]
 pub(super) struct Watch {
     processes: Processes,
+    files: PidFiles,
     hub: Hub,
     /// None where it is switched off, or refused for good.
     exits: Option<Exits>,
@@ -73,7 +75,7 @@ pub(super) struct Watch {
     wanted: BTreeMap<i64, Arc<NodeView>>,
     /// Those of the search that is under way.
     searching: HashSet<i64>,
-    search: Option<Running>,
+    search: Option<JoinHandle<Searched>>,
     rests_until: Instant,
     endings: Endings,
     refused: usize,
@@ -85,7 +87,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Nothing is held yet. Needs a runtime if `enabled`.
-    pub(super) fn new(processes: Processes, hub: Hub, enabled: bool) -> Self {
+    pub(super) fn new(processes: Processes, files: PidFiles, hub: Hub, enabled: bool) -> Self {
         let exits = if enabled { Exits::new().map(Some) } else { Ok(None) };
         let exits = exits.unwrap_or_else(|error| {
             hub.set_watch(Source::NodeProcesses, Told::Polling(error.to_string()));
@@ -94,6 +96,7 @@ impl Watch {
         Self {
             endings: Endings::new(processes.clone()),
             processes,
+            files,
             hub,
             exits,
             places: HashMap::new(),
@@ -161,9 +164,18 @@ impl Watch {
             self.tell();
             return;
         }
-        let search = Search { processes: self.processes.clone(), ceiling: ceiling(limit) };
-        let job = tokio::task::spawn_blocking(move || search.run(&views));
-        self.search = Some((Instant::now(), job));
+        let (files, processes) = (self.files.clone(), self.processes.clone());
+        let job = tokio::spawn(async move {
+            let in_files = files.of(views.iter().map(|view| &view.node)).await;
+            let search = Search { processes, ceiling: ceiling(limit), in_files };
+            let searching = move || {
+                let began = Instant::now();
+                let found = search.run(&views);
+                (began.elapsed(), found)
+            };
+            tokio::task::spawn_blocking(searching).await
+        });
+        self.search = Some(job);
     }
 
     fn search_due(&self) -> Option<Instant> {
@@ -183,7 +195,7 @@ impl Watch {
         };
         let searched = async {
             match &mut self.search {
-                Some((_, job)) => job.await,
+                Some(job) => job.await.flatten(),
                 None => std::future::pending().await,
             }
         };
@@ -196,15 +208,14 @@ impl Watch {
     }
 
     /// Takes over what was found; the nodes whose processes were found by their ports.
-    fn take(&mut self, found: Result<Vec<(i64, Found)>, JoinError>) -> Vec<(i64, Identity)> {
-        if let Some((began, _)) = self.search.take() {
-            let pause = began.elapsed() * SEARCH_SHARE;
-            self.rests_until = Instant::now() + pause.clamp(PAUSE.0, PAUSE.1);
-        }
-        let found = found.unwrap_or_else(|error| {
+    fn take(&mut self, found: Searched) -> Vec<(i64, Identity)> {
+        self.search = None;
+        let (took, found) = found.unwrap_or_else(|error| {
             tracing::error!(%error, "the search for processes failed inside");
-            Vec::new()
+            (PAUSE.1, Vec::new())
         });
+        let pause = took.saturating_mul(SEARCH_SHARE);
+        self.rests_until = Instant::now() + pause.clamp(PAUSE.0, PAUSE.1);
         let mut listening = Vec::new();
         for (id, found) in found {
             if !self.searching.remove(&id) {

@@ -4,9 +4,11 @@ use std::net::TcpListener;
 use std::process::{Child, Command};
 
 use super::*;
+use crate::checker::{Checker, Limits, Places};
 use crate::domain::Node;
 use crate::domain::node::Tls;
 use crate::domain::verdict::{State, Verdict};
+use crate::secrets::Secrets;
 use crate::snapshot::Standing;
 
 /// A child that is killed and reaped with the test.
@@ -65,8 +67,16 @@ fn given(id: i64, pid: i64) -> Node {
     Node { id, pid: Some(pid), process_name: "sleep".into(), ..node(1) }
 }
 
+fn watching(processes: Processes, hub: Hub, enabled: bool) -> Watch {
+    let second = Duration::from_secs(1);
+    let limits = Limits { connect_timeout: second, api_timeout: second };
+    let places = Places::new(1);
+    let checker = Checker::new(processes.clone(), limits, Secrets::default(), places).unwrap();
+    Watch::new(processes, checker.pid_files(), hub, enabled)
+}
+
 fn search() -> Search {
-    Search { processes: Processes::new().unwrap(), ceiling: i32::MAX }
+    Search { processes: Processes::new().unwrap(), ceiling: i32::MAX, in_files: HashMap::new() }
 }
 
 /// Whose process was found to be held.
@@ -167,7 +177,7 @@ fn descriptors_are_left_for_others() {
 #[tokio::test]
 async fn the_end_of_a_process_is_told_once_and_the_next_one_is_searched_for() {
     let hub = Hub::default();
-    let mut watch = Watch::new(Processes::new().unwrap(), hub.clone(), true);
+    let mut watch = watching(Processes::new().unwrap(), hub.clone(), true);
     assert_eq!(hub.watch(Source::NodeProcesses), Told::Off);
     let (mut first, second) = (Job::start(), Job::start());
     let shown = view(given(1, first.pid()), State::Up);
@@ -193,7 +203,7 @@ async fn the_end_of_a_process_is_told_once_and_the_next_one_is_searched_for() {
 #[tokio::test]
 async fn another_observed_process_takes_the_place_of_the_one_that_is_held() {
     let processes = Processes::new().unwrap();
-    let mut watch = Watch::new(processes.clone(), Hub::default(), true);
+    let mut watch = watching(processes.clone(), Hub::default(), true);
     let (mut first, mut second) = (Job::start(), Job::start());
     watch.consider(&view(given(1, first.pid()), State::Up), true);
     searched(&mut watch).await;
@@ -210,7 +220,7 @@ async fn another_observed_process_takes_the_place_of_the_one_that_is_held() {
 #[tokio::test]
 async fn a_refusal_is_told_with_its_number_or_once_for_all() {
     let hub = Hub::default();
-    let mut watch = Watch::new(Processes::new().unwrap(), hub.clone(), true);
+    let mut watch = watching(Processes::new().unwrap(), hub.clone(), true);
     let job = Job::start();
     watch.consider(&view(given(1, job.pid()), State::Up), true);
     searched(&mut watch).await;
@@ -233,7 +243,7 @@ async fn a_refusal_is_told_with_its_number_or_once_for_all() {
 #[tokio::test]
 async fn switched_off_nothing_is_held() {
     let hub = Hub::default();
-    let mut watch = Watch::new(Processes::new().unwrap(), hub.clone(), false);
+    let mut watch = watching(Processes::new().unwrap(), hub.clone(), false);
     let job = Job::start();
     watch.consider(&view(given(1, job.pid()), State::Up), true);
     assert!(watch.wanted.is_empty());
