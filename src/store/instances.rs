@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::db::{Session, args};
+use super::events::NEXT_SEQ;
 use super::{Store, StoreError, single, write};
 use crate::domain::fleet::{Heartbeat, live};
 use crate::domain::{Here, Timestamp, Uptime};
@@ -186,6 +187,20 @@ impl Store {
         match wall {
             Some(wall) => self.watched(lease, wall, beat.window).await,
             None => Ok(()),
+        }
+    }
+
+    /// Waits until what was written in this name has come to its end at the server: a commit whose answer was lost may be
+    /// under way there, and reads do not wait for it. All such writes lock the name's row first.
+    ///
+    /// # Errors
+    /// [`StoreError::LostName`], [`StoreError::Database`]: not yet, mostly.
+    pub async fn settle(&self, lease: &Lease) -> Result<(), StoreError> {
+        let none = 0_i64;
+        let arguments = args![none, &lease.name, lease.epoch];
+        match single!(self, session => session.execute(NEXT_SEQ, arguments))? {
+            1 => Ok(()),
+            _ => Err(StoreError::LostName(lease.name.clone())),
         }
     }
 

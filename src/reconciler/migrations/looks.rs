@@ -16,7 +16,7 @@ use crate::domain::migration::{DirMark, Key};
 use crate::events::{Source, Watch};
 use crate::gauges::Loop;
 use crate::locks::{Change, DirWatch, WatchError, key_in_name};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoredMigration};
 
 /// Beside an adopted table each look reads all of it: what is told by the kernel waits so long for more.
 const BESIDE_THEIRS: Duration = Duration::from_millis(250);
@@ -210,7 +210,7 @@ impl Reconciler {
             return false;
         }
         let cursors = Cursors::at(&self.parts.published.load().fleet);
-        match self.parts.store.migrations().await {
+        match self.recorded().await {
             Ok(rows) => {
                 self.cursors = cursors;
                 let rows = rows.into_iter().map(|row| (row.row.key.clone(), Arc::new(row)));
@@ -224,6 +224,14 @@ impl Reconciler {
                 false
             }
         }
+    }
+
+    /// What stands in the database, after whatever we may have written last.
+    async fn recorded(&self) -> Result<Vec<StoredMigration>, StoreError> {
+        if self.reread {
+            self.parts.store.settle(&self.parts.lease).await?;
+        }
+        self.parts.store.migrations().await
     }
 
     /// Takes over what other instances recorded, and who of them is still there.

@@ -8,11 +8,11 @@ use procwarden::domain::node::Password;
 use procwarden::domain::reconcile::{Basis, Rules, Scope, Write, finish, first_row};
 use procwarden::domain::report::{Refusal, Report, report};
 use procwarden::domain::{Here, Now, Timestamp, Uptime};
-use procwarden::store::{Applied, Holder, Lease, Open, Store, StoredMigration};
+use procwarden::store::{Applied, Holder, Lease, Open, Store, StoreError, StoredMigration};
 use serde_json::json;
 
 use crate::support::database::Database;
-use crate::support::{Engine, db, job};
+use crate::support::{Engine, db, eventually, job};
 
 const NOW: Now = Now { wall: Timestamp(9_000_000), up: Uptime(9_000) };
 
@@ -156,6 +156,41 @@ async fn one_end_and_one_event_however_many_saw_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_in_opposite_orders_end_as_well() {
     Box::pin(race(30, 12)).await;
+}
+
+/// A commit whose answer was lost may still be under way; what is read then must be what it leaves behind.
+#[tokio::test]
+async fn what_is_under_way_in_our_name_is_waited_for() {
+    let database = Engine::current().fresh();
+    let wait = match database.engine() {
+        // No server: what a process had under way ends with it.
+        Engine::Sqlite => return,
+        Engine::Postgres => "SELECT pg_sleep(2)",
+        Engine::MySql => "DO SLEEP(2)",
+    };
+    let one = Racer::new(&database, "one").await;
+    let key = Key { mb_project_uuid: job::uuid(1), brz_project_id: 1 };
+    one.apply(vec![(None, Write::Insert(Box::new(first_row(&key, &one.rules, NOW))))]).await;
+    let late = format!(
+        "START TRANSACTION; UPDATE procwarden_instances SET seq = seq + 1; \
+         UPDATE procwarden_migrations SET status = 'success'; {wait}; COMMIT"
+    );
+    let theirs = database.clone();
+    let other = std::thread::spawn(move || db::execute(&theirs, &late));
+    let free = "SELECT name FROM procwarden_instances FOR UPDATE SKIP LOCKED";
+    eventually(Duration::from_secs(60), || async {
+        let free = db::query(&database, free);
+        if free.is_empty() { Ok(()) } else { Err("it has not begun") }
+    })
+    .await;
+    let read = one.store.migrations().await.unwrap();
+    assert_eq!(read[0].row.status, Status::InProgress, "a read waits for nobody");
+    one.store.settle(&one.lease).await.unwrap();
+    let read = one.store.migrations().await.unwrap();
+    assert_eq!(read[0].row.status, Status::Success);
+    other.join().unwrap();
+    let other = Lease { epoch: one.lease.epoch + 1, ..one.lease.clone() };
+    assert!(matches!(one.store.settle(&other).await, Err(StoreError::LostName(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
