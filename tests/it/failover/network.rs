@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::SOON;
 use super::own::Own;
@@ -79,7 +79,10 @@ async fn a_lost_answer_to_a_commit_leaves_no_row_behind_the_truth() {
 async fn a_lost_answer_to_a_report_is_found_out() {
     let Some((server, proxy, scene)) = scene().await else { return };
     let report = json!({"status": "success"});
+    let mut tries = 0;
     loop {
+        tries += 1;
+        assert!(tries <= 5, "the report was never the one whose answer was lost");
         proxy.lose(Commit::AnswerLost);
         let answer = scene.warden.patch("/migrations/2", &report).await;
         assert_eq!(answer.status, 503, "{:#}", answer.json);
@@ -126,14 +129,13 @@ async fn cut(proxy: &Proxy) {
 /// Has the server the report? A commit may take it a while.
 async fn taken(server: &Own) -> bool {
     let database = Database::at(server.url());
-    for _ in 0..50 {
-        let rows = db::migrations(&database);
-        if rows.iter().any(|row| row["brz_project_id"] == 2 && row["status"] == "success") {
-            return true;
+    let has = |row: &Value| row["brz_project_id"] == 2 && row["status"] == "success";
+    let comes = async {
+        while !db::migrations(&database).iter().any(has) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    false
+    };
+    tokio::time::timeout(Duration::from_secs(20), comes).await.is_ok()
 }
 
 /// The server has it, whoever knows.
