@@ -1,7 +1,8 @@
 //! Where the three engines differ. Every other statement of the store is the same text on all of them.
 //!
-//! A batch is a JSON array, of objects for PostgreSQL, of arrays in the order of the columns for MySQL: MariaDB looks for
-//! each column from the start of its row, and finds a number faster than a name.
+//! A batch is a JSON array ([`batch`](super::batch)), of objects for PostgreSQL, of arrays in the order of the columns for
+//! MySQL: MariaDB looks for each column from the start of its row, and finds a number faster than a name. For the same
+//! reason what is long stands last in a row.
 //!
 //! In the text of a statement `?` is an argument, `NOW_MS()` the engine's clock, `FROM_DUAL` what a `SELECT` without a
 //! table needs before `WHERE`. There is no literal question mark in any statement.
@@ -230,20 +231,20 @@ pub(super) const fn update_migrations(engine: Engine) -> &'static str {
         Engine::MySql => concat!(
             "UPDATE procwarden_migrations AS m JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', \
              was_run BIGINT PATH '$[1]', was_status VARCHAR(16) PATH '$[2]', \
-             was_instance VARCHAR(128) PATH '$[3]', was_updated BIGINT PATH '$[4]', instance VARCHAR(128) PATH '$[5]', \
-             host_id VARCHAR(128) PATH '$[6]', status VARCHAR(16) PATH '$[7]', \
-             state VARCHAR(16) PATH '$[8]', reason VARCHAR(32) PATH '$[9]', \
-             status_source VARCHAR(32) PATH '$[10]', error MEDIUMTEXT PATH '$[11]', \
-             run BIGINT PATH '$[12]', since BIGINT PATH '$[13]', updated_at BIGINT PATH '$[14]', \
-             status_updated_at BIGINT PATH '$[15]', ended_at BIGINT PATH '$[16]', \
-             lock_file VARCHAR(255) PATH '$[17]', lock_pid BIGINT PATH '$[18]', \
-             lock_started BIGINT PATH '$[19]', lock_dev BIGINT PATH '$[20]', \
-             lock_ino BIGINT PATH '$[21]', lock_mtime_ns BIGINT PATH '$[22]', \
-             lock_size BIGINT PATH '$[23]', dir_dev BIGINT PATH '$[24]', dir_ino BIGINT PATH '$[25]', \
-             boot_id VARCHAR(64) PATH '$[26]', pid_ns BIGINT PATH '$[27]', \
-             identity_pid BIGINT PATH '$[28]', start_ticks BIGINT PATH '$[29]', \
-             pidfd_inode BIGINT PATH '$[30]', lock_taken BIGINT PATH '$[31]', \
-             lock_data MEDIUMTEXT PATH '$[32]', their_status VARCHAR(32) PATH '$[33]', exit_status BIGINT PATH '$[34]')) AS v \
+             was_instance VARCHAR(128) PATH '$[3]', was_updated BIGINT PATH '$[4]', \
+             instance VARCHAR(128) PATH '$[5]', status VARCHAR(16) PATH '$[6]', \
+             state VARCHAR(16) PATH '$[7]', reason VARCHAR(32) PATH '$[8]', \
+             status_source VARCHAR(32) PATH '$[9]', run BIGINT PATH '$[10]', since BIGINT PATH '$[11]', \
+             updated_at BIGINT PATH '$[12]', status_updated_at BIGINT PATH '$[13]', \
+             ended_at BIGINT PATH '$[14]', lock_pid BIGINT PATH '$[15]', lock_started BIGINT PATH '$[16]', \
+             lock_dev BIGINT PATH '$[17]', lock_ino BIGINT PATH '$[18]', lock_mtime_ns BIGINT PATH '$[19]', \
+             lock_size BIGINT PATH '$[20]', dir_dev BIGINT PATH '$[21]', dir_ino BIGINT PATH '$[22]', \
+             boot_id VARCHAR(64) PATH '$[23]', pid_ns BIGINT PATH '$[24]', \
+             identity_pid BIGINT PATH '$[25]', start_ticks BIGINT PATH '$[26]', \
+             pidfd_inode BIGINT PATH '$[27]', lock_taken BIGINT PATH '$[28]', \
+             their_status VARCHAR(32) PATH '$[29]', exit_status BIGINT PATH '$[30]', \
+             host_id VARCHAR(128) PATH '$[31]', error MEDIUMTEXT PATH '$[32]', \
+             lock_file VARCHAR(255) PATH '$[33]', lock_data MEDIUMTEXT PATH '$[34]')) AS v \
              ON m.id = v.id AND m.run = v.was_run AND m.status = v.was_status AND m.instance = v.was_instance \
              AND m.updated_at = v.was_updated SET ",
             migration_sets!("m.")

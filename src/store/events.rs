@@ -1,15 +1,11 @@
 //! Events: what turned, one row each, written with the row that turned.
 
 use serde::Serialize;
-use serde_json::Value;
 
+use super::batch::{self, BATCH};
 use super::db::{Session, args};
-use super::{Engine, Lease, Store, StoreError, dialect, single};
+use super::{Lease, Store, StoreError, dialect, single};
 use crate::domain::Timestamp;
-
-/// Rows of a batch: large enough that the round trip does not count, small enough for `max_allowed_packet` (16 MiB by
-/// default).
-pub(super) const BATCH: usize = 500;
 
 /// Something turned.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -96,35 +92,11 @@ pub(super) async fn insert(
         event.seq = number;
     }
     for batch in events.chunks(BATCH) {
-        let batch = rows(tx.engine(), batch)?;
+        let batch = batch::rows(tx.engine(), batch)?;
         let statement = dialect::insert_events(tx.engine());
         tx.execute(statement, args![instance, at.0, &batch]).await?;
     }
     Ok(())
-}
-
-/// A batch as the text that the engines unpack.
-pub(super) fn json(batch: &(impl Serialize + ?Sized)) -> Result<String, StoreError> {
-    serde_json::to_string(batch)
-        .map_err(|error| StoreError::Corrupt { table: "a batch", problem: error.to_string() })
-}
-
-/// The same for rows whose fields the statement takes apart; see [`dialect`].
-pub(super) fn rows(engine: Engine, batch: &[impl Serialize]) -> Result<String, StoreError> {
-    if engine != Engine::MySql {
-        return json(batch);
-    }
-    let corrupt = |error: serde_json::Error| StoreError::Corrupt {
-        table: "a batch",
-        problem: error.to_string(),
-    };
-    let mut rows = Vec::with_capacity(batch.len());
-    for row in batch {
-        // The crate's maps keep the order of the fields.
-        let Value::Object(fields) = serde_json::to_value(row).map_err(corrupt)? else { continue };
-        rows.push(Value::Array(fields.into_iter().map(|(_, value)| value).collect()));
-    }
-    json(&rows)
 }
 
 pub(super) const NEXT_SEQ: &str =
@@ -205,7 +177,10 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::store::Engine;
 
     #[test]
     fn mysql_takes_each_field_by_its_place() {

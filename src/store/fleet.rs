@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::batch::{self, BATCH};
 use super::db::{Session, args};
-use super::events::{self, BATCH, next_seq};
+use super::events::next_seq;
 use super::instances::{InstanceRow, columns};
 use super::{Engine, Lease, Store, StoreError, dialect, single, write};
 
@@ -121,7 +122,7 @@ async fn claim(
     let mut taken = 0;
     for batch in nodes.chunks(BATCH) {
         let batch: Vec<Claim> = batch.iter().map(|&(id, epoch)| Claim { id, epoch }).collect();
-        let batch = events::rows(engine, &batch)?;
+        let batch = batch::rows(engine, &batch)?;
         taken += match engine {
             Engine::MySql => {
                 tx.execute(dialect::claim(engine), args![&batch, name, name, seq]).await?

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::batch::{self, BATCH};
 use super::db::{Session, args};
 use super::dialect::storable;
-use super::events::{self, BATCH};
 use super::identity::IdentityColumns;
 use super::{Engine, StoreError, dialect};
 use crate::domain::Exit;
@@ -17,7 +17,8 @@ use crate::domain::reconcile::Basis;
 pub(super) const WRITTEN: &str =
     "SELECT id FROM procwarden_migrations WHERE writer = ? AND change_seq = ?";
 
-/// A row as it shall be, and what must stand there.
+/// A row as it shall be, and what must stand there. What hosts and files say goes into a JSON text here, so it is made
+/// storable before.
 #[derive(Serialize)]
 pub(super) struct Update<'a> {
     id: i64,
@@ -25,20 +26,16 @@ pub(super) struct Update<'a> {
     was_status: &'static str,
     was_instance: String,
     was_updated: i64,
-    // What hosts and files say goes into a JSON text here, so it is made storable before.
     instance: Cow<'a, str>,
-    host_id: Cow<'a, str>,
     status: &'static str,
     state: &'static str,
     reason: Option<&'static str>,
     status_source: Option<&'static str>,
-    error: Option<Cow<'a, str>>,
     run: i64,
     since: i64,
     updated_at: i64,
     status_updated_at: Option<i64>,
     ended_at: Option<i64>,
-    lock_file: Option<Cow<'a, str>>,
     lock_pid: Option<i64>,
     lock_started: Option<i64>,
     lock_dev: Option<i64>,
@@ -50,9 +47,13 @@ pub(super) struct Update<'a> {
     #[serde(flatten)]
     identity: IdentityColumns,
     lock_taken: i64,
-    lock_data: Option<Cow<'a, str>>,
     their_status: Option<&'a str>,
     exit_status: Option<i64>,
+    // The long ones are the last: MariaDB walks over all that stands before a field to find it.
+    host_id: Cow<'a, str>,
+    error: Option<Cow<'a, str>>,
+    lock_file: Option<Cow<'a, str>>,
+    lock_data: Option<Cow<'a, str>>,
 }
 
 impl<'a> Update<'a> {
@@ -64,18 +65,15 @@ impl<'a> Update<'a> {
             was_instance: basis.instance,
             was_updated: basis.updated_at.0,
             instance: storable(&row.instance),
-            host_id: storable(&row.host_id),
             status: row.status.as_str(),
             state: row.state.as_str(),
             reason: row.reason.map(Reason::as_str),
             status_source: row.status_source.map(Source::as_str),
-            error: row.error.as_deref().map(storable),
             run: row.run,
             since: row.since.0,
             updated_at: row.updated_at.0,
             status_updated_at: row.status_updated_at.map(|at| at.0),
             ended_at: row.ended_at.map(|at| at.0),
-            lock_file: row.lock_file.as_deref().map(storable),
             lock_pid: row.lock_pid,
             lock_started: row.lock_started.map(|at| at.0),
             lock_dev: row.lock_mark.map(|mark| mark.dev.cast_signed()),
@@ -86,9 +84,12 @@ impl<'a> Update<'a> {
             dir_ino: row.dir.map(|dir| dir.ino.cast_signed()),
             identity: IdentityColumns::of(row.identity.as_ref()),
             lock_taken: i64::from(row.lock_taken),
-            lock_data: row.lock_data.as_deref().map(storable),
             their_status: row.their_status.as_deref(),
             exit_status: row.exit.map(Exit::wait_status),
+            host_id: storable(&row.host_id),
+            error: row.error.as_deref().map(storable),
+            lock_file: row.lock_file.as_deref().map(storable),
+            lock_data: row.lock_data.as_deref().map(storable),
         }
     }
 }
@@ -109,7 +110,7 @@ pub(super) async fn update(
         }
     } else {
         for batch in updates.chunks(BATCH) {
-            let rows = events::rows(engine, batch)?;
+            let rows = batch::rows(engine, batch)?;
             changed += match engine {
                 Engine::MySql => tx.execute(statement, args![&rows, writer, seq]).await?,
                 _ => tx.execute(statement, args![writer, seq, &rows]).await?,

@@ -4,6 +4,7 @@
 //! change together change in one transaction: a flip, its event and its outbox rows.
 
 mod alerts;
+mod batch;
 mod connect;
 mod db;
 mod dialect;

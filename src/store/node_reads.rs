@@ -1,7 +1,7 @@
 //! Reading some of the nodes: those that changed, those with certain ids or names.
 
+use super::batch::{self, BATCH};
 use super::db::args;
-use super::events::{self, BATCH};
 use super::node_row::{NodeRow, select};
 use super::{Engine, Store, StoreError, StoredNode, single};
 
@@ -68,7 +68,7 @@ impl Store {
     pub async fn nodes_by_id(&self, ids: &[i64]) -> Result<Vec<StoredNode>, StoreError> {
         let mut rows: Vec<NodeRow> = Vec::with_capacity(ids.len());
         for batch in ids.chunks(BATCH) {
-            let (statement, batch) = (by_ids(self.engine()), events::json(batch)?);
+            let (statement, batch) = (by_ids(self.engine()), batch::json(batch)?);
             let more: Vec<NodeRow> =
                 single!(self, session => session.all(statement, args![&batch]))?;
             rows.extend(more);
@@ -83,7 +83,7 @@ impl Store {
     pub async fn nodes_by_name(&self, names: &[&str]) -> Result<Vec<StoredNode>, StoreError> {
         let mut rows: Vec<NodeRow> = Vec::with_capacity(names.len());
         for batch in names.chunks(BATCH) {
-            let (statement, batch) = (by_names(self.engine()), events::json(batch)?);
+            let (statement, batch) = (by_names(self.engine()), batch::json(batch)?);
             let more: Vec<NodeRow> =
                 single!(self, session => session.all(statement, args![&batch]))?;
             rows.extend(more);

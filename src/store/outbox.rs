@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::db::{Session, args};
-use super::{Store, StoreError, dialect, events, single, write};
+use super::{Store, StoreError, batch, dialect, single, write};
 use crate::domain::alert::{Alert, Channel, Rules};
 
 /// Most alerts of one message: 500 of them are half a megabyte at the very most of ordinary texts.
@@ -73,7 +73,7 @@ pub(super) async fn put(
     alerts: &[Alert],
 ) -> Result<(), StoreError> {
     for part in alerts.chunks(usize::try_from(MOST).unwrap_or(usize::MAX)) {
-        let payload = events::json(part)?;
+        let payload = batch::json(part)?;
         let count = i64::try_from(part.len()).unwrap_or(MOST);
         for channel in &rules.channels {
             let channel = channel.as_str();

@@ -50,8 +50,8 @@ macro_rules! verdict_sets {
 /// SQLite's statement before, in and after the values of its rows.
 macro_rules! row_names {
     () => {
-        "WITH v(id, version, epoch, was, state, reason, message, method, worked, worked_data, checked_at, since, \
-         latency_ms, streak, host_id, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode) AS (VALUES "
+        "WITH v(id, version, epoch, was, state, reason, method, worked, checked_at, since, latency_ms, streak, \
+         host_id, boot_id, pid_ns, identity_pid, start_ticks, pidfd_inode, message, worked_data) AS (VALUES "
     };
 }
 macro_rules! row {
@@ -90,12 +90,13 @@ pub(super) const fn record(engine: Engine) -> &'static str {
             "UPDATE procwarden_nodes AS n JOIN JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', \
              version BIGINT PATH '$[1]', epoch BIGINT PATH '$[2]', was VARCHAR(16) PATH '$[3]', \
              state VARCHAR(16) PATH '$[4]', reason VARCHAR(32) PATH '$[5]', \
-             message MEDIUMTEXT PATH '$[6]', method VARCHAR(16) PATH '$[7]', worked BIGINT PATH '$[8]', \
-             worked_data MEDIUMTEXT PATH '$[9]', checked_at BIGINT PATH '$[10]', \
-             since BIGINT PATH '$[11]', latency_ms BIGINT PATH '$[12]', streak BIGINT PATH '$[13]', \
-             host_id VARCHAR(128) PATH '$[14]', boot_id VARCHAR(64) PATH '$[15]', \
-             pid_ns BIGINT PATH '$[16]', identity_pid BIGINT PATH '$[17]', \
-             start_ticks BIGINT PATH '$[18]', pidfd_inode BIGINT PATH '$[19]')) AS v \
+             method VARCHAR(16) PATH '$[6]', worked BIGINT PATH '$[7]', \
+             checked_at BIGINT PATH '$[8]', since BIGINT PATH '$[9]', latency_ms BIGINT PATH '$[10]', \
+             streak BIGINT PATH '$[11]', host_id VARCHAR(128) PATH '$[12]', \
+             boot_id VARCHAR(64) PATH '$[13]', pid_ns BIGINT PATH '$[14]', \
+             identity_pid BIGINT PATH '$[15]', start_ticks BIGINT PATH '$[16]', \
+             pidfd_inode BIGINT PATH '$[17]', message MEDIUMTEXT PATH '$[18]', \
+             worked_data MEDIUMTEXT PATH '$[19]')) AS v \
              ON n.id = v.id AND n.version = v.version AND n.owner_epoch = v.epoch AND n.state = v.was SET ",
             verdict_sets!("n.")
         ),

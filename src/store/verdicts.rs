@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
+use super::batch::{self, BATCH};
 use super::db::{Arg, Session, args};
 use super::dialect::Text;
-use super::events::{self, BATCH, NewEvent, next_seq};
+use super::events::{self, NewEvent, next_seq};
 use super::fleet::CLAIMED;
 use super::identity::IdentityColumns;
 use super::{Engine, Lease, Store, StoreError, alerts, verdict_statements, write};
@@ -49,10 +50,8 @@ struct VerdictRow<'a> {
     was: &'static str,
     state: &'static str,
     reason: Option<&'static str>,
-    message: &'a str,
     method: Option<&'static str>,
     worked: i64,
-    worked_data: Option<&'a str>,
     checked_at: Option<i64>,
     since: Option<i64>,
     latency_ms: Option<u32>,
@@ -60,6 +59,9 @@ struct VerdictRow<'a> {
     host_id: &'a str,
     #[serde(flatten)]
     identity: IdentityColumns,
+    // The long ones are the last: MariaDB walks over all that stands before a field to find it.
+    message: &'a str,
+    worked_data: Option<&'a str>,
 }
 
 impl<'a> VerdictRow<'a> {
@@ -72,16 +74,16 @@ impl<'a> VerdictRow<'a> {
             was: write.was.as_str(),
             state: verdict.state.as_str(),
             reason: verdict.reason.map(crate::domain::observation::Reason::as_str),
-            message: &verdict.message,
             method: verdict.method.map(Method::as_str),
             worked: i64::from(verdict.state == State::Up),
-            worked_data: verdict.data.as_deref(),
             checked_at: verdict.checked_at.map(|at| at.0),
             since: verdict.since.map(|at| at.0),
             latency_ms: verdict.latency_ms,
             streak: verdict.streak,
             host_id: &write.host_id,
             identity: IdentityColumns::of(verdict.identity.as_ref()),
+            message: &verdict.message,
+            worked_data: verdict.data.as_deref(),
         }
     }
 }
@@ -97,10 +99,8 @@ impl VerdictRow<'_> {
             self.was.into(),
             self.state.into(),
             self.reason.into(),
-            self.message.into(),
             self.method.into(),
             self.worked.into(),
-            self.worked_data.into(),
             self.checked_at.into(),
             self.since.into(),
             self.latency_ms.map(i64::from).into(),
@@ -111,6 +111,8 @@ impl VerdictRow<'_> {
             identity.identity_pid.into(),
             identity.start_ticks.into(),
             identity.pidfd_inode.into(),
+            self.message.into(),
+            self.worked_data.into(),
         ]
     }
 }
@@ -171,7 +173,7 @@ async fn update(
     let mut changed = 0;
     for batch in writes.chunks(BATCH) {
         let rows: Vec<VerdictRow<'_>> = batch.iter().map(VerdictRow::of).collect();
-        let rows = events::rows(engine, &rows)?;
+        let rows = batch::rows(engine, &rows)?;
         changed += match engine {
             Engine::MySql => tx.execute(statement, args![&rows, writer, seq]).await?,
             _ => tx.execute(statement, args![writer, seq, &rows]).await?,
