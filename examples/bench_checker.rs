@@ -385,18 +385,25 @@ fn logged_in(head: &str, nonce: &str, used: &mut u32) -> bool {
     else {
         return false;
     };
-    let param = |name: &str| {
-        let mut params = line.split(", ").filter_map(|part| part.split_once('='));
-        params.find(|(key, _)| *key == name).map_or("", |(_, value)| value.trim_matches('"'))
-    };
+    // In one pass: whoever is measured must not wait for this.
+    let [mut theirs, mut nc, mut cnonce, mut response] = [""; 4];
+    for (key, value) in line.split(',').filter_map(|part| part.split_once('=')) {
+        let value = value.trim_matches('"');
+        match key.trim_start() {
+            "nonce" => theirs = value,
+            "nc" => nc = value,
+            "cnonce" => cnonce = value,
+            "response" => response = value,
+            _ => {}
+        }
+    }
     let count = format!("{:08x}", *used + 1);
-    if param("nonce") != nonce || param("nc") != count {
+    if theirs != nonce || nc != count {
         return false;
     }
     *used += 1;
     let (ha1, ha2) = &*KEPT;
-    let parts = [ha1, ":", nonce, ":", &count, ":", param("cnonce"), ":auth:", ha2];
-    param("response") == md5_hex(&parts)
+    response == md5_hex(&[ha1, ":", nonce, ":", &count, ":", cnonce, ":auth:", ha2])
 }
 
 fn md5_hex(parts: &[&str]) -> String {

@@ -60,6 +60,7 @@ const ROWS: &[(&str, &[Row])] = &[
         ("the same: requests/s", "vigil `/status/text`", More(HEALTH, "http.health.vigil.rps"), AtLeast(1.0)),
         ("the same: requests/s", "blackbox_exporter `/-/healthy`", More(HEALTH, "http.health.blackbox.rps"), AtLeast(1.6)),
         ("the same: requests/s", "monit `/_ping`", More(HEALTH, "http.health.monit.rps"), AtLeast(11.0)),
+        ("what nginx has of it: requests/s", "the same monit", More("http.health.nginx.rps", "http.health.monit.rps"), Target::None),
         ("`/nodes/status` of 10,000 nodes, gzip: requests/s", "its plain body", More("http.bodies.gzip.rps", "http.bodies.plain.rps"), AtLeast(8.0)),
         ("the same, zstd: requests/s", "its plain body", More("http.bodies.zstd.rps", "http.bodies.plain.rps"), AtLeast(14.0)),
         ("the same, 304: requests/s", "own `/health`, beside it", More("http.bodies.known.rps", "http.bodies.health.rps"), AtLeast(0.7)),

@@ -75,11 +75,12 @@ impl Glance {
         if came.is_empty() {
             return Poll::Ready(Step::End);
         }
-        let answer = path(came).and_then(|path| health::plain(state, path));
+        let up = clock::uptime();
+        let answer = path(came).and_then(|path| health::plain(state, path, up));
         let Some((status, body)) = answer else {
             return Poll::Ready(Step::More(Bytes::copy_from_slice(came)));
         };
-        let bytes = self.answer(status, body);
+        let bytes = self.answer(status, body, up);
         Poll::Ready(match stream.poll_write(context, bytes) {
             Poll::Ready(Ok(sent)) if sent == bytes.len() => Step::Answered,
             Poll::Ready(Ok(sent)) => Step::Rest(sent),
@@ -93,8 +94,7 @@ impl Glance {
         self.bytes.get(sent..).unwrap_or_default()
     }
 
-    fn answer(&mut self, status: StatusCode, body: Bytes) -> &[u8] {
-        let up = clock::uptime();
+    fn answer(&mut self, status: StatusCode, body: Bytes, up: Uptime) -> &[u8] {
         let stays = self.of.as_ref().is_some_and(|of| {
             of.status == status
                 && up < of.until
@@ -187,21 +187,21 @@ mod tests {
     fn an_answer_is_written_anew_only_where_it_is_another() {
         let mut glance = Glance::default();
         let body = Bytes::from_static(b"{}");
-        let first = glance.answer(StatusCode::OK, body.clone()).to_vec();
+        let first = glance.answer(StatusCode::OK, body.clone(), Uptime(1)).to_vec();
         assert!(first.starts_with(b"HTTP/1.1 200 OK\r\n") && first.ends_with(b"\r\n\r\n{}"));
         let lasts = |glance: &Glance| glance.of.as_ref().map(|of| of.until);
         glance.of.as_mut().unwrap().until = Uptime(i64::MAX);
-        glance.answer(StatusCode::OK, body.clone());
+        glance.answer(StatusCode::OK, body.clone(), Uptime(1));
         assert_eq!(lasts(&glance), Some(Uptime(i64::MAX)), "the same again");
-        let busy = glance.answer(StatusCode::SERVICE_UNAVAILABLE, body).to_vec();
+        let busy = glance.answer(StatusCode::SERVICE_UNAVAILABLE, body, Uptime(1)).to_vec();
         assert!(busy.starts_with(b"HTTP/1.1 503 Service Unavailable\r\n"));
         assert!(busy.windows(14).any(|at| at == b"retry-after: 2"));
         glance.of.as_mut().unwrap().until = Uptime(i64::MAX);
-        glance.answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"[]"));
+        glance.answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"[]"), Uptime(1));
         assert!(glance.bytes.ends_with(b"[]"), "another body");
         assert_ne!(lasts(&glance), Some(Uptime(i64::MAX)));
         glance.of.as_mut().unwrap().until = Uptime(0);
-        glance.answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"[]"));
+        glance.answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"[]"), Uptime(1));
         assert_ne!(lasts(&glance), Some(Uptime(0)), "another second");
     }
 

@@ -98,7 +98,7 @@ pub fn answer(
     let params = Params::parse(uri.query());
     let result = match route {
         Route::Health => health(state, &params),
-        Route::Live => Ok(probes::live(state)),
+        Route::Live => Ok(probes::live(state, clock::uptime())),
         Route::Ready => {
             let is_reader =
                 |(caller, headers)| auth::may_read(state, Some(caller), headers).is_ok();
@@ -114,10 +114,10 @@ pub fn answer(
 }
 
 /// The code and the body of a GET without parameters, where they are in memory.
-pub fn plain(state: &AppState, path: &str) -> Option<(StatusCode, Bytes)> {
+pub fn plain(state: &AppState, path: &str, up: Uptime) -> Option<(StatusCode, Bytes)> {
     match path {
-        "/health" => Some(now(state, state.settings().health.scope)),
-        "/livez" => Some(probes::live(state)),
+        "/health" => Some(now(state, state.settings().health.scope, up)),
+        "/livez" => Some(probes::live(state, up)),
         _ => None,
     }
 }
@@ -135,15 +135,14 @@ fn health(state: &AppState, params: &Params) -> Result<(StatusCode, Bytes), Prob
         Some(_) => HealthScope::Instance,
         None => state.settings().health.scope,
     };
-    Ok(now(state, scope))
+    Ok(now(state, scope, clock::uptime()))
 }
 
-fn now(state: &AppState, scope: HealthScope) -> (StatusCode, Bytes) {
+fn now(state: &AppState, scope: HealthScope, up: Uptime) -> (StatusCode, Bytes) {
     let snapshot = state.0.parts.published.load();
     let part = &snapshot.nodes;
-    let now = clock::uptime();
     let counts =
-        state.0.health[scope as usize].get(part.generation, now, || count(state, part, scope, now));
+        state.0.health[scope as usize].get(part.generation, up, || count(state, part, scope, up));
     if state.draining() {
         (StatusCode::SERVICE_UNAVAILABLE, counts.draining.clone())
     } else {

@@ -76,9 +76,8 @@ pub struct Components {
 }
 
 /// 200 while every published part is within its time.
-pub fn live(state: &AppState) -> (StatusCode, Bytes) {
+pub fn live(state: &AppState, now: Uptime) -> (StatusCode, Bytes) {
     let snapshot = state.0.parts.published.load();
-    let now = clock::uptime();
     let migrations =
         state.migrations().is_none() || turns(part(snapshot.migrations.valid_until, now));
     if turns(part(snapshot.nodes.valid_until, now)) && migrations {
