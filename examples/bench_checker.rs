@@ -254,8 +254,8 @@ fn whole(message: &[u8]) -> Option<(usize, usize)> {
 
 async fn checker(options: &Options) -> Result<(), Failure> {
     let addresses = options.addresses()?;
-    let nodes: Vec<Node> =
-        addresses.iter().zip(1..).map(|(at, id)| node(*at, id, options)).collect();
+    let nodes: Vec<Arc<Node>> =
+        addresses.iter().zip(1..).map(|(at, id)| node(*at, id, options).into()).collect();
     let nodes = Arc::new(nodes);
     let checker =
         Checker::new(Processes::new()?, LIMITS, Secrets::default(), Places::new(usize::MAX))?;

@@ -230,7 +230,7 @@ impl Monitor {
 
     /// Checks a node and keeps nothing.
     pub async fn check(&self, node: &Node, method: Method) -> CheckOutcome {
-        let checked = self.checker.check(node, method).await;
+        let checked = self.checker.check(&Arc::new(node.clone()), method).await;
         CheckOutcome::new(checked.observation, checked.at)
     }
 
@@ -301,7 +301,8 @@ impl Monitor {
     }
 
     async fn look(&self, stored: StoredNode, method: Method) -> CheckedNode {
-        let Checked { observation, at } = self.checker.check(&stored.node, method).await;
+        let node = Arc::new(stored.node.clone());
+        let Checked { observation, at } = self.checker.check(&node, method).await;
         let (before, thresholds) = (&stored.verdict, self.thresholds);
         let seen = weigh(&observation, before, thresholds.busy_grace, at).into_owned();
         let verdict = evaluate(&stored.node, before, &seen, thresholds, at);

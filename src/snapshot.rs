@@ -26,7 +26,7 @@ pub use tally::{Count, Tally};
 #[derive(Debug, Clone)]
 pub struct NodeView {
     /// As it stands in the registry.
-    pub node: Node,
+    pub node: Arc<Node>,
     /// What is held of it.
     pub verdict: Verdict,
     /// Who answers for it.

@@ -111,7 +111,7 @@ mod tests {
             checked_up: Some(Uptime(0)),
             ..Verdict::default()
         };
-        let view = NodeView { node, verdict, standing: Standing::Mine };
+        let view = NodeView { node: node.into(), verdict, standing: Standing::Mine };
         let window = Duration::from_secs(600);
         NodesPart { nodes: vec![Arc::new(view)], window, ..NodesPart::default() }
     }

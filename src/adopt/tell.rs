@@ -157,7 +157,7 @@ mod tests {
             checked_up: Some(Uptime(0)),
             ..Verdict::default()
         };
-        let mut view = NodeView { node, verdict, standing: Standing::Mine };
+        let mut view = NodeView { node: node.into(), verdict, standing: Standing::Mine };
         change(&mut view);
         let nodes = vec![Arc::new(view)];
         NodesPart { nodes, window: Duration::from_secs(600), ..NodesPart::default() }
@@ -248,9 +248,9 @@ mod tests {
             tellings.due(&keys(), &part(State::Up, "{}", change), Uptime(0)).together.len()
         };
         assert_eq!(due(|_| {}), 1);
-        assert_eq!(due(|view| view.node.available = false), 0);
+        assert_eq!(due(|view| Arc::make_mut(&mut view.node).available = false), 0);
         assert_eq!(due(|view| view.standing = Standing::Released), 0);
         assert_eq!(due(|view| view.verdict.checked_at = None), 0);
-        assert_eq!(due(|view| view.node.id = 2), 0, "no row of theirs");
+        assert_eq!(due(|view| Arc::make_mut(&mut view.node).id = 2), 0, "no row of theirs");
     }
 }

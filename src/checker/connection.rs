@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::digest::Session;
 use super::reach::plain;
@@ -30,20 +31,20 @@ use crate::domain::Uptime;
 /// Room for an answer: a real one has 300 bytes, a challenge 500.
 const ROOM: usize = 1024;
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Is there nothing to read, not even the end?
-    fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
-        let mut byte = [0];
-        Pin::new(self).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
-    }
-}
+/// In clear, or in TLS, which is large.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-impl Stream for TlsStream<TcpStream> {}
-
-impl Stream for TcpStream {
-    /// Without leaving word for the reactor, which costs more.
-    fn is_quiet(&mut self, _: &mut Context<'_>) -> bool {
-        self.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+/// Is there nothing to read, not even the end?
+fn is_quiet(stream: &mut Stream, context: &mut Context<'_>) -> bool {
+    match stream {
+        // Without leaving word for the reactor, which costs more.
+        Either::Left(tcp) => {
+            tcp.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        }
+        Either::Right(tls) => {
+            let mut byte = [0];
+            Pin::new(tls).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
+        }
     }
 }
 
@@ -64,7 +65,7 @@ pub enum Broken {
 
 /// A connection, and the nonce that belongs to it. It goes from hand to hand with each exchange, boxed.
 pub struct Connection {
-    stream: Box<dyn Stream>,
+    stream: Stream,
     /// The last answer was read to its end, nothing came after it, and the server goes on.
     fit: bool,
     /// The nonce in use; it means nothing on any other connection (measured: the server calls it stale).
@@ -123,9 +124,9 @@ impl Connection {
         host: &str,
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Box<Self>, Broken> {
-        let stream: Box<dyn Stream> = match tls {
-            None => Box::new(stream),
-            Some(config) => secure(stream, host, config).await?,
+        let stream = match tls {
+            None => Either::Left(stream),
+            Some(config) => Either::Right(secure(stream, host, config).await?),
         };
         Ok(Box::new(Self { stream, fit: true, session: None, asked: 0, place: None, rests: None }))
     }
@@ -177,7 +178,7 @@ impl Connection {
     pub async fn is_quiet(&mut self) -> bool {
         // A task that has used up its turn would be told that nothing came.
         tokio::task::coop::unconstrained(poll_fn(|context| {
-            Poll::Ready(self.stream.is_quiet(context))
+            Poll::Ready(is_quiet(&mut self.stream, context))
         }))
         .await
     }
@@ -230,7 +231,7 @@ async fn secure(
     stream: TcpStream,
     host: &str,
     config: Arc<ClientConfig>,
-) -> Result<Box<dyn Stream>, Broken> {
+) -> Result<Box<TlsStream<TcpStream>>, Broken> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Broken::Tls("the host is no name that a certificate can have".to_owned()))?;
     match TlsConnector::from(config).connect(name, stream).await {

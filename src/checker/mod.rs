@@ -132,7 +132,7 @@ impl Checker {
     }
 
     /// Looks at a node now, or joins a look of the same method that is under way.
-    pub async fn check(&self, node: &Node, method: Method) -> Checked {
+    pub async fn check(&self, node: &Arc<Node>, method: Method) -> Checked {
         let slot = self.slot(node);
         let epoch = slot.epoch();
         let checked = self.run(&slot, node, method).await;
@@ -141,7 +141,7 @@ impl Checker {
     }
 
     /// As [`Self::check`], but an answer of the last second is given again.
-    pub async fn live(&self, node: &Node, method: Method) -> Checked {
+    pub async fn live(&self, node: &Arc<Node>, method: Method) -> Checked {
         let slot = self.slot(node);
         if let Some(answer) = slot.recent(method, clock::now()) {
             return answer;
@@ -161,7 +161,7 @@ impl Checker {
 
     /// Forgets a node's recent answers: something happened to it.
     pub fn forget(&self, id: i64) {
-        if let Some(slot) = self.slots().by_id.get(&id) {
+        if let Some(slot) = self.slots().get(id) {
             slot.forget();
         }
     }
@@ -171,18 +171,8 @@ impl Checker {
         self.slots().reset(id);
     }
 
-    /// The slot of a node as it is now: a node that points elsewhere than before starts anew.
-    fn slot(&self, node: &Node) -> Arc<Slot> {
-        let mut slots = self.slots();
-        let before = slots.by_id.get(&node.id);
-        if let Some(slot) = before
-            && slot.serves(node)
-        {
-            return slot.clone();
-        }
-        let slot = Arc::new(Slot::new(node, before.map(AsRef::as_ref)));
-        slots.by_id.insert(node.id, slot.clone());
-        slot
+    fn slot(&self, node: &Arc<Node>) -> Arc<Slot> {
+        self.slots().of(node)
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -190,13 +180,13 @@ impl Checker {
         self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, slot: &Arc<Slot>, node: &Node, method: Method) -> Checked {
+    async fn run(&self, slot: &Arc<Slot>, node: &Arc<Node>, method: Method) -> Checked {
         let Some(flight) = slot.run(method) else {
             let (facts, at) = self.inner.api(slot).await;
             return Checked { observation: Observation::Api(facts), at };
         };
         let run = flight.join(|| {
-            let (inner, slot, node) = (self.inner.clone(), slot.clone(), node.clone());
+            let (inner, slot, node) = (self.inner.clone(), slot.clone(), Arc::clone(node));
             async move {
                 let observation = inner.look(&slot, &node, method).await;
                 Checked { observation, at: clock::now() }
@@ -204,13 +194,18 @@ impl Checker {
             .boxed()
         });
         let checked = run.end().await;
-        flight.rest();
+        flight.rest(&run);
         checked
     }
 }
 
 impl Inner {
-    async fn look(self: &Arc<Self>, slot: &Arc<Slot>, node: &Node, method: Method) -> Observation {
+    async fn look(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        node: &Arc<Node>,
+        method: Method,
+    ) -> Observation {
         let pid = || pid::look(node, &self.ways, &self.processes);
         let port = || port::look(node, &self.ways, &self.processes);
         let api = || async { self.api(slot).await.0 };
@@ -232,7 +227,10 @@ impl Inner {
             async move {
                 let _turn = slot.turn().await;
                 let node = slot.target();
-                let password = rpc::password(node, &inner.secrets, &inner.ways).await;
+                let password = match slot.username() {
+                    Some(_) => rpc::password(node, &inner.secrets, &inner.ways).await,
+                    None => Ok(None),
+                };
                 let watch = Watch { node, ways: &inner.ways, processes: &inner.processes };
                 let (facts, connection) = rpc::ask(&slot, &password, &watch).await;
                 let ended = clock::now();
@@ -245,7 +243,7 @@ impl Inner {
             .boxed()
         });
         let ended = run.end().await;
-        slot.api.rest();
+        slot.api.rest(&run);
         ended
     }
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use super::answer;
 use super::connection::Reads;
+use super::wire;
+use crate::domain::Node;
 use crate::domain::observation::ApiSeen;
 use crate::domain::service::{Expected, Kind, Service, Statuses};
 
@@ -92,6 +94,18 @@ impl Question {
 }
 
 impl Parts {
+    /// What every request to a node begins with, up to the login; none if HTTP cannot name its host.
+    #[must_use]
+    pub fn begin(&self, node: &Node) -> Option<Box<str>> {
+        let (Self { verb, path, headers, .. }, Node { host, port, .. }) = (self, node);
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        let text = || {
+            format!("{verb} {path} HTTP/1.1\r\nHost: {open}{host}{close}:{port}\r\n{headers}")
+                .into()
+        };
+        wire::is_sendable(host).then(text)
+    }
+
     /// Is an answer with this status worth reading?
     #[must_use]
     pub fn takes(&self, status: u16) -> bool {

@@ -1,6 +1,5 @@
 //! One question to a node: connect if need be, log in if asked, read the answer, all inside its limits.
 
-use std::fmt::Write as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use super::reach::{self, Unreached, plain};
 use super::silence::Watch;
 use super::slot::Slot;
 use super::ways::Ways;
+use super::wire;
 use crate::causes::chain;
 use crate::clock;
 use crate::domain::Node;
@@ -73,16 +73,16 @@ pub async fn ask(
     watch: &Watch<'_>,
 ) -> (ApiFacts, Option<Box<Connection>>) {
     let node = slot.target();
-    let login = match (&node.username, password) {
+    let login = match (slot.username(), password) {
         (Some(username), Ok(password)) => {
             Some(Login { username, password: password.as_ref().map_or("", Password::expose) })
         }
         _ => None,
     };
-    let question = slot.question();
+    let (question, begin) = (slot.question(), slot.begin());
     let began = Instant::now();
     let kept = slot.take().filter(|kept| !kept.overslept(began, clock::uptime()));
-    let ended = exchange(Asked { node, question, login }, kept, began, watch).await;
+    let ended = exchange(Asked { node, question, begin, login }, kept, began, watch).await;
     let unreadable = password.as_ref().err().map(|error| chain(error).into());
     let Ended { seen, latency, silence, .. } = ended;
     let silence = silence.map(Box::new);
@@ -95,6 +95,7 @@ pub async fn ask(
 struct Asked<'a> {
     node: &'a Node,
     question: &'a Parts,
+    begin: Option<&'a str>,
     login: Option<Login<'a>>,
 }
 
@@ -224,7 +225,7 @@ impl Talk<'_> {
     async fn converse(&mut self) -> Result<ApiSeen, Broken> {
         for _ in 0..MOST_REQUESTS {
             self.connection.asked += 1;
-            let id = format!("procwarden-{}", self.connection.asked);
+            let id = ["procwarden-", itoa::Buffer::new().format(self.connection.asked)].concat();
             let request = match self.request(&id) {
                 Ok(request) => request,
                 Err(seen) => return Ok(seen),
@@ -279,7 +280,7 @@ impl Talk<'_> {
         }
         let Parts { verb, path, .. } = self.asked.question;
         let session = Session::new(&challenge, &digest::cnonce(random), login, verb, path);
-        if !session.texts().all(is_sendable) {
+        if !session.texts().all(wire::is_sendable) {
             return Some(refused("the user name has characters that HTTP cannot send"));
         }
         self.connection.session = Some(session);
@@ -288,37 +289,28 @@ impl Talk<'_> {
 
     /// Head and body in one piece, so that they are one packet.
     fn request(&mut self, id: &str) -> Result<String, ApiSeen> {
-        let Asked { node: Node { host, port, .. }, question, .. } = self.asked;
-        let Parts { verb, path, headers, body, .. } = question;
-        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
-        if !is_sendable(host) {
+        let Some(begin) = self.asked.begin else {
             return Err(ApiSeen::Dns("the host is no name that can be asked for".to_owned()));
-        }
+        };
         let mut text = String::with_capacity(ROOM);
-        for part in [verb, " ", path, " HTTP/1.1\r\nHost: ", open, host, close] {
-            text.push_str(part);
-        }
-        // Writing to a String cannot fail.
-        let _ = write!(text, ":{port}\r\n{headers}");
+        text.push_str(begin);
         if let Some(session) = self.connection.session.as_mut() {
             text.push_str("Authorization: ");
             session.answer(&mut text);
             text.push_str("\r\n");
         }
-        match body {
+        match &self.asked.question.body {
             Some((before, after)) => {
-                let length = before.len() + id.len() + after.len();
-                let _ = write!(text, "Content-Length: {length}\r\n\r\n{before}{id}{after}");
+                let mut number = itoa::Buffer::new();
+                let length = number.format(before.len() + id.len() + after.len());
+                for part in ["Content-Length: ", length, "\r\n\r\n", before, id, after] {
+                    text.push_str(part);
+                }
             }
             None => text.push_str("\r\n"),
         }
         Ok(text)
     }
-}
-
-/// May it stand in a header (RFC 9110, section 5.5)?
-fn is_sendable(text: &str) -> bool {
-    text.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
 fn refused(text: &str) -> ApiSeen {

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -27,7 +28,7 @@ const MOST_TIMES: u32 = 3;
 /// Looks at the process of a node that lets us wait.
 pub struct Watch<'a> {
     /// The node.
-    pub node: &'a Node,
+    pub node: &'a Arc<Node>,
     /// How it is reached.
     pub ways: &'a Ways,
     /// Where its process is looked for.
@@ -141,7 +142,7 @@ mod tests {
         });
         begins.await.unwrap();
         let processes = Processes::new().unwrap();
-        let watch = Watch { node: &node, ways: &ways, processes: &processes };
+        let watch = Watch { node: &Arc::new(node), ways: &ways, processes: &processes };
         let began = Instant::now();
         let end = began + within;
         let mut exchange = pin!(exchange);

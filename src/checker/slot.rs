@@ -45,10 +45,10 @@ impl<T: Clone> Flight<T> {
         run
     }
 
-    /// Gives back the room of a run that is over.
-    pub fn rest(&self) {
+    /// Gives back the room of a run that is over, unless there is another one by now.
+    pub fn rest(&self, run: &Arc<Run<T>>) {
         let mut place = lock(&self.0);
-        if place.upgrade().is_none_or(|run| run.is_over()) {
+        if std::ptr::eq(place.as_ptr(), Arc::as_ptr(run)) {
             *place = Weak::new();
         }
     }
@@ -87,9 +87,11 @@ struct Recent {
 
 /// All that is held for one node.
 pub struct Slot {
-    node: Node,
+    node: Arc<Node>,
+    logs_in: bool,
     url: Arc<str>,
     question: Question,
+    begin: Option<Box<str>>,
     /// One check of each method but `api`.
     runs: [Flight<Checked>; 3],
     /// One RPC exchange, shared by `api` and `full`, and when it ended.
@@ -107,11 +109,14 @@ pub struct Slot {
 impl Slot {
     /// An empty slot for a node; `before` is the one that it replaces.
     #[must_use]
-    pub fn new(node: &Node, before: Option<&Self>) -> Self {
+    pub fn new(node: &Arc<Node>, before: Option<&Self>) -> Self {
+        let question = Question::of(&node.service);
         Self {
-            node: target_of(node),
+            node: Arc::clone(node),
+            logs_in: node.username.is_some(),
             url: node.url().into(),
-            question: Question::of(&node.service),
+            begin: question.parts().begin(node),
+            question,
             runs: Default::default(),
             api: Flight::default(),
             kept: Mutex::new(None),
@@ -150,9 +155,9 @@ impl Slot {
         !self.leftover && self.node.same_target(node)
     }
 
-    /// What it is for: the node as far as it says how to ask it.
+    /// What it is for, as it was when it was asked first: what it says of how to ask it still holds.
     #[must_use]
-    pub const fn target(&self) -> &Node {
+    pub const fn target(&self) -> &Arc<Node> {
         &self.node
     }
 
@@ -160,6 +165,18 @@ impl Slot {
     #[must_use]
     pub const fn url(&self) -> &Arc<str> {
         &self.url
+    }
+
+    /// As whom it is asked. What is not asked for is not looked up: the node itself rests elsewhere in memory.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        if self.logs_in { self.node.username.as_deref() } else { None }
+    }
+
+    /// What each request to it begins with; none if it cannot be asked.
+    #[must_use]
+    pub fn begin(&self) -> Option<&str> {
+        self.begin.as_deref()
     }
 
     /// What it is asked.
@@ -236,56 +253,71 @@ impl Slot {
     }
 }
 
-/// The node without what says nothing of how it is asked: a hundred thousand of them rest here.
-fn target_of(node: &Node) -> Node {
-    Node {
-        id: node.id,
-        name: String::new(),
-        title: None,
-        host: node.host.clone(),
-        port: node.port,
-        service: node.service.clone(),
-        tls: node.tls,
-        username: node.username.clone(),
-        password: node.password.clone(),
-        daemon: None,
-        pid: node.pid,
-        pid_file: node.pid_file.clone(),
-        process_name: node.process_name.clone(),
-        available: node.available,
-        instance: String::new(),
-        placement: None,
-        maintenance_until: None,
-        identity: None,
-    }
-}
-
 /// The slots of all nodes.
 #[derive(Default)]
 pub struct Slots {
     /// By the node's id.
-    pub by_id: HashMap<i64, Arc<Slot>>,
+    by_id: HashMap<i64, Place>,
     /// Where something was left by a reset.
     leftovers: Vec<i64>,
     /// So many resets later they are gone through: as many as there were, so that many resets in a row stay cheap.
     rest: usize,
 }
 
+/// One of them.
+struct Place {
+    slot: Arc<Slot>,
+    /// The node that was asked for last, as whose the slot is known.
+    node: Arc<Node>,
+}
+
 impl Slots {
+    /// The slot of a node as it is now: one that points elsewhere than before starts anew.
+    pub fn of(&mut self, node: &Arc<Node>) -> Arc<Slot> {
+        let before = match self.by_id.get_mut(&node.id) {
+            // Mostly it is the very same, which shows without a look at where it points.
+            Some(place) if Arc::ptr_eq(&place.node, node) => return Arc::clone(&place.slot),
+            Some(place) if place.slot.serves(node) => {
+                place.node = Arc::clone(node);
+                return Arc::clone(&place.slot);
+            }
+            before => before.map(|place| Arc::clone(&place.slot)),
+        };
+        let slot = Arc::new(Slot::new(node, before.as_deref()));
+        self.put(Arc::clone(node), Arc::clone(&slot));
+        slot
+    }
+
+    /// The slot that a node has.
+    #[must_use]
+    pub fn get(&self, id: i64) -> Option<&Arc<Slot>> {
+        self.by_id.get(&id).map(|place| &place.slot)
+    }
+
+    /// Is nothing held of any node?
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    fn put(&mut self, node: Arc<Node>, slot: Arc<Slot>) {
+        self.by_id.insert(node.id, Place { slot, node });
+    }
+
     /// Forgets all that is held for a node, but for the turn of an exchange that is under way.
     pub fn reset(&mut self, id: i64) {
-        if let Some(slot) = self.by_id.remove(&id)
-            && let Some(rest) = slot.remains()
+        if let Some(place) = self.by_id.remove(&id)
+            && let Some(rest) = place.slot.remains()
         {
-            self.by_id.insert(id, Arc::new(rest));
+            self.put(place.node, Arc::new(rest));
             self.leftovers.push(id);
         }
         self.rest = self.rest.saturating_sub(1);
         if self.rest == 0 {
             let by_id = &mut self.by_id;
             self.leftovers.retain(|id| {
-                let left = by_id.get(id).filter(|slot| slot.is_leftover());
-                let spent = left.is_some_and(|slot| slot.is_spent());
+                let left = by_id.get(id).filter(|place| place.slot.is_leftover());
+                let spent = left.is_some_and(|place| place.slot.is_spent());
                 let stays = left.is_some() && !spent;
                 if spent {
                     by_id.remove(id);

@@ -1,4 +1,5 @@
-//! HTTP/1.1 as far as one answer needs it: what its head says, and where its body ends. Pure.
+//! HTTP/1.1 as far as one answer needs it: what its head says, where its body ends, and what may
+//! be sent. Pure.
 
 use std::mem::MaybeUninit;
 
@@ -12,6 +13,12 @@ const MOST_HEADERS: usize = 100;
 
 /// Longest line before a chunk, in bytes: its size, and extensions that nobody sends.
 const CHUNK_LINE: usize = 256;
+
+/// May it stand in a header (RFC 9110, section 5.5)?
+#[must_use]
+pub fn is_sendable(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
 
 /// An answer is no HTTP, or too much of it; for people.
 pub type Fault = &'static str;

@@ -73,7 +73,7 @@ impl Others {
 
     pub(super) fn node(&self, stored: &StoredNode) -> NodeView {
         NodeView {
-            node: stored.node.clone(),
+            node: stored.node.clone().into(),
             verdict: stored.verdict.clone(),
             standing: self.standing(stored),
         }

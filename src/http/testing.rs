@@ -275,7 +275,7 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
         maintenance_until: None,
         identity: None,
     };
-    NodeView { node, verdict, standing: Standing::Mine }
+    NodeView { node: node.into(), verdict, standing: Standing::Mine }
 }
 
 /// The same under the answer of another instance.

@@ -1,5 +1,6 @@
 //! Every route over a state made by hand; those of nodes, migrations and other instances are beside.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ async fn health_grows_stale_by_itself_and_counts_no_disabled_node() {
     let world = World::new(settings).await;
     let (mut old, mut off) = (node(2, "old", State::Up), node(3, "off", State::Up));
     old.verdict.checked_up = Some(clock::now().up.minus(Duration::from_hours(1)));
-    off.node.available = false;
+    Arc::make_mut(&mut off.node).available = false;
     world.publish(vec![node(1, "a", State::Up), old, off]);
     let body = world.get("/health").await;
     assert_eq!((body.status.as_u16(), body.json()["working"].as_u64()), (200, Some(1)));
@@ -216,7 +217,7 @@ async fn lists_follow_what_is_published() {
     let mut nodes: Vec<_> = (1..=30).map(|id| node(id, &format!("n{id}"), State::Up)).collect();
     for round in 0..6_usize {
         nodes[round * 3] = node(i64::try_from(round * 3 + 1).unwrap(), "other", State::Down);
-        nodes[round].node.available = round % 2 == 0;
+        Arc::make_mut(&mut nodes[round].node).available = round % 2 == 0;
         world.publish(nodes.clone());
         let list = world.get("/nodes/status").await.json();
         let available = nodes.iter().filter(|view| view.node.available);

@@ -81,7 +81,7 @@ async fn health_counts_its_own_nodes_or_the_fleets() {
 async fn an_instance_without_nodes_is_healthy_and_says_where_they_are() {
     let world = World::new(Settings::default()).await;
     let mut off = node(1, "off", State::Up);
-    off.node.available = false;
+    Arc::make_mut(&mut off.node).available = false;
     let other = || held(node(2, "other", State::Down), of_other());
     world.publish(vec![off.clone(), other()]);
     let body = world.get("/health").await;
@@ -303,7 +303,7 @@ async fn figures_are_of_this_instance_or_of_all_and_say_nothing_in_confidence() 
     let world = World::new(settings).await;
     world.publish_fleet(&[("host-1", true), ("host-2", true), ("host-3", false)]);
     let mut nodes = all_standings();
-    nodes[0].node.available = false;
+    Arc::make_mut(&mut nodes[0].node).available = false;
     nodes.push(node(5, "down", State::Down));
     nodes[4].verdict.message = "Process 4242 at http://user:word@10.0.0.1 is gone".to_owned();
     world.publish(nodes);

@@ -1,5 +1,7 @@
 //! The routes of nodes over a state made by hand.
 
+use std::sync::Arc;
+
 use axum::http::Method;
 use serde_json::json;
 
@@ -12,7 +14,7 @@ use crate::domain::verdict::State;
 async fn the_list_of_nodes_has_the_shape_of_the_example_and_a_mark() {
     let world = World::new(Settings::default()).await;
     let mut off = node(3, "off", State::Up);
-    off.node.available = false;
+    Arc::make_mut(&mut off.node).available = false;
     world.publish(vec![node(1, "main-node", State::Up), node(2, "spare", State::Down), off]);
     let list = world.get("/nodes/status").await;
     same_shape(&example!("nodes-status.json"), &list.json(), "nodes-status");
@@ -75,7 +77,7 @@ async fn each_node_is_shown_where_it_belongs() {
     let world = World::new(writable()).await;
     let shown = |change: fn(&mut Node)| {
         let mut view = node(1, "a", State::Up);
-        change(&mut view.node);
+        change(Arc::make_mut(&mut view.node));
         world.publish(vec![view]);
         async { world.get("/nodes/1").await.json()["data"]["instance"].clone() }
     };

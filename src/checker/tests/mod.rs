@@ -27,6 +27,11 @@ pub const LIMITS: Limits =
 pub const SHORT: Limits =
     Limits { connect_timeout: Duration::from_millis(300), api_timeout: Duration::from_millis(400) };
 
+/// As whoever holds it lends it to the checker.
+fn shared(node: &Node) -> Arc<Node> {
+    Arc::new(node.clone())
+}
+
 /// A node on this host without credentials.
 pub fn node(port: u16) -> Node {
     Node {
@@ -73,7 +78,7 @@ fn keeping(limits: Limits, most: usize) -> Checker {
 }
 
 async fn api(checker: &Checker, node: &Node) -> ApiSeen {
-    match checker.check(node, Method::Api).await.observation {
+    match checker.check(&shared(node), Method::Api).await.observation {
         Observation::Api(facts) => facts.seen,
         other => panic!("{other:?}"),
     }

@@ -164,7 +164,8 @@ async fn all_three_at_once_and_then_stopped_and_dead() {
     let (checker, mut node) = (checker(SHORT), node(real.port));
     // Generous while it lives: the machine may be busy.
     let patient = super::checker(LIMITS);
-    let Observation::Full(pid, port, api) = patient.check(&node, Method::Full).await.observation
+    let Observation::Full(pid, port, api) =
+        patient.check(&shared(&node), Method::Full).await.observation
     else {
         panic!()
     };
@@ -177,14 +178,15 @@ async fn all_three_at_once_and_then_stopped_and_dead() {
     node.identity = pid.identity;
 
     let stranger = Node { process_name: "something-else".into(), ..node.clone() };
-    let seen = patient.check(&stranger, Method::Port).await.observation;
+    let seen = patient.check(&shared(&stranger), Method::Port).await.observation;
     assert!(matches!(&seen, Observation::Port(it) if it.seen == PortSeen::Taken), "{seen:?}");
 
     let process = rustix::process::Pid::from_child(&real.child);
     rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
     // A signal is sent before it takes effect.
     until_seen(&checker, &node, PidSeen::Stopped).await;
-    let Observation::Full(pid, port, api) = checker.check(&node, Method::Full).await.observation
+    let Observation::Full(pid, port, api) =
+        checker.check(&shared(&node), Method::Full).await.observation
     else {
         panic!()
     };
@@ -196,7 +198,8 @@ async fn all_three_at_once_and_then_stopped_and_dead() {
     // Not reaped: its parent is this test.
     until_seen(&checker, &node, PidSeen::Zombie).await;
     real.child.wait().unwrap();
-    let Observation::Full(pid, port, api) = patient.check(&node, Method::Full).await.observation
+    let Observation::Full(pid, port, api) =
+        patient.check(&shared(&node), Method::Full).await.observation
     else {
         panic!()
     };
@@ -208,7 +211,8 @@ async fn all_three_at_once_and_then_stopped_and_dead() {
 async fn until_seen(checker: &Checker, node: &Node, expected: PidSeen) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
-        let Observation::Pid(pid) = checker.check(node, Method::Pid).await.observation else {
+        let Observation::Pid(pid) = checker.check(&shared(node), Method::Pid).await.observation
+        else {
             panic!()
         };
         if pid.seen == expected {

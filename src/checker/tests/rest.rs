@@ -132,9 +132,9 @@ async fn who_has_no_place_is_connected_to_each_time_until_one_is_free() {
 async fn a_newer_look_outdates_the_answer_that_people_got() {
     let server = Fake::answering(good).await;
     let (checker, node) = (checker(LIMITS), node(server.port));
-    checker.live(&node, Method::Api).await;
-    checker.check(&node, Method::Api).await;
-    checker.live(&node, Method::Api).await;
+    checker.live(&shared(&node), Method::Api).await;
+    checker.check(&shared(&node), Method::Api).await;
+    checker.live(&shared(&node), Method::Api).await;
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -155,7 +155,7 @@ fn a_slot_serves_the_node_it_was_made_for_whatever_else_is_known_of_it() {
         }),
         ..with_login(1, "u", "p")
     };
-    let slot = Slot::new(&full, None);
+    let slot = Slot::new(&shared(&full), None);
     assert!(slot.serves(&full));
     let renamed = Node { name: "other".into(), title: None, identity: None, ..full.clone() };
     assert!(slot.serves(&renamed));

@@ -21,7 +21,7 @@ fn with_key(key: Option<&str>) -> Checker {
 }
 
 async fn facts(checker: &Checker, node: &Node) -> ApiFacts {
-    match checker.check(node, Method::Api).await.observation {
+    match checker.check(&shared(node), Method::Api).await.observation {
         Observation::Api(facts) => facts,
         other => panic!("{other:?}"),
     }

@@ -87,7 +87,7 @@ async fn callers_share_one_exchange_across_methods() {
     let mut callers = tokio::task::JoinSet::new();
     for method in [Method::Api, Method::Full].repeat(8) {
         let (checker, node) = (checker.clone(), node.clone());
-        callers.spawn(async move { checker.check(&node, method).await });
+        callers.spawn(async move { checker.check(&shared(&node), method).await });
     }
     until(|| server.requests().len() == 1).await;
     // Every caller has begun to wait once the ports of the full checks are looked at.
@@ -113,7 +113,7 @@ async fn a_caller_that_goes_away_leaves_no_half_read_answer_behind() {
     let (checker, node) = (checker(LIMITS), node(server.port));
     let waiting = tokio::spawn({
         let (checker, node) = (checker.clone(), node.clone());
-        async move { checker.check(&node, Method::Api).await }
+        async move { checker.check(&shared(&node), Method::Api).await }
     });
     until(|| server.requests().len() == 1).await;
     waiting.abort();
@@ -146,17 +146,17 @@ async fn a_caller_that_goes_away_ends_nobody_elses_check() {
 async fn an_answer_is_given_again_until_it_is_forgotten() {
     let server = Fake::answering(good).await;
     let (checker, node) = (checker(LIMITS), node(server.port));
-    let first = checker.live(&node, Method::Api).await;
-    let again = checker.live(&node, Method::Api).await;
+    let first = checker.live(&shared(&node), Method::Api).await;
+    let again = checker.live(&shared(&node), Method::Api).await;
     let asked = server.requests().len();
     // On a machine that stood still for a second between the two, it was asked again: no failure.
     assert!(
         first == again && asked == 1 || again.at.up.since(first.at.up) >= Duration::from_secs(1)
     );
-    checker.check(&node, Method::Api).await;
+    checker.check(&shared(&node), Method::Api).await;
     assert_eq!(server.requests().len(), asked + 1, "a check is a fresh look");
     checker.forget(node.id);
-    checker.live(&node, Method::Api).await;
+    checker.live(&shared(&node), Method::Api).await;
     assert_eq!(server.requests().len(), asked + 2);
     assert_eq!(server.connections(), 1);
 }
@@ -167,13 +167,13 @@ async fn a_look_that_began_before_the_answers_were_forgotten_is_not_given_again(
     let (checker, node) = (checker(LIMITS), node(server.port));
     let before = tokio::spawn({
         let (checker, node) = (checker.clone(), node.clone());
-        async move { checker.live(&node, Method::Api).await }
+        async move { checker.live(&shared(&node), Method::Api).await }
     });
     until(|| server.requests().len() == 1).await;
     checker.forget(node.id);
     gate.add_permits(2);
     before.await.unwrap();
-    checker.live(&node, Method::Api).await;
+    checker.live(&shared(&node), Method::Api).await;
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -181,10 +181,10 @@ async fn a_look_that_began_before_the_answers_were_forgotten_is_not_given_again(
 async fn a_reset_ends_the_connection_and_the_slot() {
     let server = Fake::answering(good).await;
     let (checker, node) = (checker(LIMITS), node(server.port));
-    checker.live(&node, Method::Api).await;
+    checker.live(&shared(&node), Method::Api).await;
     checker.reset(node.id);
-    assert!(checker.slots().by_id.is_empty());
-    checker.live(&node, Method::Api).await;
+    assert!(checker.slots().is_empty());
+    checker.live(&shared(&node), Method::Api).await;
     assert_eq!((server.connections(), server.requests().len()), (2, 2));
 }
 
@@ -210,7 +210,7 @@ async fn a_reset_does_not_lead_to_two_requests_at_once() {
     assert_eq!((server.connections(), server.requests().len()), (2, 2));
     checker.reset(node.id);
     checker.reset(elsewhere.id);
-    assert!(checker.slots().by_id.is_empty());
+    assert!(checker.slots().is_empty());
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn a_removed_node_leaves_nothing_once_its_last_check_is_over() {
     gate.add_permits(1);
     assert_eq!(last.await.unwrap(), VERSION);
     checker.reset(7);
-    assert!(checker.slots().by_id.is_empty());
+    assert!(checker.slots().is_empty());
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ impl Entry {
         let verdict = Verdict { checked_up, ..stored.verdict };
         Self {
             recorded: verdict.clone(),
-            view: Arc::new(NodeView { node: stored.node, verdict, standing }),
+            view: Arc::new(NodeView { node: stored.node.into(), verdict, standing }),
             version: stored.version,
             owner: stored.owner,
             owner_epoch: stored.owner_epoch,
@@ -102,7 +102,7 @@ impl Entry {
         self.owner_epoch = stored.owner_epoch;
         let mut node = stored.node;
         node.identity.clone_from(&verdict.identity);
-        self.view = Arc::new(NodeView { node, verdict, standing });
+        self.view = Arc::new(NodeView { node: node.into(), verdict, standing });
         Merged { edited, reset: reset || (mine && !was_mine) }
     }
 
@@ -124,8 +124,10 @@ impl Entry {
 
     /// Takes over a new verdict.
     pub(super) fn judge(&mut self, verdict: Verdict) {
-        let mut node = self.view.node.clone();
-        node.identity.clone_from(&verdict.identity);
+        let mut node = Arc::clone(&self.view.node);
+        if node.identity != verdict.identity {
+            Arc::make_mut(&mut node).identity.clone_from(&verdict.identity);
+        }
         self.view = Arc::new(NodeView { node, verdict, standing: self.view.standing.clone() });
     }
 

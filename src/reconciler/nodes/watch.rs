@@ -166,7 +166,7 @@ impl Watch {
         }
         let (files, processes) = (self.files.clone(), self.processes.clone());
         let job = tokio::spawn(async move {
-            let in_files = files.of(views.iter().map(|view| &view.node)).await;
+            let in_files = files.of(views.iter().map(|view| &*view.node)).await;
             let search = Search { processes, ceiling: ceiling(limit), in_files };
             let searching = move || {
                 let began = Instant::now();

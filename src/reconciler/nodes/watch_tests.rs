@@ -60,7 +60,7 @@ fn node(port: u16) -> Node {
 
 fn view(node: Node, state: State) -> Arc<NodeView> {
     let verdict = Verdict { state, identity: node.identity.clone(), ..Verdict::default() };
-    Arc::new(NodeView { node, verdict, standing: Standing::Mine })
+    Arc::new(NodeView { node: node.into(), verdict, standing: Standing::Mine })
 }
 
 fn given(id: i64, pid: i64) -> Node {
