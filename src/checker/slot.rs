@@ -276,7 +276,9 @@ impl Slots {
     pub fn of(&mut self, node: &Arc<Node>) -> Arc<Slot> {
         let before = match self.by_id.get_mut(&node.id) {
             // Mostly it is the very same, which shows without a look at where it points.
-            Some(place) if Arc::ptr_eq(&place.node, node) => return Arc::clone(&place.slot),
+            Some(place) if Arc::ptr_eq(&place.node, node) && !place.slot.leftover => {
+                return Arc::clone(&place.slot);
+            }
             Some(place) if place.slot.serves(node) => {
                 place.node = Arc::clone(node);
                 return Arc::clone(&place.slot);

@@ -214,6 +214,20 @@ async fn a_reset_does_not_lead_to_two_requests_at_once() {
 }
 
 #[tokio::test]
+async fn after_a_reset_the_very_same_node_has_another_slot_and_waits_for_the_turn_of_the_first() {
+    let (mut slots, node) = (Slots::default(), shared(&node(1)));
+    let first = slots.of(&node);
+    assert!(Arc::ptr_eq(&first, &slots.of(&node)));
+    let turn = first.turn().await;
+    slots.reset(node.id);
+    let second = slots.of(&node);
+    assert!(!Arc::ptr_eq(&first, &second) && !second.is_leftover());
+    assert!(second.turn().now_or_never().is_none());
+    drop(turn);
+    assert!(second.turn().now_or_never().is_some());
+}
+
+#[tokio::test]
 async fn a_removed_node_leaves_nothing_once_its_last_check_is_over() {
     let (server, gate) = gated().await;
     let (checker, node) = (checker(LIMITS), node(server.port));
