@@ -80,7 +80,7 @@ fn verdict(node: &Node) -> Verdict {
 fn part(count: i64) -> NodesPart {
     let view = |id| {
         let node = node(id);
-        Arc::new(NodeView { verdict: verdict(&node), node, standing: Standing::Mine })
+        Arc::new(NodeView { verdict: verdict(&node), node: node.into(), standing: Standing::Mine })
     };
     NodesPart {
         nodes: (1..=count).map(view).collect(),

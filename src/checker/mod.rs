@@ -200,12 +200,7 @@ impl Checker {
 }
 
 impl Inner {
-    async fn look(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        node: &Arc<Node>,
-        method: Method,
-    ) -> Observation {
+    async fn look(self: &Arc<Self>, slot: &Arc<Slot>, node: &Node, method: Method) -> Observation {
         let pid = || pid::look(node, &self.ways, &self.processes);
         let port = || port::look(node, &self.ways, &self.processes);
         let api = || async { self.api(slot).await.0 };
@@ -227,9 +222,13 @@ impl Inner {
             async move {
                 let _turn = slot.turn().await;
                 let node = slot.target();
-                let password = match slot.username() {
-                    Some(_) => rpc::password(node, &inner.secrets, &inner.ways).await,
-                    None => Ok(None),
+                let password = match (slot.username(), &node.password) {
+                    (Some(_), Some(password)) => {
+                        rpc::password(node.id, password, &inner.secrets, &inner.ways)
+                            .await
+                            .map(Some)
+                    }
+                    _ => Ok(None),
                 };
                 let watch = Watch { node, ways: &inner.ways, processes: &inner.processes };
                 let (facts, connection) = rpc::ask(&slot, &password, &watch).await;

@@ -170,6 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn beginnings_as_a_table() {
+        let begin = |host: &str| {
+            let node = Node { host: host.to_owned(), ..crate::checker::tests::node(18_082) };
+            WALLET.begin(&node).map(|text| text.lines().take(2).collect::<Vec<_>>().join("|"))
+        };
+        for (host, expected) in [
+            ("localhost", Some("POST /json_rpc HTTP/1.1|Host: localhost:18082")),
+            ("::1", Some("POST /json_rpc HTTP/1.1|Host: [::1]:18082")),
+            ("a\r\nB: c", None),
+            ("a\0", None),
+        ] {
+            assert_eq!(begin(host).as_deref(), expected, "{host:?}");
+        }
+    }
+
+    #[test]
     fn a_wallets_parts_are_its_presets() {
         let preset = Kind::MoneroWalletRpc.preset();
         assert_eq!(WALLET.path, preset.path);

@@ -29,24 +29,22 @@ const MOST_REQUESTS: u32 = 3;
 /// Room for a request; one with a login has 600 bytes.
 const ROOM: usize = 768;
 
-/// The password to log in with, in clear; none for a node that has no login.
+/// The password of a node's login in clear.
 ///
 /// # Errors
 /// [`Unreadable`]
 pub async fn password(
-    node: &Node,
+    node: i64,
+    password: &Password,
     secrets: &Secrets,
     ways: &Ways,
-) -> Result<Option<Password>, Unreadable> {
-    match node.password.as_ref().filter(|_| node.username.is_some()) {
-        None => Ok(None),
-        // The environment answers at once.
-        Some(password) if password.name().is_none_or(|name| name.starts_with("env:")) => {
-            secrets.open(password).map(Some)
-        }
-        // Apart, so that what most checks hold is small.
-        Some(password) => Box::pin(named(node.id, password, secrets, ways)).await.map(Some),
+) -> Result<Password, Unreadable> {
+    // The environment answers at once.
+    if password.name().is_none_or(|name| name.starts_with("env:")) {
+        return secrets.open(password);
     }
+    // Apart, so that what most checks hold is small.
+    Box::pin(named(node, password, secrets, ways)).await
 }
 
 /// The file may lie on a disk that hangs.

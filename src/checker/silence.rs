@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -28,7 +27,7 @@ const MOST_TIMES: u32 = 3;
 /// Looks at the process of a node that lets us wait.
 pub struct Watch<'a> {
     /// The node.
-    pub node: &'a Arc<Node>,
+    pub node: &'a Node,
     /// How it is reached.
     pub ways: &'a Ways,
     /// Where its process is looked for.
@@ -87,7 +86,9 @@ impl Watch<'_> {
     }
 
     async fn begin(&self) -> Option<Begun> {
-        let facts = pid::look(self.node, self.ways, self.processes).await;
+        // Not the process that was the node when it was asked first.
+        let node = Node { identity: None, ..self.node.clone() };
+        let facts = pid::look(&node, self.ways, self.processes).await;
         let identity = facts.identity?;
         let effort = self.processes.effort(&identity)?;
         Some(Begun { identity, effort, at: Instant::now() })
@@ -142,7 +143,7 @@ mod tests {
         });
         begins.await.unwrap();
         let processes = Processes::new().unwrap();
-        let watch = Watch { node: &Arc::new(node), ways: &ways, processes: &processes };
+        let watch = Watch { node: &node, ways: &ways, processes: &processes };
         let began = Instant::now();
         let end = began + within;
         let mut exchange = pin!(exchange);

@@ -157,7 +157,7 @@ impl Slot {
 
     /// What it is for, as it was when it was asked first: what it says of how to ask it still holds.
     #[must_use]
-    pub const fn target(&self) -> &Arc<Node> {
+    pub fn target(&self) -> &Node {
         &self.node
     }
 

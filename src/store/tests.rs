@@ -8,7 +8,7 @@ use crate::domain::node::{Node, Password, Tls};
 use crate::domain::process::Here;
 use crate::domain::reconcile::{Basis, Rules, Scope, Write, finish, first_row};
 use crate::domain::verdict::{State, Verdict};
-use crate::domain::{Identity, Now, Timestamp, Uptime};
+use crate::domain::{Identity, Method, Now, Timestamp, Uptime, observation};
 
 struct Base {
     store: Store,
@@ -219,9 +219,21 @@ async fn each_of_many_verdicts_goes_to_its_node_and_a_stale_one_to_none() {
         host_id: "h".to_owned(),
         verdict: Verdict {
             state: if nth % 2 == 0 { State::Up } else { State::Down },
+            reason: Some(observation::Reason::PortClosed),
             message: format!("m{nth}"),
+            method: Some(Method::Full),
+            data: Some(format!(r#"{{"n":{nth}}}"#)),
             checked_at: Some(Timestamp(nth)),
+            since: Some(Timestamp(nth + 1000)),
+            latency_ms: Some(u32::try_from(nth + 2000).unwrap()),
             streak: u32::try_from(nth).unwrap(),
+            identity: Some(Identity {
+                boot_id: format!("b{nth}"),
+                pid_ns: 1,
+                pid: 2,
+                start_ticks: Some(3),
+                inode: Some(4),
+            }),
             ..Verdict::default()
         },
         flip: true,

@@ -228,7 +228,7 @@ mod tests {
     use crate::store::dialect::numbered;
 
     #[test]
-    fn mysql_takes_each_field_by_its_place() {
+    fn mysql_and_sqlite_take_each_field_by_its_place() {
         let write = VerdictWrite {
             id: 1,
             name: "n".to_owned(),
@@ -243,5 +243,8 @@ mod tests {
         let Value::Object(fields) = serde_json::to_value(&row).unwrap() else { unreachable!() };
         let fields: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
         assert_eq!(numbered(verdict_statements::record(Engine::MySql)), fields);
+        let sqlite = verdict_statements::record(Engine::Sqlite);
+        let names = sqlite.split_once("WITH v(").unwrap().1.split_once(')').unwrap().0;
+        assert_eq!(names.split(", ").collect::<Vec<_>>(), fields);
     }
 }

@@ -27,7 +27,7 @@ pub const LIMITS: Limits =
 pub const SHORT: Limits =
     Limits { connect_timeout: Duration::from_millis(300), api_timeout: Duration::from_millis(400) };
 
-/// As whoever holds it lends it to the checker.
+/// A copy as the checker takes it, at another place in memory each time.
 fn shared(node: &Node) -> Arc<Node> {
     Arc::new(node.clone())
 }

@@ -214,10 +214,18 @@ async fn a_reset_does_not_lead_to_two_requests_at_once() {
 }
 
 #[tokio::test]
-async fn after_a_reset_the_very_same_node_has_another_slot_and_waits_for_the_turn_of_the_first() {
+async fn the_very_same_node_has_its_slot_until_it_is_another_or_reset() {
     let (mut slots, node) = (Slots::default(), shared(&node(1)));
     let first = slots.of(&node);
-    assert!(Arc::ptr_eq(&first, &slots.of(&node)));
+    let renamed = Arc::new(Node { name: "other".into(), ..Node::clone(&node) });
+    for same in [&node, &renamed, &renamed, &node] {
+        assert!(Arc::ptr_eq(&first, &slots.of(same)));
+    }
+    let moved = Arc::new(Node { port: 2, ..Node::clone(&node) });
+    let elsewhere = slots.of(&moved);
+    assert!(!Arc::ptr_eq(&first, &elsewhere) && Arc::ptr_eq(&elsewhere, &slots.of(&moved)));
+    let first = slots.of(&node);
+    assert_eq!((first.target().port, elsewhere.target().port), (1, 2));
     let turn = first.turn().await;
     slots.reset(node.id);
     let second = slots.of(&node);
