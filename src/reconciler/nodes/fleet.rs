@@ -27,6 +27,8 @@ pub(super) struct View {
     live: Vec<String>,
     /// Sorted names of those that are gone for good, as far as can be told.
     lost: Vec<String>,
+    /// Our own last heartbeat holds. It does not in what is read by one that stood still in between.
+    beats: bool,
     /// The last time read from the database's clock, and when that was.
     now: i64,
     read_at: Option<Uptime>,
@@ -55,6 +57,7 @@ impl View {
             rows: BTreeMap::new(),
             live,
             lost: Vec::new(),
+            beats: false,
             now: 0,
             read_at: None,
         }
@@ -94,9 +97,9 @@ impl View {
         }
         let lost: Vec<String> =
             self.rows.iter().filter(|(_, it)| it.lost).map(|(name, _)| name.clone()).collect();
-        let changed = live != self.live || lost != self.lost;
-        self.live = live;
-        self.lost = lost;
+        let beats = self.own().is_some_and(|own| own.is_live(fleet.now));
+        let changed = (&live, &lost, beats) != (&self.live, &self.lost, self.beats);
+        (self.live, self.lost, self.beats) = (live, lost, beats);
         changed
     }
 
@@ -156,9 +159,10 @@ impl View {
         (!due.is_empty()).then_some(due)
     }
 
-    /// The nodes that are to be taken over now: id and epoch.
+    /// The nodes that are to be taken over now: id and epoch. None before our own heartbeat holds: to the others we are gone,
+    /// and they would take them back.
     pub(super) fn claims(&self, entries: &BTreeMap<i64, Entry>) -> Vec<(i64, i64)> {
-        if self.sole {
+        if self.sole || !self.beats {
             return Vec::new();
         }
         let shares: Vec<Share<'_>> = entries

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::looks::Looked;
 use super::{SOON, anywhere, even, lists, member, owners, register, tells, turns};
 use crate::nodes::{becomes, find, node};
+use crate::support::database::Database;
 use crate::support::engine::{self, Engine};
 use crate::support::{Wallet, Warden, db, eventually};
 
@@ -152,6 +153,54 @@ async fn one_that_stood_still_says_nothing_of_nodes_that_are_no_longer_its() {
         if (by("a"), by("b")) == (6 + 3, 3) { Ok(()) } else { Err(format!("{turns:?}")) }
     })
     .await;
+}
+
+/// One that stood still between its heartbeat and what it reads after it is gone to the others, until it says that it is
+/// there: what it took over before that, they would take back.
+#[tokio::test]
+async fn one_that_stood_still_takes_nothing_before_it_is_heard() {
+    if !engine::is_shared() {
+        return;
+    }
+    let database = Engine::current().fresh();
+    let a = Warden::start_on(&database, member("a")).await;
+    let many = Looked::at(6);
+    register(&a, many.anywhere("many")).await;
+    let stands = member("b").env("FAILPOINTS", "after-beat=4*off->1*sleep(10000)");
+    let b = Warden::start_on(&database, stands).await;
+    lists(&a, "b", "lost").await;
+    even(&database, &["a"]).await;
+    let before = epochs(&database);
+    lists(&a, "b", "live").await;
+    even(&database, &["a", "b"]).await;
+    for warden in [&a, &b] {
+        tells(warden, 6, 0).await;
+    }
+    let beaten = beats(&database);
+    eventually(SOON, || async {
+        let now = beats(&database);
+        let twice = now.iter().zip(&beaten).all(|(now, then)| now - then > 2_000);
+        if twice { Ok(()) } else { Err(format!("{now:?}, {beaten:?}")) }
+    })
+    .await;
+    even(&database, &["a", "b"]).await;
+    let moved =
+        epochs(&database).iter().zip(&before).map(|(now, then)| now - then).collect::<Vec<_>>();
+    assert_eq!((moved.iter().sum::<i64>(), moved.iter().max()), (3, Some(&1)), "{moved:?}");
+}
+
+/// How often each node has changed hands, in the order of their ids.
+fn epochs(database: &Database) -> Vec<i64> {
+    numbers(database, "SELECT owner_epoch AS n FROM procwarden_nodes ORDER BY id")
+}
+
+/// When each instance was heard last, by the database's clock, in the order of their names.
+fn beats(database: &Database) -> Vec<i64> {
+    numbers(database, "SELECT last_beat AS n FROM procwarden_instances ORDER BY name")
+}
+
+fn numbers(database: &Database, sql: &str) -> Vec<i64> {
+    db::query(database, sql).iter().map(|row| row["n"].as_i64().unwrap()).collect()
 }
 
 /// Heartbeats come as often as they are told to, also more than once a second.
