@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{SOON, gone, long_grace, shown, wait};
 use crate::support::job::{self, Lock};
-use crate::support::program::Program;
+use crate::support::program::{Program, copy_program};
 use crate::support::{Engine, Warden, eventually};
 
 /// Whether this can be shown here: namespaces and other users are root's to make.
@@ -35,7 +35,7 @@ fn run(words: &[&str]) {
 /// The user `nobody` has all that is below this directory, and may run the service, wherever it was built.
 fn given_to_nobody(dir: &Path) -> PathBuf {
     let binary = dir.join("procwarden");
-    fs::copy(env!("CARGO_BIN_EXE_procwarden"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_procwarden"), &binary);
     run(&["chown", "-R", "65534:65534", dir.to_str().unwrap()]);
     binary
 }

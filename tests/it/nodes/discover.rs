@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{SOON, becomes, data, node, node_with};
 use crate::support::monerod::Monerod;
 use crate::support::owner::Owner;
-use crate::support::program::Program;
+use crate::support::program::{Program, copy_program};
 use crate::support::wallet::WalletOptions;
 use crate::support::{Wallet, Warden, WardenConfig, eventually, kernel, ports};
 
@@ -202,7 +202,7 @@ async fn a_server_registers_what_runs_and_leaves_what_is_gone() {
 async fn what_only_bears_the_name_or_is_elsewhere_is_said_and_not_added() {
     let dir = TempDir::new().unwrap();
     let copy = dir.path().join("monero-wallet-rpc");
-    fs::copy("/bin/sleep", &copy).unwrap();
+    copy_program("/bin/sleep", &copy);
     let log = dir.path().join("log");
     let sleeper = Program::start(&copy, ["600"], dir.path(), &log, &[]);
     let copy = copy.to_str().unwrap();
@@ -251,7 +251,7 @@ async fn what_another_user_may_not_read_is_said_and_not_guessed() {
     let env = Quiet::start("offline=1\n", &[("RPC_LOGIN", "env:s3cret")]).await;
     let dir = owner.dir();
     let binary = dir.path().join("procwarden");
-    fs::copy(env!("CARGO_BIN_EXE_procwarden"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_procwarden"), &binary);
     let told = as_user(owner, &binary, dir.path());
     let it = of(&told, line.pid());
     assert_eq!(

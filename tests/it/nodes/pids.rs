@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{SOON, becomes, find, live, node, node_with, watching};
-use crate::support::program::Program;
+use crate::support::program::{Program, copy_program};
 use crate::support::wallet::WalletOptions;
 use crate::support::{Wallet, Warden, WardenConfig, ports};
 
@@ -131,7 +131,7 @@ async fn the_program_is_compared_by_its_whole_name() {
     let dir = TempDir::new().unwrap();
     // `comm` of both is `monero-wallet-r`: cut at 15 characters it cannot tell them apart.
     let other = dir.path().join("monero-wallet-rescue");
-    fs::copy("/bin/sleep", &other).unwrap();
+    copy_program("/bin/sleep", &other);
     let process = Program::start(&other, ["600"], dir.path(), &dir.path().join("log"), &[]);
     let config = WardenConfig::default()
         .set("nodes.method", "pid")

@@ -12,6 +12,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::poll::eventually;
 
+/// Copies a program that is run then. Had this process written it, a child that another thread starts meanwhile would hold it
+/// open for writing until it is another program itself, and nobody could run it (`ETXTBSY`).
+pub fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    let status = Command::new("cp").arg(from.as_ref()).arg(to).status().unwrap();
+    assert!(status.success(), "cp {}: {status}", to.display());
+}
+
 /// A running child.
 #[derive(Debug)]
 pub struct Program {
