@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::discover::{Found, found};
+use crate::causes::chain;
+use crate::domain::discover::{Found, Server, found};
 use crate::domain::fleet::Placement;
 use crate::domain::node::Node;
 use crate::mask::mask_url;
@@ -36,40 +38,82 @@ pub struct Discovery {
     pub added: bool,
 }
 
-/// Every server that runs here and can be seen, by PID; `nodes` are those of the registry, `instance` is our name.
-pub async fn look(processes: &Processes, nodes: &[StoredNode], instance: &str) -> Vec<Discovery> {
-    let processes = processes.clone();
-    let looking = tokio::task::spawn_blocking(move || processes.servers());
-    let servers = match timeout(LIMIT, looking).await {
-        Ok(Ok(servers)) => servers,
-        _ => Vec::new(),
-    };
-    let nodes: Vec<&Node> = nodes.iter().map(|it| &it.node).collect();
-    compare(servers.iter().map(found).collect(), &nodes, instance)
+/// Why it cannot be told what runs here, or not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    /// The process table, or a file that a process was started with, lets us wait.
+    #[error("a look at the processes takes longer than {}", humantime::format_duration(LIMIT))]
+    Hangs,
+    /// The look failed inside.
+    #[error("the look at the processes failed")]
+    Failed(#[source] JoinError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
-/// The same, and registers those that are new.
-///
-/// # Errors
-/// [`RegistryError::Adopted`], [`RegistryError::Store`]; what is wrong with one of them is told beside it.
-pub async fn look_and_add(
-    processes: &Processes,
-    registry: &Registry,
-) -> Result<Vec<Discovery>, RegistryError> {
-    let nodes = registry.list().await?;
-    let mut all = look(processes, &nodes, registry.instance()).await;
-    for it in &mut all {
-        let Some(name) = it.name.clone() else { continue };
-        // One by one: what is wrong with one of them keeps no other out.
-        let done = registry.batch(vec![Ok(patch(name, &it.found))], false, false).await?;
-        match done.into_iter().next() {
-            Some(Batched::Added) => it.added = true,
-            Some(Batched::Faulty(problem)) => it.problem = Some(problem),
-            // Somebody else took the name meanwhile.
-            _ => it.problem = Some("its name was taken: look again".to_owned()),
-        }
+/// Looks for servers, one look at a time: one that hangs keeps its thread, and there are not many.
+#[derive(Debug, Default)]
+pub struct Looker {
+    under_way: Option<JoinHandle<Vec<Server>>>,
+}
+
+impl Looker {
+    /// Every server that runs here and can be seen, by PID; `nodes` are those of the registry, `instance` is our name.
+    ///
+    /// # Errors
+    /// [`DiscoverError::Hangs`], [`DiscoverError::Failed`]
+    pub async fn look(
+        &mut self,
+        processes: &Processes,
+        nodes: &[StoredNode],
+        instance: &str,
+    ) -> Result<Vec<Discovery>, DiscoverError> {
+        let processes = processes.clone();
+        let servers = self.see(move || processes.servers(), LIMIT).await?;
+        let nodes: Vec<&Node> = nodes.iter().map(|it| &it.node).collect();
+        Ok(compare(servers.iter().map(found).collect(), &nodes, instance))
     }
-    Ok(all)
+
+    /// The same, and registers those that are new.
+    ///
+    /// # Errors
+    /// [`DiscoverError`]; what is wrong with one of them is told beside it.
+    pub async fn look_and_add(
+        &mut self,
+        processes: &Processes,
+        registry: &Registry,
+    ) -> Result<Vec<Discovery>, DiscoverError> {
+        let nodes = registry.list().await?;
+        let mut all = self.look(processes, &nodes, registry.instance()).await?;
+        for it in &mut all {
+            let Some(name) = it.name.clone() else { continue };
+            // One by one: what is wrong with one of them keeps no other out.
+            let done = registry.batch(vec![Ok(patch(name, &it.found))], false, false).await?;
+            match done.into_iter().next() {
+                Some(Batched::Added) => it.added = true,
+                Some(Batched::Faulty(problem)) => it.problem = Some(problem),
+                // Somebody else took the name meanwhile.
+                _ => it.problem = Some("its name was taken: look again".to_owned()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// What a look begun now brings, once the one before it has ended: what that one found may be long gone.
+    async fn see(
+        &mut self,
+        look: impl FnOnce() -> Vec<Server> + Send + 'static,
+        limit: Duration,
+    ) -> Result<Vec<Server>, DiscoverError> {
+        if let Some(before) = &mut self.under_way {
+            let _ = timeout(limit, before).await.map_err(|_| DiscoverError::Hangs)?;
+        }
+        let looking = self.under_way.insert(tokio::task::spawn_blocking(look));
+        let seen = timeout(limit, looking).await.map_err(|_| DiscoverError::Hangs)?;
+        self.under_way = None;
+        seen.map_err(DiscoverError::Failed)
+    }
 }
 
 /// Looks at the start and once a minute, and registers what is new, until the token is cancelled. What is gone stays and
@@ -77,6 +121,7 @@ pub async fn look_and_add(
 pub async fn run(processes: Processes, registry: Registry, token: CancellationToken) {
     let mut turns = interval(EVERY);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looker = Looker::default();
     let mut told = HashSet::new();
     let mut is_failing = false;
     loop {
@@ -84,7 +129,7 @@ pub async fn run(processes: Processes, registry: Registry, token: CancellationTo
             () = token.cancelled() => return,
             _ = turns.tick() => {}
         }
-        match look_and_add(&processes, &registry).await {
+        match looker.look_and_add(&processes, &registry).await {
             Ok(all) => {
                 is_failing = false;
                 let pids: HashSet<i32> = all.iter().map(|it| it.found.identity.pid).collect();
@@ -95,7 +140,8 @@ pub async fn run(processes: Processes, registry: Registry, token: CancellationTo
             }
             Err(error) if !is_failing => {
                 is_failing = true;
-                tracing::warn!(%error, "nodes cannot be discovered; it is tried again each minute");
+                let error = chain(&error);
+                tracing::warn!(error, "nodes cannot be discovered; it is tried again each minute");
             }
             Err(_) => {}
         }
@@ -251,5 +297,27 @@ mod tests {
         assert_eq!((patch.host.as_deref(), patch.port), (Some("127.0.0.1"), Some(1)));
         assert_eq!(patch.password, Some(Some(Password::new("p".into()))));
         assert!(!patch.daemon.flatten().unwrap().contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn a_look_that_hangs_is_said_and_waited_for_before_another_begins() {
+        let (short, long) = (Duration::from_millis(50), Duration::from_mins(1));
+        let mut looker = Looker::default();
+        let (end_it, hangs) = std::sync::mpsc::channel::<()>();
+        let hang = move || {
+            let _ = hangs.recv();
+            Vec::new()
+        };
+        assert!(matches!(looker.see(hang, short).await, Err(DiscoverError::Hangs)));
+        for _ in 0..3 {
+            let never = || panic!("two at once");
+            assert!(matches!(looker.see(never, short).await, Err(DiscoverError::Hangs)));
+        }
+        drop(end_it);
+        assert_eq!(looker.see(Vec::new, long).await.unwrap().len(), 0);
+        assert!(looker.under_way.is_none());
+        let fails = looker.see(|| panic!("on purpose"), long).await;
+        assert!(matches!(fails, Err(DiscoverError::Failed(_))));
+        assert_eq!(looker.see(Vec::new, long).await.unwrap().len(), 0);
     }
 }

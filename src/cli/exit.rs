@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::adopt::AdoptError;
 use crate::app::AppError;
 use crate::config::Faults;
+use crate::discover::DiscoverError;
 use crate::instance::NameError;
 use crate::monitor::MonitorError;
 use crate::pid_file::PidFileError;
@@ -95,6 +96,9 @@ pub enum CliError {
     /// The registry refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// What runs here cannot be told.
+    #[error(transparent)]
+    Discover(DiscoverError),
     /// The facade cannot be opened, or could not record.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
@@ -120,6 +124,15 @@ pub enum CliError {
     },
 }
 
+impl From<DiscoverError> for CliError {
+    fn from(error: DiscoverError) -> Self {
+        match error {
+            DiscoverError::Registry(error) => Self::Registry(error),
+            error => Self::Discover(error),
+        }
+    }
+}
+
 impl CliError {
     /// How the program ends.
     #[must_use]
@@ -137,6 +150,7 @@ impl CliError {
             Self::Held(error) => of_lock(error),
             Self::Registry(error) => of_registry(error),
             Self::CouldNotTell(_)
+            | Self::Discover(_)
             | Self::Io { .. }
             | Self::Monitor(_)
             | Self::Processes(_)

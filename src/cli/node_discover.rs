@@ -7,7 +7,7 @@ use super::output::{Answer, Format, dash, or_dash};
 use super::screen::{Colour, Screen};
 use super::table::{Kind, Table};
 use crate::config::Settings;
-use crate::discover::{self, Discovery};
+use crate::discover::{Discovery, Looker};
 use crate::mask::mask_url;
 use crate::monitor::{Monitor, MonitorError};
 use crate::process::Processes;
@@ -20,13 +20,15 @@ pub(super) async fn run(
     screen: Screen,
 ) -> Result<Answer, CliError> {
     let open = if add { Open::Create } else { Open::Existing };
+    let mut looker = Looker::default();
     let all = match Box::pin(Monitor::open(settings, open)).await {
         Ok(monitor) => {
             let (processes, registry) = (monitor.processes(), monitor.registry());
             let all = if add {
-                discover::look_and_add(processes, registry).await?
+                looker.look_and_add(processes, registry).await?
             } else {
-                discover::look(processes, &registry.list().await?, registry.instance()).await
+                let nodes = registry.list().await?;
+                looker.look(processes, &nodes, registry.instance()).await?
             };
             monitor.close().await;
             all
@@ -34,7 +36,7 @@ pub(super) async fn run(
         // Nothing is known yet, and what runs can be told all the same.
         Err(MonitorError::Store(StoreError::Missing(_))) => {
             let processes = Processes::new().map_err(MonitorError::from)?;
-            discover::look(&processes, &[], &settings.instance.name).await
+            looker.look(&processes, &[], &settings.instance.name).await?
         }
         Err(error) => return Err(error.into()),
     };

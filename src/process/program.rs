@@ -68,6 +68,14 @@ impl Processes {
         }
     }
 
+    /// Is it this program, by the same rule as [`Program::is`]? Where the executable answers, nothing else is read: arguments
+    /// are memory of the process, and reading them waits while its memory map is held.
+    #[must_use]
+    pub fn is_program(&self, pid: i32, name: &str) -> Option<bool> {
+        let answers = !name.is_empty() && self.executable(pid).is_some_and(|it| it == name);
+        if answers { Some(true) } else { self.program(pid).is(name) }
+    }
+
     fn executable(&self, pid: i32) -> Option<String> {
         let proc = self.inner.proc.as_ref()?;
         let link = readlinkat(proc, format!("{pid}/exe"), Vec::new()).ok()?;

@@ -267,6 +267,7 @@ fn without_proc_a_process_still_lives() {
     let pids = HashSet::from([job.pid()]);
     assert_eq!(processes.other_namespaces(&pids)[&job.pid()], OtherNamespaces::Hidden);
     assert_eq!(processes.program(job.pid()).is("sleep"), None);
+    assert_eq!(processes.is_program(job.pid(), "sleep"), None);
     job.0.kill().unwrap();
     // Killed, not yet reaped, and nothing to read: the pidfd alone proves it.
     until(|| {
@@ -283,6 +284,10 @@ fn the_program_of_a_child() {
     assert_eq!(program.arg0.as_deref(), Some("sh"));
     assert_eq!(program.is("sh"), Some(true));
     assert_eq!(program.is("monero-wallet-rpc"), Some(false));
+    let executable = program.executable.clone().unwrap();
+    for name in ["sh", &executable, "monero-wallet-rpc", ""] {
+        assert_eq!(processes.is_program(job.pid(), name), program.is(name), "{name}");
+    }
     assert!(!program.cmdline.unwrap().contains("hunter2"));
 }
 

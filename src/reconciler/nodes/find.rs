@@ -80,7 +80,7 @@ impl Search {
 
     /// Read while it is held: not of another under its number, if it has not ended since.
     fn fits(&self, handle: &Handle, node: &Node) -> Option<bool> {
-        let fits = self.processes.program(handle.identity().pid).is(&node.process_name);
+        let fits = self.processes.is_program(handle.identity().pid, &node.process_name);
         fits.filter(|_| !handle.has_exited())
     }
 
@@ -105,7 +105,7 @@ impl Search {
         for ((at, place), owner) in asked.into_iter().zip(owners) {
             let (Some(pid), node) = (owner, &wanted[at].node) else { continue };
             let is_node = *strangers.entry((pid, &node.process_name)).or_insert_with(|| {
-                let fits = self.processes.program(pid).is(&node.process_name);
+                let fits = self.processes.is_program(pid, &node.process_name);
                 // As method `pid` adopts a listener: beside a PID that its operator gave it must be the program.
                 fits == Some(true) || (fits.is_none() && node.pid.is_none())
             });
