@@ -7,11 +7,10 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use procwarden::bench::checker::Digest;
 use procwarden::bench::{http, locks, process};
-use procwarden::domain::node::Tls;
 use procwarden::domain::observation::{ApiFacts, ApiSeen};
 use procwarden::domain::time::Now;
 use procwarden::domain::verdict::{Thresholds, Verdict, evaluate};
-use procwarden::domain::{Method, Node, Observation, Service, Timestamp, Uptime};
+use procwarden::domain::{Method, Node, Observation, Timestamp, Uptime};
 use procwarden::snapshot::{NodeView, NodesPart, Published, Standing};
 
 const LOCK: &[u8] = br#"{
@@ -41,26 +40,7 @@ fn now() -> Now {
 }
 
 fn node(id: i64) -> Node {
-    Node {
-        id,
-        name: format!("node-{id}"),
-        title: None,
-        host: "127.0.0.1".to_owned(),
-        port: 18082,
-        service: Service::default(),
-        tls: Tls::Off,
-        username: None,
-        password: None,
-        daemon: None,
-        pid: None,
-        pid_file: None,
-        process_name: "monero-wallet-rpc".to_owned(),
-        available: true,
-        instance: "bench".to_owned(),
-        placement: None,
-        maintenance_until: None,
-        identity: None,
-    }
+    Node { id, ..Node::new(format!("node-{id}"), "127.0.0.1", 18082, "bench") }
 }
 
 fn seen(node: &Node) -> Observation {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use md5::{Digest as _, Md5};
 use procwarden::checker::{Checker, Limits, Places};
-use procwarden::domain::node::{Password, Tls};
+use procwarden::domain::node::Password;
 use procwarden::domain::observation::ApiSeen;
-use procwarden::domain::{Method, Node, Observation, Service};
+use procwarden::domain::{Method, Node, Observation};
 use procwarden::process::{Processes, raise_descriptor_limit};
 use procwarden::secrets::Secrets;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -279,23 +279,9 @@ fn node(at: SocketAddr, id: i64, options: &Options) -> Node {
     let login = options.digest.then(|| USER.to_owned());
     Node {
         id,
-        name: format!("node-{id}"),
-        title: None,
-        host: at.ip().to_string(),
-        port: at.port(),
-        service: Service::default(),
-        tls: Tls::Off,
         password: login.is_some().then(|| Password::new(PASSWORD.to_owned())),
         username: login,
-        daemon: None,
-        pid: None,
-        pid_file: None,
-        process_name: "monero-wallet-rpc".to_owned(),
-        available: true,
-        instance: "bench".to_owned(),
-        placement: None,
-        maintenance_until: None,
-        identity: None,
+        ..Node::new(format!("node-{id}"), at.ip().to_string(), at.port(), "bench")
     }
 }
 

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use crate::domain::Identity;
     use crate::domain::node::{Password, Tls};
-    use crate::domain::service::{Kind, Service};
+    use crate::domain::service::Kind;
 
     fn identity(pid: i32) -> Identity {
         Identity { boot_id: "b".into(), pid_ns: 1, pid, start_ticks: Some(1), inode: None }
@@ -232,26 +232,7 @@ mod tests {
     }
 
     fn node(name: &str, host: &str, port: u16) -> Node {
-        Node {
-            id: 1,
-            name: name.into(),
-            title: None,
-            host: host.into(),
-            port,
-            service: Service::default(),
-            tls: Tls::Off,
-            username: None,
-            password: None,
-            daemon: None,
-            pid: None,
-            pid_file: None,
-            process_name: "x".into(),
-            available: true,
-            instance: "here".into(),
-            placement: None,
-            maintenance_until: None,
-            identity: None,
-        }
+        Node { id: 1, ..Node::new(name, host, port, "here") }
     }
 
     #[test]

@@ -9,9 +9,8 @@ use std::collections::{HashMap, HashSet};
 use crate::checker::Checker;
 use crate::clock;
 use crate::config::{NodeEntry, TableName};
-use crate::domain::Service;
 use crate::domain::fleet::Placement;
-use crate::domain::node::{DEFAULT_PROCESS_NAME, Node, Tls};
+use crate::domain::node::Node;
 use crate::reconciler::nodes::Handle;
 use crate::store::{NewNode, NodeWrite, Origin, Store, StoreError, StoredNode};
 
@@ -269,26 +268,7 @@ impl Registry {
     fn new_node(&self, patch: NodePatch, origin: Origin) -> Result<NewNode, RegistryError> {
         let name = patch.name.clone().ok_or_else(|| missing("name"))?;
         let port = patch.port.ok_or_else(|| missing("port"))?;
-        let blank = Node {
-            id: 0,
-            name,
-            title: None,
-            host: "127.0.0.1".to_owned(),
-            port,
-            service: Service::default(),
-            tls: Tls::Off,
-            username: None,
-            password: None,
-            daemon: None,
-            pid: None,
-            pid_file: None,
-            process_name: DEFAULT_PROCESS_NAME.to_owned(),
-            available: true,
-            instance: self.instance.clone(),
-            placement: None,
-            maintenance_until: None,
-            identity: None,
-        };
+        let blank = Node::new(name, "127.0.0.1", port, self.instance.as_str());
         let node = merged(&blank, patch)?;
         let owner = match Placement::of(&node) {
             Placement::On(name) => name.to_owned(),
@@ -352,26 +332,7 @@ mod tests {
     use crate::store::Open;
 
     fn node() -> Node {
-        Node {
-            id: 1,
-            name: "a".into(),
-            title: None,
-            host: "127.0.0.1".into(),
-            port: 1,
-            service: Service::default(),
-            tls: Tls::Off,
-            username: None,
-            password: None,
-            daemon: None,
-            pid: None,
-            pid_file: None,
-            process_name: DEFAULT_PROCESS_NAME.into(),
-            available: true,
-            instance: "here".into(),
-            placement: None,
-            maintenance_until: None,
-            identity: None,
-        }
+        Node { id: 1, ..Node::new("a", "127.0.0.1", 1, "here") }
     }
 
     /// A body of PATCH, as HTTP reads it.

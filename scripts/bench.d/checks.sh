@@ -49,14 +49,18 @@ checker() {
     result "$name.cpu" "$(field cpu_us_per_check "$line")"
 }
 
-# All of them ask the same server as the peers, but for the login, which only the driver's own server asks for.
+# All of them ask the same server as the peers, but for the login, which only the driver's own server asks for. What is
+# close is compared in short turns: the machine's pace changes within a round.
 own_checks() {
-    local rounds=$((QUICK ? 5 : 60))
-    checker checks.raw raw --port "$target" --rounds "$rounds"
+    local rounds=$((QUICK ? 5 : 60)) turns=$((QUICK ? 1 : 4)) turn
     checker checks.checker checker --port "$target" --rounds "$rounds"
     checker checks.new checker --port "$closing" --rounds "$((rounds / 5))" --new-connections
-    checker checks.plain checker --port "$plain_port" --rounds "$rounds"
-    checker checks.digest checker --port "$digest_port" --rounds "$rounds" --digest
+    for ((turn = 0; turn < turns; turn++)); do
+        checker checks.raw raw --port "$target" --rounds "$((rounds / turns))"
+        checker checks.beside checker --port "$target" --rounds "$((rounds / turns))"
+        checker checks.plain checker --port "$plain_port" --rounds "$((rounds / turns))"
+        checker checks.digest checker --port "$digest_port" --rounds "$((rounds / turns))" --digest
+    done
 }
 
 # driver_server [OPTIONS]: the driver's own server, which would end with its input; its port in $port.

@@ -59,7 +59,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::node::{Node, Tls};
+    use crate::domain::node::Node;
     use crate::domain::observation::Reason;
     use crate::domain::time::Timestamp;
     use crate::domain::verdict::Verdict;
@@ -84,26 +84,7 @@ mod tests {
     }
 
     fn part(state: State, available: bool) -> NodesPart {
-        let node = Node {
-            id: 1,
-            name: "a".into(),
-            title: None,
-            host: "h".into(),
-            port: 1,
-            service: crate::domain::Service::default(),
-            tls: Tls::Off,
-            username: None,
-            password: None,
-            daemon: None,
-            pid: None,
-            pid_file: None,
-            process_name: "x".into(),
-            available,
-            instance: "here".into(),
-            placement: None,
-            maintenance_until: None,
-            identity: None,
-        };
+        let node = Node { id: 1, available, ..Node::new("a", "h", 1, "here") };
         let verdict = Verdict {
             state,
             reason: Some(Reason::PortClosed),

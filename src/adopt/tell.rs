@@ -125,31 +125,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::node::{Node, Tls};
+    use crate::domain::node::Node;
     use crate::domain::time::Timestamp;
     use crate::snapshot::{NodeView, Standing};
 
     fn part(state: State, data: &str, change: impl Fn(&mut NodeView)) -> NodesPart {
-        let node = Node {
-            id: 1,
-            name: "a".into(),
-            title: None,
-            host: "h".into(),
-            port: 1,
-            service: crate::domain::Service::default(),
-            tls: Tls::Off,
-            username: None,
-            password: None,
-            daemon: None,
-            pid: None,
-            pid_file: None,
-            process_name: "x".into(),
-            available: true,
-            instance: "here".into(),
-            placement: None,
-            maintenance_until: None,
-            identity: None,
-        };
+        let node = Node { id: 1, ..Node::new("a", "h", 1, "here") };
         let verdict = Verdict {
             state,
             data: Some(data.to_owned()),

@@ -282,6 +282,36 @@ pub struct Node {
 }
 
 impl Node {
+    /// A wallet of which its operator says no more than this, with the id 0 until it is on record.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        host: impl Into<String>,
+        port: u16,
+        instance: impl Into<String>,
+    ) -> Self {
+        Self {
+            id: 0,
+            name: name.into(),
+            title: None,
+            host: host.into(),
+            port,
+            service: Service::default(),
+            tls: Tls::Off,
+            username: None,
+            password: None,
+            daemon: None,
+            pid: None,
+            pid_file: None,
+            process_name: DEFAULT_PROCESS_NAME.to_owned(),
+            available: true,
+            instance: instance.into(),
+            placement: None,
+            maintenance_until: None,
+            identity: None,
+        }
+    }
+
     /// The RPC address, without credentials and without a query.
     #[must_use]
     pub fn url(&self) -> String {

@@ -19,7 +19,7 @@ use crate::checker::{Checker, Limits, Places};
 use crate::clock;
 use crate::config::{Database, Settings, Token};
 use crate::domain::migration::{Key, Migration, Source, State as MigrationState, Status};
-use crate::domain::node::{Node, Password, Tls};
+use crate::domain::node::{Node, Password};
 use crate::domain::observation::Reason;
 use crate::domain::verdict::{State, Verdict};
 use crate::domain::{Method as CheckMethod, Timestamp, Uptime};
@@ -256,24 +256,9 @@ pub fn node(id: i64, name: &str, state: State) -> NodeView {
     };
     let node = Node {
         id,
-        name: name.to_owned(),
-        title: None,
-        host: "127.0.0.1".to_owned(),
-        // Port 1 (tcpmux) is served nowhere.
-        port: 1,
-        service: crate::domain::Service::default(),
-        tls: Tls::Off,
-        username: None,
         password: Some(Password::new("s3cret".to_owned())),
-        daemon: None,
-        pid: None,
-        pid_file: None,
-        process_name: "monero-wallet-rpc".to_owned(),
-        available: true,
-        instance: "host-1".to_owned(),
-        placement: None,
-        maintenance_until: None,
-        identity: None,
+        // Port 1 (tcpmux) is served nowhere.
+        ..Node::new(name, "127.0.0.1", 1, "host-1")
     };
     NodeView { node: node.into(), verdict, standing: Standing::Mine }
 }

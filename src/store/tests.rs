@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::migration::{Key, Migration, Reason, Source, Status};
-use crate::domain::node::{Node, Password, Tls};
+use crate::domain::node::{Node, Password};
 use crate::domain::process::Here;
 use crate::domain::reconcile::{Basis, Rules, Scope, Write, finish, first_row};
 use crate::domain::verdict::{State, Verdict};
@@ -45,24 +45,9 @@ async fn lease(store: &Store, name: &str) -> Lease {
 fn node(name: &str) -> NewNode {
     NewNode {
         node: Node {
-            id: 0,
-            name: name.to_owned(),
-            title: None,
-            host: "127.0.0.1".to_owned(),
-            port: 18082,
-            service: crate::domain::Service::default(),
-            tls: Tls::Off,
-            username: None,
             password: Some(Password::new("pa:ss".to_owned())),
-            daemon: None,
             pid: Some(4711),
-            pid_file: None,
-            process_name: "monero-wallet-rpc".to_owned(),
-            available: true,
-            instance: "a".to_owned(),
-            placement: None,
-            maintenance_until: None,
-            identity: None,
+            ..Node::new(name, "127.0.0.1", 18082, "a")
         },
         origin: Origin::User,
         owner: "a".to_owned(),

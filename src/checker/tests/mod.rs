@@ -34,26 +34,7 @@ fn shared(node: &Node) -> Arc<Node> {
 
 /// A node on this host without credentials.
 pub fn node(port: u16) -> Node {
-    Node {
-        id: 1,
-        name: "n".into(),
-        title: None,
-        host: "127.0.0.1".into(),
-        port,
-        service: crate::domain::Service::default(),
-        tls: Tls::Off,
-        username: None,
-        password: None,
-        daemon: None,
-        pid: None,
-        pid_file: None,
-        process_name: "monero-wallet-rpc".into(),
-        available: true,
-        instance: "i".into(),
-        placement: None,
-        maintenance_until: None,
-        identity: None,
-    }
+    Node { id: 1, ..Node::new("n", "127.0.0.1", port, "i") }
 }
 
 fn with_login(port: u16, username: &str, password: &str) -> Node {

@@ -2,36 +2,17 @@
 
 use std::time::Duration;
 
-use crate::domain::node::{Node, Tls};
+use crate::domain::node::Node;
 use crate::domain::observation::{
     ApiFacts, ApiSeen, Observation, PidFacts, PidSeen, PortFacts, PortSeen, Reason,
 };
 use crate::domain::process::{Identity, Unknowable};
-use crate::domain::service::{Kind, Service};
+use crate::domain::service::Kind;
 use crate::domain::time::{Now, Timestamp, Uptime};
 use crate::domain::verdict::{State, Thresholds, Verdict, evaluate, window};
 
 pub fn node() -> Node {
-    Node {
-        id: 1,
-        name: "main".into(),
-        title: None,
-        host: "127.0.0.1".into(),
-        port: 18_082,
-        service: Service::default(),
-        tls: Tls::Off,
-        username: None,
-        password: None,
-        daemon: None,
-        pid: Some(100),
-        pid_file: None,
-        process_name: "monero-wallet-rpc".into(),
-        available: true,
-        instance: "here".into(),
-        placement: None,
-        maintenance_until: None,
-        identity: None,
-    }
+    Node { id: 1, pid: Some(100), ..Node::new("main", "127.0.0.1", 18_082, "here") }
 }
 
 fn api(seen: ApiSeen) -> Observation {

@@ -264,7 +264,7 @@ pub(super) fn vouched_up(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::node::{Node, Tls};
+    use crate::domain::node::Node;
     use crate::store::Origin;
 
     #[test]
@@ -284,23 +284,8 @@ mod tests {
     fn stored(version: i64, state: State) -> StoredNode {
         let node = Node {
             id: 1,
-            name: "a".into(),
             title: Some(format!("title {version}")),
-            host: "127.0.0.1".into(),
-            port: 1,
-            service: crate::domain::Service::default(),
-            tls: Tls::Off,
-            username: None,
-            password: None,
-            daemon: None,
-            pid: None,
-            pid_file: None,
-            process_name: "x".into(),
-            available: true,
-            instance: "here".into(),
-            placement: None,
-            maintenance_until: None,
-            identity: None,
+            ..Node::new("a", "127.0.0.1", 1, "here")
         };
         let checked_at = Some(Timestamp(1));
         let verdict = Verdict { state, checked_at, ..Verdict::default() };

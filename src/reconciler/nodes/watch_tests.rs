@@ -6,7 +6,6 @@ use std::process::{Child, Command};
 use super::*;
 use crate::checker::{Checker, Limits, Places};
 use crate::domain::Node;
-use crate::domain::node::Tls;
 use crate::domain::verdict::{State, Verdict};
 use crate::secrets::Secrets;
 use crate::snapshot::Standing;
@@ -36,26 +35,7 @@ impl Drop for Job {
 }
 
 fn node(port: u16) -> Node {
-    Node {
-        id: 1,
-        name: "n".into(),
-        title: None,
-        host: "127.0.0.1".into(),
-        port,
-        service: crate::domain::Service::default(),
-        tls: Tls::Off,
-        username: None,
-        password: None,
-        daemon: None,
-        pid: None,
-        pid_file: None,
-        process_name: "monero-wallet-rpc".into(),
-        available: true,
-        instance: "i".into(),
-        placement: None,
-        maintenance_until: None,
-        identity: None,
-    }
+    Node { id: 1, ..Node::new("n", "127.0.0.1", port, "i") }
 }
 
 fn view(node: Node, state: State) -> Arc<NodeView> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use procwarden::config::{Adopt, Settings};
-use procwarden::domain::node::{Node, Password, Tls};
+use procwarden::domain::Method;
+use procwarden::domain::node::{Node, Password};
 use procwarden::domain::verdict::State;
-use procwarden::domain::{Method, Service};
 use procwarden::monitor::{CheckOutcome, Monitor, MonitorError};
 use procwarden::secrets::{Secrets, Unreadable};
 use procwarden::store::Open;
@@ -147,23 +147,9 @@ async fn monitor(adopt: Adopt) -> (Result<Monitor, MonitorError>, TempDir) {
 fn node(port: u16, password: Password) -> Node {
     Node {
         id: 1,
-        name: "theirs".into(),
-        title: None,
-        host: "127.0.0.1".into(),
-        port,
-        service: Service::default(),
-        tls: Tls::Off,
         username: Some("user".into()),
         password: Some(password),
-        daemon: None,
-        pid: None,
-        pid_file: None,
-        process_name: "monero-wallet-rpc".into(),
-        available: true,
-        instance: "i".into(),
-        placement: None,
-        maintenance_until: None,
-        identity: None,
+        ..Node::new("theirs", "127.0.0.1", port, "i")
     }
 }
 
